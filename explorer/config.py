@@ -1,0 +1,220 @@
+"""Every knob of a PPO run: its default, its range, and when a change of it takes effect.
+
+A leaf: it imports no other module of the package, and no torch, so the page can draw its sliders before anything
+heavy has loaded. What each knob does to training is said in words in ``text/labels.toml`` (``[fields.*]``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal
+
+Effect = Literal["what_if", "next_update", "reset"]
+
+#: The menus of the enumerated fields. The functions of the same names live in ``explorer.ppo``.
+CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "estimator": ("gae", "one_step_td", "monte_carlo"),
+        "objective": ("clip", "unclipped"),
+        "kl_estimator": ("k1", "k2", "k3"),
+    }
+)
+
+#: The built-in reward components, in the order in which they are shown, with their default weights.
+DEFAULT_WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {"sentiment": 1.0, "coherence": 0.0, "diversity": 0.0, "unbiasedness": 0.0, "length": 0.0}
+)
+
+#: A reward weight's allowed range.
+WEIGHT_RANGE = (-2.0, 2.0)
+
+
+def knob(
+    default: Any,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    effect: Effect,
+    step: float | None = None,
+    log: bool = False,
+    shown: tuple[float, float] | None = None,
+) -> Any:
+    """A dataclass field that carries its range, its slider and its effect.
+
+    Args:
+        default: the value of an untouched run.
+        low: the smallest allowed value, or None for a field that is not a number.
+        high: the largest allowed value.
+        effect: ``what_if`` re-scores the batch on screen at once, ``next_update`` waits for the next update,
+            ``reset`` starts the run anew.
+        step: the slider's step.
+        log: whether the slider is logarithmic.
+        shown: the slider's own range where it is narrower than the allowed one.
+    """
+    slider = shown or (low, high)
+    metadata = {"low": low, "high": high, "effect": effect, "step": step, "log": log, "shown": slider}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every knob of one PPO update. Frozen: an update runs under one Config from its first token to its last step.
+
+    Raises:
+        ValueError: a value is outside its range; the message names the field, the value and the range.
+        TypeError: a field does not exist (the message proposes the nearest), or a value has the wrong type.
+    """
+
+    # The objective (PPO, arXiv 1707.06347, equation 7).
+    clip_range: float = knob(0.2, 0.0, 1.0, effect="what_if", step=0.01, shown=(0.01, 0.6))
+    objective: str = knob("clip", effect="what_if")
+
+    # The reward: sum_i weights[i] * component_i - kl_coef * KL(policy, reference).
+    weights: Mapping[str, float] = dataclasses.field(
+        default_factory=lambda: dict(DEFAULT_WEIGHTS), metadata={"effect": "what_if"}
+    )
+    kl_coef: float = knob(0.05, 0.0, 2.0, effect="what_if", step=0.005, shown=(0.0, 0.5))
+    kl_estimator: str = knob("k1", effect="what_if")
+    length_target: int = knob(16, 1, 1024, effect="next_update", step=1, shown=(1, 64))
+
+    # Advantages (GAE, arXiv 1506.02438).
+    estimator: str = knob("gae", effect="what_if")
+    gamma: float = knob(1.0, 0.0, 1.0, effect="what_if", step=0.01)
+    gae_lambda: float = knob(0.95, 0.0, 1.0, effect="what_if", step=0.01)
+    whiten: bool = knob(True, effect="what_if")
+
+    # Optimisation.
+    epochs: int = knob(4, 1, 16, effect="next_update", step=1)
+    minibatches: int = knob(1, 1, 64, effect="next_update", step=1, shown=(1, 8))
+    learning_rate: float = knob(1e-4, 0.0, 1.0, effect="next_update", log=True, shown=(1e-5, 1e-2))
+    value_learning_rate: float = knob(1e-2, 0.0, 1.0, effect="next_update", log=True, shown=(1e-5, 1e-1))
+    vf_coef: float = knob(0.1, 0.0, 10.0, effect="next_update", step=0.01, shown=(0.0, 1.0))
+    value_clip_range: float | None = knob(None, 0.0, 10.0, effect="next_update", step=0.01, shown=(0.01, 1.0))
+    ent_coef: float = knob(0.0, 0.0, 1.0, effect="next_update", step=0.001, shown=(0.0, 0.1))
+    max_grad_norm: float | None = knob(1.0, 0.0, 1000.0, effect="next_update", step=0.05, shown=(0.05, 5.0))
+    replay_rollouts: int = knob(1, 1, 16, effect="next_update", step=1, shown=(1, 8))
+
+    # Sampling.
+    temperature: float = knob(1.0, 0.05, 5.0, effect="next_update", step=0.05, shown=(0.3, 2.0))
+    stop_sentences: int = knob(0, 0, 16, effect="next_update", step=1, shown=(0, 4))
+
+    # What the batch is: changing one of these starts the run anew.
+    batch_size: int = knob(32, 2, 4096, effect="reset", step=1, shown=(4, 64))
+    response_length: int = knob(24, 1, 1023, effect="reset", step=1, shown=(4, 64))
+    seed: int = knob(0, 0, 2**31 - 1, effect="reset", step=1, shown=(0, 99))
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if field.name == "weights":
+                object.__setattr__(self, "weights", _checked_weights(self.weights))
+            else:
+                object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+        if self.minibatches > self.batch_size:
+            raise ValueError(
+                f"minibatches is {self.minibatches}, more than the batch_size of {self.batch_size} responses: "
+                "choose at most one minibatch a response."
+            )
+
+    def replace(self, **changes: Any) -> Config:
+        """A copy with some fields changed; ``weight_NAME=x`` changes one weight and keeps the others.
+
+        Raises:
+            TypeError: a field does not exist.
+            ValueError: a value is outside its range.
+        """
+        weights = dict(changes.pop("weights", self.weights))
+        for name in [name for name in changes if name.startswith("weight_")]:
+            weights[name.removeprefix("weight_")] = changes.pop(name)
+        _refuse_unknown(changes)
+        return dataclasses.replace(self, weights=weights, **changes)
+
+    def differences(self, other: Config) -> dict[str, tuple[Any, Any]]:
+        """``{field: (mine, theirs)}`` for every field that differs; weights are compared one by one."""
+        mine, theirs = self.flat(), other.flat()
+        names = list(dict.fromkeys([*mine, *theirs]))
+        return {n: (mine.get(n, 0.0), theirs.get(n, 0.0)) for n in names if mine.get(n, 0.0) != theirs.get(n, 0.0)}
+
+    def flat(self) -> dict[str, Any]:
+        """Every field by name as plain values, each weight as ``weight_NAME``; JSON-ready."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "weights"}
+        return values | {f"weight_{name}": weight for name, weight in self.weights.items()}
+
+    @classmethod
+    def from_flat(cls, values: Mapping[str, Any]) -> Config:
+        """The Config whose ``flat()`` is ``values``. Raises as the constructor does."""
+        plain = {k: v for k, v in values.items() if not k.startswith("weight_")}
+        weights = {k.removeprefix("weight_"): v for k, v in values.items() if k.startswith("weight_")}
+        return cls(**plain, **({"weights": weights} if weights else {}))
+
+
+FIELDS: Mapping[str, dataclasses.Field[Any]] = MappingProxyType({f.name: f for f in dataclasses.fields(Config)})
+
+
+def effect_of(name: str) -> Effect:
+    """When a change of the field takes effect; ``weight_NAME`` counts as ``weights``."""
+    field = FIELDS["weights" if name.startswith("weight_") else name]
+    effect: Effect = field.metadata["effect"]
+    return effect
+
+
+def _refuse_unknown(names: Mapping[str, Any]) -> None:
+    for name in names:
+        if name not in FIELDS:
+            near = difflib.get_close_matches(name, FIELDS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"the fields are {', '.join(FIELDS)}."
+            raise TypeError(f"Config has no field '{name}': {hint}")
+
+
+def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
+    """The value in the field's own type, or an error that names field, value and range."""
+    name, low, high = field.name, field.metadata["low"], field.metadata["high"]
+    if name in CHOICES:
+        if value not in CHOICES[name]:
+            raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(CHOICES[name])}.")
+        return value
+    if isinstance(field.default, bool):
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} is {value!r}, but must be True or False.")
+        return value
+    if value is None and "None" in str(field.type):
+        return None
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} is {value!r}, but must be a number from {low:g} to {high:g}.")
+    number = float(value)
+    if math.isnan(number) or not low <= number <= high:
+        raise ValueError(f"{name} is {value!r}, but must be from {low:g} to {high:g}.")
+    if isinstance(field.default, int):
+        if number != int(number):
+            raise ValueError(f"{name} is {value!r}, but must be a whole number from {low:g} to {high:g}.")
+        return int(number)
+    return number
+
+
+def _checked_weights(weights: Mapping[str, float]) -> Mapping[str, float]:
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"weights is {weights!r}, but must map each component's name to its weight.")
+    low, high = WEIGHT_RANGE
+    for name, weight in weights.items():
+        if isinstance(weight, bool) or not hasattr(weight, "__float__"):
+            raise TypeError(f"the weight of '{name}' is {weight!r}, but must be a number from {low:g} to {high:g}.")
+        if math.isnan(float(weight)) or not low <= float(weight) <= high:
+            raise ValueError(f"the weight of '{name}' is {weight!r}, but must be from {low:g} to {high:g}.")
+    return MappingProxyType({str(name): float(weight) for name, weight in weights.items()})
+
+
+def _hinting(init: Any) -> Any:
+    """Let the constructor answer an unknown field with the nearest name, as ``replace`` does."""
+
+    def __init__(self: Config, **values: Any) -> None:
+        _refuse_unknown(values)
+        init(self, **values)
+
+    __init__.__wrapped__ = init  # type: ignore[attr-defined]  # keeps inspect.signature(Config) whole
+    return __init__
+
+
+Config.__init__ = _hinting(Config.__init__)  # type: ignore[method-assign]

@@ -1,0 +1,108 @@
+"""Every logged number, each with the exact expression it stands for.
+
+No torch is imported here: the functions use the tensors' own methods, and the page reads the names and expressions
+before anything heavy has loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from explorer.config import Config
+    from explorer.ppo.records import Credit, Epoch, Rollout
+
+#: Per-token estimators of KL(p, q) from one sample of p, given the log-ratio log p - log q (Schulman 2020,
+#: "Approximating KL divergence"). k1 and k3 are unbiased, k2 and k3 are never negative.
+KL_ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {
+        "k1": lambda log_ratios: log_ratios,
+        "k2": lambda log_ratios: log_ratios**2 / 2,
+        "k3": lambda log_ratios: (-log_ratios).exp() - 1 + log_ratios,
+}
+
+#: Every metric by name, with its expression. ``mean`` runs over the tokens that count, ``mean_i`` over responses,
+#: ``mean_k`` over epochs; ``component/NAME`` stands for one metric a reward component.
+METRICS: dict[str, str] = {
+        "objective/score": "mean_i s_i,  s_i = Σ_c w_c · c_i",
+        "component/NAME": "mean_i c_i",
+        "objective/reward": "mean_i Σ_t r_t,  Σ_t r_t = s_i − β Σ_t KL_t",
+        "objective/ref_kl": "mean_i Σ_t (log π_old − log π_ref)",
+        "objective/ref_kl_token": "mean (log π_old − log π_ref)",
+        "policy/entropy": "mean (−Σ_v π_old(v) log π_old(v))",
+        "policy/approx_kl": "mean_k mean ½ (log π_new − log π_old)²",
+        "policy/approx_kl_final": "mean ½ (log π_final − log π_old)²",
+        "policy/clipfrac": "mean_k mean [∂L/∂log π = 0 and A ≠ 0]",
+        "policy/clipfrac_final": "mean [∂L/∂log π = 0 and A ≠ 0] at π_final",
+        "policy/outside_range": "mean_k mean [|ρ − 1| > ε]",
+        "policy/outside_range_final": "mean [|ρ − 1| > ε] at π_final",
+        "policy/ratio_max": "max ρ at π_final",
+        "policy/ratio_min": "min ρ at π_final",
+        "policy/loss": "mean_k −mean L_t",
+        "value/loss": "mean_k mean ½ (V − R)²",
+        "value/explained_variance": "1 − Var(R − V_old) / Var(R)",
+        "optim/grad_norm": "max_k ‖g‖ before clipping",
+        "optim/grad_norm_clipped": "max_k min(‖g‖, max_grad_norm)",
+        "optim/steps": "epochs × minibatches",
+        "optim/learning_rate": "learning_rate",
+        "response/length": "mean_i Σ_t mask",
+        "response/stopped": "mean_i [the response ended by itself]",
+}
+
+
+def measure(config: Config, rollout: Rollout, credit: Credit, epochs: tuple[Epoch, ...], steps: int) -> dict[str, float]:
+    """Every metric of one update, by the expressions of ``METRICS``.
+
+    Args:
+        config: the configuration in force.
+        rollout: the fresh responses.
+        credit: their scores, rewards and advantages.
+        epochs: one record an epoch, then ``final``; replayed rows are left out of every ratio metric.
+        steps: optimiser steps taken.
+    """
+    from explorer.ppo.masked import masked_mean, masked_var, row_sums
+
+    mask, rows = rollout.response_mask, rollout.response_mask.shape[0]
+    trained, final = epochs[:-1], epochs[-1]
+    log_ratios = rollout.old_logprobs - rollout.ref_logprobs
+    limit = float("inf") if config.max_grad_norm is None else config.max_grad_norm
+
+    def mean(tokens: Tensor) -> float:
+        return float(masked_mean(tokens.float(), mask))
+
+    def over_epochs(values: list[float]) -> float:
+        return sum(values) / len(values)
+
+    def approx_kl(epoch: Epoch) -> float:
+        return mean((epoch.new_logprobs[:rows] - rollout.old_logprobs) ** 2 / 2)
+
+    residual = masked_var(credit.returns - rollout.old_values, mask)
+    spread = masked_var(credit.returns, mask)
+    final_ratios = final.ratios[:rows][mask]
+    return {
+        "objective/score": float(credit.scores.mean()),
+        **{f"component/{name}": float(values.mean()) for name, values in credit.reward_components.items()},
+        "objective/reward": float(row_sums(credit.rewards, mask).mean()),
+        "objective/ref_kl": float(row_sums(log_ratios, mask).mean()),
+        "objective/ref_kl_token": mean(log_ratios),
+        "policy/entropy": mean(rollout.entropies),
+        "policy/approx_kl": over_epochs([approx_kl(e) for e in trained]),
+        "policy/approx_kl_final": approx_kl(final),
+        "policy/clipfrac": over_epochs([mean(e.zero_gradient[:rows]) for e in trained]),
+        "policy/clipfrac_final": mean(final.zero_gradient[:rows]),
+        "policy/outside_range": over_epochs([mean(e.outside_range[:rows]) for e in trained]),
+        "policy/outside_range_final": mean(final.outside_range[:rows]),
+        "policy/ratio_max": float(final_ratios.max()),
+        "policy/ratio_min": float(final_ratios.min()),
+        "policy/loss": over_epochs([e.policy_loss for e in trained]),
+        "value/loss": over_epochs([e.value_loss for e in trained]),
+        "value/explained_variance": 1.0 - float(residual / spread) if float(spread) > 0 else 0.0,
+        "optim/grad_norm": max(e.grad_norm for e in trained),
+        "optim/grad_norm_clipped": max(min(e.grad_norm, limit) for e in trained),
+        "optim/steps": float(steps),
+        "optim/learning_rate": config.learning_rate,
+        "response/length": float(mask.sum(1).float().mean()),
+        "response/stopped": float(rollout.stopped.float().mean()),
+    }

@@ -1,0 +1,221 @@
+"""The policy: a GPT-2 with a value head on its trunk, and the frozen reference it started from.
+
+Departs from the textbook in three places, each to keep the ratio honest: dropout is off and the model never leaves
+eval mode, so the first ratio of an update is 1; logits are computed for response positions only; the temperature
+divides the logits in every forward, in sampling and in optimising alike.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoTokenizer, GPT2LMHeadModel
+from transformers.utils import logging as transformers_logging
+
+from explorer.bundled import asset_path
+
+#: The dropouts of a GPT-2 configuration, all set to 0 on loading.
+DROPOUTS = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
+
+
+class PolicyError(ValueError):
+    """A checkpoint cannot be used as a policy; the message says what to do."""
+
+
+class TokenScores(NamedTuple):
+    """What one forward says about the response tokens, all ``[B, T]``."""
+
+    logprobs: Tensor  # log-probability of the token that was written, in nats
+    entropies: Tensor  # entropy of the whole next-token distribution, in nats
+    values: Tensor  # the value head's estimate before the token is written
+    all_logprobs: Tensor  # [B, T, V] the whole next-token distributions
+
+
+class Policy(nn.Module):
+    """A GPT-2 language model, its tokenizer, and a zero-initialised scalar value head on the shared trunk.
+
+    Args:
+        lm: the language model; its dropouts must be 0.
+        tokenizer: its Hugging Face tokenizer.
+        name: what to call it on screen.
+    """
+
+    def __init__(self, lm: GPT2LMHeadModel, tokenizer: Any, name: str = "policy") -> None:
+        super().__init__()
+        self.lm = lm
+        self.tokenizer = tokenizer
+        self.name = name
+        # Zero at the start, as OpenAI (2019) and Huang et al. do: the first advantages are then plain returns.
+        self.value_head = nn.Linear(lm.config.n_embd, 1)
+        nn.init.zeros_(self.value_head.weight)
+        nn.init.zeros_(self.value_head.bias)
+        self.eval()
+
+    @property
+    def positions(self) -> int:
+        """The most tokens, prompt and response together, that the model can attend to."""
+        return int(self.lm.config.n_positions)
+
+    @property
+    def end_of_text(self) -> int:
+        """The id that starts a prompt and may end a response."""
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def parameter_count(self) -> int:
+        """Trainable numbers, the value head included; tied embeddings count once."""
+        return sum(p.numel() for p in self.parameters())
+
+    def trunk(self, ids: Tensor, mask: Tensor, **cache: Any) -> Any:
+        """The transformer's last hidden states for ``ids [B, L]`` under ``mask [B, L]`` (False on left padding)."""
+        positions = (mask.long().cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        return self.lm.transformer(input_ids=ids, attention_mask=mask.long(), position_ids=positions, **cache)
+
+    def score_tokens(
+        self, prompt_ids: Tensor, prompt_mask: Tensor, response_ids: Tensor, response_mask: Tensor, temperature: float
+    ) -> TokenScores:
+        """Score every response token under this policy, with gradient unless the caller forbids it.
+
+        Args:
+            prompt_ids: ``[B, P]``, left-padded.
+            prompt_mask: ``[B, P]`` bool.
+            response_ids: ``[B, T]``.
+            response_mask: ``[B, T]`` bool; results are exactly 0 where it is False.
+            temperature: divides the logits.
+
+        Returns:
+            TokenScores of shape ``[B, T]``. Position t is predicted from the state at ``P - 1 + t``.
+        """
+        prompt_length = prompt_ids.shape[1]
+        ids = torch.cat([prompt_ids, response_ids], dim=1)
+        mask = torch.cat([prompt_mask, response_mask], dim=1)
+        # The last response token is predicted, never read: drop it from the forward.
+        hidden = self.trunk(ids[:, :-1], mask[:, :-1], use_cache=False).last_hidden_state[:, prompt_length - 1 :]
+        all_logprobs = torch.log_softmax(self.lm.lm_head(hidden) / temperature, dim=-1)
+        logprobs = all_logprobs.gather(2, response_ids[..., None])[..., 0]
+        entropies = -(all_logprobs.exp() * all_logprobs).sum(-1)
+        values = self.value_head(hidden)[..., 0]
+
+        def keep(tokens: Tensor) -> Tensor:
+            return torch.where(response_mask, tokens, 0.0)
+
+        return TokenScores(keep(logprobs), keep(entropies), keep(values), all_logprobs)
+
+    @torch.no_grad()
+    def text_logprobs(self, texts: Sequence[str], temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Summed log-probability of each whole text after end-of-text, and its number of tokens: both ``[N]``.
+
+        One batched forward. Texts past the model's positions are cut at the right.
+        """
+        encoded = [self.tokenizer(text)["input_ids"][: self.positions - 1] for text in texts]
+        longest = max(1, max((len(ids) for ids in encoded), default=1))
+        rows = torch.zeros(len(encoded), longest, dtype=torch.long)
+        mask = torch.zeros(len(encoded), longest, dtype=torch.bool)
+        for row, ids in enumerate(encoded):
+            rows[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+            mask[row, : len(ids)] = True
+        start = torch.full((len(encoded), 1), self.end_of_text)
+        scores = self.score_tokens(start, torch.ones_like(start, dtype=torch.bool), rows, mask, temperature)
+        return scores.logprobs.sum(1), mask.sum(1)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some tokens, end-of-text left out."""
+        return str(self.tokenizer.decode([i for i in ids if i != self.end_of_text]))
+
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        """One string a token that together spell the text; bytes that are no whole character show as U+FFFD."""
+        return [self.tokenizer.decode([int(i)]) for i in ids]
+
+    def frozen_copy(self, name: str = "reference") -> Policy:
+        """A copy that never learns: the reference."""
+        frozen = copy.deepcopy(self)
+        frozen.name = name
+        for parameter in frozen.parameters():
+            parameter.requires_grad_(False)
+        return frozen
+
+    def save(self, folder: str | Path) -> None:
+        """Write the language model and tokenizer in Hugging Face format, so that any tool can load them.
+
+        The value head is not part of that format and is left out.
+        """
+        self.lm.save_pretrained(str(folder))
+        self.tokenizer.save_pretrained(str(folder))
+
+
+def load_policy(path_or_name: str | Path | None = None) -> Policy:
+    """A policy ready to train.
+
+    Args:
+        path_or_name: None for the bundled policy; a folder with a GPT-2 checkpoint and its tokenizer in Hugging Face
+            format; or a name on the Hugging Face hub, such as ``"gpt2"``.
+
+    Returns:
+        The policy in float32 with dropout off and a fresh value head.
+
+    Raises:
+        PolicyError: the folder is missing, the checkpoint is no GPT-2, the tokenizer does not fit its vocabulary, or
+            the hub cannot be reached.
+    """
+    source = asset_path("policy") if path_or_name is None else path_or_name
+    folder = Path(source)
+    is_folder = folder.is_dir()
+    if not is_folder and (isinstance(source, Path) or _looks_like_a_path(str(source))):
+        raise PolicyError(
+            f"There is no folder '{source}': give a folder that holds a GPT-2 checkpoint (config.json, "
+            "model.safetensors, tokenizer.json), a hub name such as 'gpt2', or nothing for the bundled policy."
+        )
+    if is_folder:
+        _check_checkpoint(folder)
+    try:
+        transformers_logging.disable_progress_bar()
+        lm = GPT2LMHeadModel.from_pretrained(str(source), dtype=torch.float32, **DROPOUTS)
+        tokenizer = AutoTokenizer.from_pretrained(str(source))
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise PolicyError(_why_it_did_not_load(source, is_folder, error)) from error
+    if len(tokenizer) > lm.config.vocab_size:
+        raise PolicyError(
+            f"The tokenizer in '{source}' has {len(tokenizer)} tokens but the model's vocabulary has "
+            f"{lm.config.vocab_size}: use the tokenizer that the checkpoint was trained with."
+        )
+    if tokenizer.eos_token_id is None:
+        raise PolicyError(
+            f"The tokenizer in '{source}' names no end-of-text token: set eos_token in its tokenizer_config.json."
+        )
+    return Policy(lm, tokenizer, "bundled GPT-2" if path_or_name is None else folder.name)
+
+
+def _looks_like_a_path(source: str) -> bool:
+    return source.startswith((".", "/", "~", "\\")) or source.count("/") > 1 or "\\" in source
+
+
+def _check_checkpoint(folder: Path) -> None:
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except FileNotFoundError:
+        raise PolicyError(f"'{folder}' has no config.json: it is not a checkpoint in Hugging Face format.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError):
+        raise PolicyError(f"config.json in '{folder}' is not valid JSON: save the checkpoint again.") from None
+    if kind != "gpt2":
+        raise PolicyError(
+            f"'{folder}' holds a model of type '{kind}', not a GPT-2: only GPT-2 checkpoints can be trained here."
+        )
+
+
+def _why_it_did_not_load(source: str | Path, is_folder: bool, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if is_folder:
+        return (
+            f"The checkpoint in '{source}' could not be read ({reason}): it needs config.json, model.safetensors and "
+            "tokenizer.json as save_pretrained writes them."
+        )
+    return (
+        f"'{source}' is not in the local cache and the Hugging Face hub could not give it ({reason}): check the name "
+        "and the network, or give a folder with a checkpoint."
+    )

@@ -1,0 +1,39 @@
+"""From one score a response to one reward a token: the KL penalty everywhere, the score at the end."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from explorer.ppo.masked import last_true
+from explorer.ppo.metrics import KL_ESTIMATORS
+
+
+def shape(
+    scores: Tensor,
+    old_logprobs: Tensor,
+    ref_logprobs: Tensor,
+    mask: Tensor,
+    *,
+    kl_coef: float,
+    kl_estimator: str = "k1",
+) -> Tensor:
+    """Per-token rewards ``r_t = -kl_coef * KL_t + [t is the last token that counts] * score``.
+
+    Args:
+        scores: ``[B]``.
+        old_logprobs: ``[B, T]`` under the policy that sampled, in nats.
+        ref_logprobs: ``[B, T]`` under the reference, in nats.
+        mask: ``[B, T]`` bool, up to and with the stop token.
+        kl_coef: the penalty's weight, in units of score per nat.
+        kl_estimator: ``k1``, ``k2`` or ``k3``.
+
+    Returns:
+        ``[B, T]`` rewards, exactly 0 where the mask is False.
+
+    Source:
+        Ziegler et al. 2019 (arXiv 1909.08593), equation 2; Ouyang et al. 2022 (arXiv 2203.02155), equation 2.
+    """
+    ref_kl = KL_ESTIMATORS[kl_estimator](old_logprobs - ref_logprobs)
+    rewards = -kl_coef * ref_kl + torch.where(last_true(mask), scores[:, None], 0.0)
+    return torch.where(mask, rewards, 0.0)

@@ -1,0 +1,94 @@
+"""Draw responses from a policy with random numbers that belong to (seed, update) and to nothing else.
+
+The uniforms are drawn before the first token and turned into tokens by inverse CDF, so a ``torch.rand`` elsewhere
+changes nothing, a resumed run equals an unbroken one, and two policies given the same uniforms can be compared word
+by word (common random numbers).
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from explorer.ppo.policy import Policy
+
+# What the streams of random numbers are for: the last part of their seed.
+ROLLOUT, MINIBATCHES, PROMPTS, COMPARISON, TRIAL = range(5)
+
+_SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s*$")
+
+
+def generator(seed: int, *parts: int) -> torch.Generator:
+    """An independent generator for ``(seed, *parts)``, such as (seed, update, purpose, epoch)."""
+    state = int(np.random.SeedSequence([seed, *parts]).generate_state(1, np.uint64)[0])
+    return torch.Generator().manual_seed(state >> 1)  # torch takes 63 bits on every platform
+
+
+def sentence_ends(policy: Policy) -> Tensor:
+    """``[V]`` bool: the tokens whose text ends a sentence (., ! or ?, with closing quotes after it)."""
+    texts = policy.token_texts(range(policy.lm.config.vocab_size))
+    return torch.tensor([bool(_SENTENCE_END.search(text)) for text in texts])
+
+
+@torch.no_grad()
+def sample(
+    policy: Policy,
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
+    uniforms: Tensor,
+    *,
+    temperature: float,
+    stop_sentences: int = 0,
+    ends: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sample one response a row.
+
+    Args:
+        policy: whom to sample from.
+        prompt_ids: ``[B, P]``, left-padded.
+        prompt_mask: ``[B, P]`` bool.
+        uniforms: ``[B, T]`` in [0, 1): the only source of randomness.
+        temperature: divides the logits.
+        stop_sentences: end a response with its n-th sentence; 0 ends it at end-of-text alone.
+        ends: ``[V]`` bool from ``sentence_ends``; needed where ``stop_sentences`` is not 0.
+
+    Returns:
+        ``response_ids [B, T]`` (0 past the stop), ``response_mask [B, T]`` bool (True up to and with the stop), and
+        ``stopped [B]`` bool (False where the length limit cut the response).
+    """
+    rows, length = uniforms.shape
+    ids, mask = prompt_ids, prompt_mask
+    response_ids = torch.zeros(rows, length, dtype=torch.long)
+    response_mask = torch.zeros(rows, length, dtype=torch.bool)
+    running = torch.ones(rows, dtype=torch.bool)
+    sentences = torch.zeros(rows, dtype=torch.long)
+    cache = DynamicCache(config=policy.lm.config)
+    for t in range(length):
+        hidden = policy.trunk(ids, mask, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
+        tokens = inverse_cdf(policy.lm.lm_head(hidden) / temperature, uniforms[:, t])
+        response_ids[:, t] = torch.where(running, tokens, 0)
+        response_mask[:, t] = running
+        stops = tokens == policy.end_of_text
+        if stop_sentences and ends is not None:
+            sentences += ends[tokens]
+            stops |= sentences >= stop_sentences
+        running &= ~stops
+        if not running.any():
+            break
+        ids = response_ids[:, t : t + 1]
+        mask = torch.cat([mask, torch.ones(rows, 1, dtype=torch.bool)], dim=1)
+    return response_ids, response_mask, ~running
+
+
+def inverse_cdf(logits: Tensor, uniforms: Tensor) -> Tensor:
+    """The token at which the cumulative probability of ``logits [B, V]`` first exceeds ``uniforms [B]``: ``[B]``.
+
+    In float64, so that rounding never picks a token of probability 0 at the end of the vocabulary.
+    """
+    cumulative = torch.softmax(logits.double(), dim=-1).cumsum(-1)
+    targets = uniforms.double()[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, targets, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)

@@ -1,0 +1,297 @@
+"""One PPO update as a generator of named stages, in the order of the paper.
+
+    1  sample      draw a response to every prompt from the old policy
+    2  score       every reward component, weighted into one score a response
+    3  shape       scores and the KL penalty become one reward a token
+    4  advantage   rewards and values become advantages
+    5  epoch 1..K  maximise the clipped objective on the same responses
+       done        the update as one record; repeat
+
+Departs from the textbook in this: old log-probabilities come from a forward of the trainer and not from the sampler,
+so the first ratio of an update is exactly 1; and an update that fails or is abandoned half way leaves the policy, the
+optimiser and the counter as they were before it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from explorer.config import FIELDS, Config
+from explorer.ppo.advantages import ADVANTAGES, td_errors, value_targets
+from explorer.ppo.checks import check_update, first_minibatch
+from explorer.ppo.masked import whiten
+from explorer.ppo.metrics import KL_ESTIMATORS, measure
+from explorer.ppo.objectives import curve
+from explorer.ppo.optimiser import Optimiser
+from explorer.ppo.policy import Policy, load_policy
+from explorer.ppo.prompts import check_prompts, encode, prompt_sets, rows_for
+from explorer.ppo.records import Credit, Epoch, Rollout, Update
+from explorer.ppo.replay import Experience, join, reuse
+from explorer.ppo.rewards import REWARDS, Responses, from_texts, score, shape
+from explorer.ppo.rewards.score import weighted
+from explorer.ppo.sampling import MINIBATCHES, ROLLOUT, generator, sample, sentence_ends
+
+#: The likeliest tokens kept at every position, for "what else could it have said".
+TOP_ALTERNATIVES = 8
+
+#: Older rollouts kept for replay: the most that ``replay_rollouts`` can ask for, beside the fresh one.
+MAX_REPLAYED = int(FIELDS["replay_rollouts"].metadata["high"]) - 1
+
+
+class Stage(NamedTuple):
+    """One finished stage of an update, with the records so far.
+
+    Attributes:
+        name: ``sample``, ``score``, ``shape``, ``advantage``, ``epoch`` or ``done``.
+        epoch: which epoch has finished, 0 before the first.
+        epochs: how many there will be.
+        rollout: the responses.
+        components: raw reward components, from ``score`` on.
+        credit: rewards and advantages, from ``advantage`` on.
+        trained: the epochs finished so far.
+        update: the whole update, at ``done``.
+    """
+
+    name: str
+    epoch: int
+    epochs: int
+    rollout: Rollout
+    components: Mapping[str, Tensor] | None = None
+    credit: Credit | None = None
+    trained: tuple[Epoch, ...] = ()
+    update: Update | None = None
+
+
+class Trainer:
+    """Trains a policy with PPO, headless.
+
+    Args:
+        policy: a ``Policy``, or what ``load_policy`` takes; None is the bundled one.
+        config: the knobs; ``self.config`` may be replaced between updates.
+        rewards: components of your own, ``{name: fn(prompts, responses) -> B floats}``, beside the built-in ones.
+        prompts: the training prompts; None is the bundled story openings.
+
+    Raises:
+        ValueError: a prompt is empty or too long, or a reward has a built-in component's name.
+        PolicyError: the policy cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        policy: Policy | str | None = None,
+        config: Config | None = None,
+        rewards: Mapping[str, Callable[..., Any]] | None = None,
+        prompts: Sequence[str] | None = None,
+    ) -> None:
+        self.config = config or Config()
+        self.policy = policy if isinstance(policy, Policy) else load_policy(policy)
+        self.reference = self.policy.frozen_copy()
+        self.components = {**REWARDS, **_custom_components(rewards or {})}
+        self.optimiser = Optimiser(self.policy)
+        self.updates = 0
+        self._replay: deque[Experience] = deque(maxlen=MAX_REPLAYED)
+        self._ends = sentence_ends(self.policy)
+        self.set_prompts(prompts or prompt_sets()["stories"])
+
+    def set_prompts(self, prompts: Sequence[str]) -> None:
+        """Train on other prompts from the next update on. Raises ValueError as ``encode`` does, changing nothing."""
+        checked = check_prompts(prompts)
+        encode(self.policy, checked, self.config.response_length)
+        self.prompts = checked
+
+    def stages(self, config: Config | None = None) -> Iterator[Stage]:
+        """One update, stage by stage, each yielded when it has finished.
+
+        The config is fixed for the whole update. An exception, or closing the generator before ``done``, restores the
+        policy and the optimiser as they were.
+
+        Raises:
+            RewardError: a component failed; names it and shows the offending text.
+            FloatingPointError: the loss or its gradient is no number any more.
+        """
+        config = config or self.config
+        before = self.optimiser.state()
+        try:
+            yield from self._stages(config)
+        except BaseException:
+            self.optimiser.restore(before)
+            raise
+
+    def _stages(self, config: Config) -> Iterator[Stage]:
+        number, clock = self.updates + 1, _Clock()
+
+        # 1. Collect trajectories: sample responses from the old policy, and score every token under it and under
+        #    the reference.
+        rollout, prompts = self.sample(config, number)
+        clock.mark("sample")
+        yield Stage("sample", 0, config.epochs, rollout)
+
+        # 2. The reward model: components in about [-1, 1], weighted into one score a response.
+        clock.start()
+        components = self.score(config, rollout, prompts)
+        scores = weighted(components, config.weights)
+        clock.mark("score")
+        yield Stage("score", 0, config.epochs, rollout, components)
+
+        # 3. and 4. A reward a token, then an advantage a token.
+        clock.start()
+        credit = assign_credit(config, rollout, components, scores)
+        clock.mark("advantage")
+        yield Stage("shape", 0, config.epochs, rollout, components, credit)
+        yield Stage("advantage", 0, config.epochs, rollout, components, credit)
+
+        # 5. Optimise: K epochs of minibatches over the same responses, and over replayed ones where asked.
+        fresh = Experience(rollout, credit, born=number)
+        batch = join([fresh, *reuse(self._replay, config.replay_rollouts - 1)], number)
+        trained: list[Epoch] = []
+        steps, first_ratios = 0, torch.ones(0)
+        for k in range(1, config.epochs + 1):
+            clock.start()
+            order = torch.randperm(batch.rows, generator=generator(config.seed, number, MINIBATCHES, k))
+            minibatches = order.tensor_split(min(config.minibatches, batch.rows))
+            epoch = self.optimiser.epoch(batch, minibatches, config)
+            steps += len(minibatches)
+            if k == 1:
+                fresh_rows = rollout.response_mask.shape[0]
+                first_ratios = first_minibatch(epoch.ratios, minibatches[0], batch.mask, fresh_rows)
+            trained.append(epoch)
+            clock.mark(f"epoch {k}")
+            yield Stage("epoch", k, config.epochs, rollout, components, credit, tuple(trained))
+
+        # Repeat: record what the policy has become, and let the next update begin.
+        clock.start()
+        epochs = (*trained, self.optimiser.final(batch, config))
+        expected = config.epochs * min(config.minibatches, batch.rows)
+        checks = check_update(config, rollout, credit, first_ratios, update=number, steps=steps, expected=expected)
+        metrics = measure(config, rollout, credit, epochs, steps)
+        clock.mark("record")
+        metrics["throughput/seconds"] = sum(clock.seconds.values())
+        self._replay.appendleft(fresh)
+        self.updates = number
+        update = Update(
+            update=number,
+            rollout=rollout,
+            credit=credit,
+            epochs=epochs,
+            curve=curve(config),
+            metrics=metrics,
+            checks=checks,
+            seconds=clock.seconds,
+        )
+        yield Stage("done", config.epochs, config.epochs, rollout, components, credit, tuple(trained), update)
+
+    @torch.no_grad()
+    def sample(self, config: Config, number: int) -> tuple[Rollout, list[str]]:
+        """Draw the responses of update ``number``; also the prompt that each row answers."""
+        rows = rows_for(len(self.prompts), config.batch_size, seed=config.seed, update=number)
+        encoded = encode(self.policy, self.prompts, config.response_length)
+        prompt_ids, prompt_mask = encoded[0][rows], encoded[1][rows]
+        uniforms = torch.rand(
+            config.batch_size, config.response_length, generator=generator(config.seed, number, ROLLOUT)
+        )
+        response_ids, mask, stopped = sample(
+            self.policy,
+            prompt_ids,
+            prompt_mask,
+            uniforms,
+            temperature=config.temperature,
+            stop_sentences=config.stop_sentences,
+            ends=self._ends,
+        )
+        tokens = (prompt_ids, prompt_mask, response_ids, mask, config.temperature)
+        old, reference = self.policy.score_tokens(*tokens), self.reference.score_tokens(*tokens)
+        top = old.all_logprobs.topk(min(TOP_ALTERNATIVES, old.all_logprobs.shape[-1]), dim=-1)
+        rollout = Rollout(
+            prompt_ids=prompt_ids,
+            prompt_mask=prompt_mask,
+            response_ids=response_ids,
+            response_mask=mask,
+            stopped=stopped,
+            old_logprobs=old.logprobs,
+            ref_logprobs=reference.logprobs,
+            old_values=old.values,
+            entropies=old.entropies,
+            top_ids=top.indices,
+            top_logprobs=top.values,
+        )
+        return rollout, [self.prompts[int(row)] for row in rows]
+
+    def score(self, config: Config, rollout: Rollout, prompts: list[str]) -> dict[str, Tensor]:
+        """Every reward component of a rollout, ``{name: [B]}``, before the weights."""
+        ids = [
+            row[kept].tolist() for row, kept in zip(rollout.response_ids, rollout.response_mask, strict=True)
+        ]
+        responses = Responses(
+            prompts=prompts,
+            texts=[self.policy.decode(row) for row in ids],
+            ids=rollout.response_ids,
+            mask=rollout.response_mask,
+            ref_logprobs=rollout.ref_logprobs,
+            reference=self.reference,
+            config=config,
+        )
+        return score(self.components, responses)
+
+
+def assign_credit(config: Config, rollout: Rollout, components: Mapping[str, Tensor], scores: Tensor) -> Credit:
+    """Steps 3 and 4: rewards per token and advantages, from a rollout and its scores.
+
+    The what-if calls this very function with another config on a recorded rollout.
+
+    Args:
+        config: kl_coef, kl_estimator, gamma, gae_lambda, estimator and whiten are read.
+        rollout: the responses.
+        components: ``{name: [B]}``, kept in the record.
+        scores: ``[B]``.
+    """
+    mask, values = rollout.response_mask, rollout.old_values
+    ref_kl = KL_ESTIMATORS[config.kl_estimator](rollout.old_logprobs - rollout.ref_logprobs)
+    rewards = shape(
+        scores,
+        rollout.old_logprobs,
+        rollout.ref_logprobs,
+        mask,
+        kl_coef=config.kl_coef,
+        kl_estimator=config.kl_estimator,
+    )
+    estimate = ADVANTAGES[config.estimator]
+    advantages = estimate(rewards, values, mask, gamma=config.gamma, gae_lambda=config.gae_lambda)
+    return Credit(
+        reward_components=dict(components),
+        scores=scores,
+        ref_kl=torch.where(mask, ref_kl, 0.0),
+        rewards=rewards,
+        deltas=td_errors(rewards, values, mask, gamma=config.gamma),
+        advantages=advantages,
+        whitened_advantages=whiten(advantages, mask) if config.whiten else advantages,
+        returns=value_targets(advantages, values, mask, config.estimator),
+    )
+
+
+def _custom_components(rewards: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[[Responses], Tensor]]:
+    for name, fn in rewards.items():
+        if name in REWARDS:
+            raise ValueError(f"a reward named '{name}' is built in: give yours another name.")
+        if not callable(fn):
+            raise TypeError(f"the reward '{name}' is not a function (prompts, responses) -> one float a response.")
+    return {name: from_texts(fn) for name, fn in rewards.items()}
+
+
+class _Clock:
+    """Wall time per stage; the time a consumer keeps the generator waiting is not counted."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.start()
+
+    def start(self) -> None:
+        self._since = time.perf_counter()
+
+    def mark(self, name: str) -> None:
+        self.seconds[name] = time.perf_counter() - self._since

@@ -1,0 +1,71 @@
+"""A run in memory: every metric of every update, and as many snapshots as the bound allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from explorer.recording.snapshot import Snapshot
+
+
+class History:
+    """Metric series and a bounded store of snapshots.
+
+    Metrics are kept for every update. Snapshots are kept up to ``limit``; past it every second one of the older half
+    is dropped, so that the newest are whole and the past grows coarser. At 32 responses of 24 tokens a snapshot weighs
+    about 0.3 MB.
+    """
+
+    def __init__(self, limit: int = 400) -> None:
+        self.limit = limit
+        self._snapshots: dict[int, Snapshot] = {}
+        self._metrics: dict[int, Mapping[str, float]] = {}
+
+    def append(self, snapshot: Snapshot) -> None:
+        """Add an update; one with the same number or a later one is replaced (a run that was rewound)."""
+        for later in [n for n in self._metrics if n >= snapshot.update]:
+            self._metrics.pop(later)
+            self._snapshots.pop(later, None)
+        self._metrics[snapshot.update] = snapshot.metrics
+        self._snapshots[snapshot.update] = snapshot
+        if len(self._snapshots) > self.limit:
+            older = list(self._snapshots)[: self.limit // 2]
+            for number in older[1::2]:
+                del self._snapshots[number]
+
+    def __len__(self) -> int:
+        """How many updates have happened."""
+        return len(self._metrics)
+
+    def __iter__(self) -> Iterator[Snapshot]:
+        """The kept snapshots, oldest first."""
+        return iter(list(self._snapshots.values()))
+
+    @property
+    def updates(self) -> list[int]:
+        """Every update's number, oldest first."""
+        return list(self._metrics)
+
+    @property
+    def last(self) -> Snapshot | None:
+        """The newest snapshot, or None before the first."""
+        return next(reversed(self._snapshots.values()), None)
+
+    def at(self, update: int) -> Snapshot | None:
+        """The snapshot of an update, or the nearest earlier one that is kept, or the first."""
+        if not self._snapshots:
+            return None
+        kept = list(self._snapshots)
+        earlier = [n for n in kept if n <= update]
+        return self._snapshots[earlier[-1] if earlier else kept[0]]
+
+    def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """A metric over the run: updates ``[N]`` and values ``[N]``, NaN where an update lacks it."""
+        values = [metrics.get(name, float("nan")) for metrics in self._metrics.values()]
+        return np.array(self.updates, dtype=np.int64), np.array(values, dtype=np.float64)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._snapshots.clear()
+        self._metrics.clear()

@@ -1,0 +1,190 @@
+"""Who runs the stages of an update: a thread of its own in a page, the caller itself in a script or a test."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+#: ``stage`` and ``update`` run until the next end of one and then pause.
+Mode = Literal["paused", "running", "update", "stage", "stopped"]
+Job = Callable[[], None]
+
+
+class Worker(Protocol):
+    """Runs ``advance`` (one stage; True at the end of an update) as it is told, and jobs in between."""
+
+    @property
+    def mode(self) -> Mode:
+        """What it is doing."""
+        ...
+
+    def run(self, updates: int | None = None) -> None:
+        """Go on until told otherwise, or for so many updates."""
+        ...
+
+    def pause(self) -> None:
+        """Stop after the stage that is running."""
+        ...
+
+    def step_stage(self) -> None:
+        """Run one stage."""
+        ...
+
+    def step_update(self) -> None:
+        """Run to the end of the update."""
+        ...
+
+    def submit(self, job: Job) -> None:
+        """Run a job between two stages."""
+        ...
+
+    def stop(self) -> None:
+        """End for good."""
+        ...
+
+
+class _Schedule:
+    """What both workers share: which mode follows a finished stage."""
+
+    def __init__(self, advance: Callable[[], bool], on_error: Callable[[BaseException], None]) -> None:
+        self._advance = advance
+        self._on_error = on_error
+        self._mode: Mode = "paused"
+        self._remaining: int | None = None
+        self.slow_seconds = 0.0
+
+    @property
+    def mode(self) -> Mode:
+        """What it is doing."""
+        return self._mode
+
+    def _after(self, update_ended: bool) -> None:
+        """Settle the mode after a stage."""
+        if self._mode == "stage" or (self._mode == "update" and update_ended):
+            self._mode = "paused"
+        elif self._mode == "running" and update_ended and self._remaining is not None:
+            self._remaining -= 1
+            if self._remaining <= 0:
+                self._mode = "paused"
+
+
+class InlineWorker(_Schedule):
+    """Runs everything in the caller, at once."""
+
+    def run(self, updates: int | None = None) -> None:
+        """Run so many updates and return; without a number it would never return."""
+        if updates is None:
+            raise ValueError("An inline worker has nobody to pause it: say for how many updates to run.")
+        self._mode, self._remaining = "running", updates
+        self._go()
+
+    def pause(self) -> None:
+        """Stop after the stage that is running (from within a callback)."""
+        self._mode = "paused"
+
+    def step_stage(self) -> None:
+        """Run one stage."""
+        self._mode = "stage"
+        self._go()
+
+    def step_update(self) -> None:
+        """Run to the end of the update."""
+        self._mode = "update"
+        self._go()
+
+    def submit(self, job: Job) -> None:
+        """Run the job now."""
+        try:
+            job()
+        except Exception as error:
+            self._on_error(error)
+
+    def stop(self) -> None:
+        """Refuse to run any more."""
+        self._mode = "stopped"
+
+    def _go(self) -> None:
+        while self._mode not in ("paused", "stopped"):
+            try:
+                self._after(self._advance())
+            except Exception as error:
+                self._mode = "paused"
+                self._on_error(error)
+
+
+class ThreadWorker(_Schedule):
+    """Runs everything in one daemon thread. Its methods may be called from any thread and return at once.
+
+    Args:
+        advance: runs one stage; True at the end of an update.
+        on_error: called in the worker's thread with what ``advance`` or a job raised; the worker is paused by then.
+    """
+
+    def __init__(self, advance: Callable[[], bool], on_error: Callable[[BaseException], None]) -> None:
+        super().__init__(advance, on_error)
+        self._jobs: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._main, name="ppo-explorer-worker", daemon=True)
+        self._thread.start()
+
+    def run(self, updates: int | None = None) -> None:
+        """Go on until told otherwise, or for so many updates."""
+        self._switch("running", updates)
+
+    def pause(self) -> None:
+        """Stop after the stage that is running."""
+        self._switch("paused")
+
+    def step_stage(self) -> None:
+        """Run one stage."""
+        self._switch("stage")
+
+    def step_update(self) -> None:
+        """Run to the end of the update."""
+        self._switch("update")
+
+    def submit(self, job: Job) -> None:
+        """Run a job between two stages, in the order in which they came."""
+        with self._changed:
+            self._jobs.append(job)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End the thread after the stage that is running."""
+        self._switch("stopped")
+
+    def join(self, seconds: float | None = None) -> bool:
+        """Wait for the thread's end; whether it has ended."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _switch(self, mode: Mode, updates: int | None = None) -> None:
+        with self._changed:
+            if self._mode != "stopped":
+                self._mode, self._remaining = mode, updates
+            self._changed.notify_all()
+
+    def _main(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._jobs or self._mode != "paused")
+                if self._mode == "stopped":
+                    return
+                job = self._jobs.popleft() if self._jobs else None
+            try:
+                if job is not None:
+                    job()
+                else:
+                    self._run_stage()
+            except Exception as error:  # whatever a policy or a reward raises must reach the page, not kill the thread
+                self._switch("paused")
+                self._on_error(error)
+
+    def _run_stage(self) -> None:
+        update_ended = self._advance()
+        with self._changed:
+            self._after(update_ended)
+            if self.slow_seconds > 0 and self._mode == "running":
+                self._changed.wait(self.slow_seconds)
