@@ -18,41 +18,44 @@ if TYPE_CHECKING:
 #: Per-token estimators of KL(p, q) from one sample of p, given the log-ratio log p - log q (Schulman 2020,
 #: "Approximating KL divergence"). k1 and k3 are unbiased, k2 and k3 are never negative.
 KL_ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {
-        "k1": lambda log_ratios: log_ratios,
-        "k2": lambda log_ratios: log_ratios**2 / 2,
-        "k3": lambda log_ratios: (-log_ratios).exp() - 1 + log_ratios,
+    "k1": lambda log_ratios: log_ratios,
+    "k2": lambda log_ratios: log_ratios**2 / 2,
+    "k3": lambda log_ratios: (-log_ratios).exp() - 1 + log_ratios,
 }
 
 #: Every metric by name, with its expression. ``mean`` runs over the tokens that count, ``mean_i`` over responses,
 #: ``mean_k`` over epochs; ``component/NAME`` stands for one metric a reward component.
 METRICS: dict[str, str] = {
-        "objective/score": "mean_i s_i,  s_i = Σ_c w_c · c_i",
-        "component/NAME": "mean_i c_i",
-        "objective/reward": "mean_i Σ_t r_t,  Σ_t r_t = s_i − β Σ_t KL_t",
-        "objective/ref_kl": "mean_i Σ_t (log π_old − log π_ref)",
-        "objective/ref_kl_token": "mean (log π_old − log π_ref)",
-        "policy/entropy": "mean (−Σ_v π_old(v) log π_old(v))",
-        "policy/approx_kl": "mean_k mean ½ (log π_new − log π_old)²",
-        "policy/approx_kl_final": "mean ½ (log π_final − log π_old)²",
-        "policy/clipfrac": "mean_k mean [∂L/∂log π = 0 and A ≠ 0]",
-        "policy/clipfrac_final": "mean [∂L/∂log π = 0 and A ≠ 0] at π_final",
-        "policy/outside_range": "mean_k mean [|ρ − 1| > ε]",
-        "policy/outside_range_final": "mean [|ρ − 1| > ε] at π_final",
-        "policy/ratio_max": "max ρ at π_final",
-        "policy/ratio_min": "min ρ at π_final",
-        "policy/loss": "mean_k −mean L_t",
-        "value/loss": "mean_k mean ½ (V − R)²",
-        "value/explained_variance": "1 − Var(R − V_old) / Var(R)",
-        "optim/grad_norm": "max_k ‖g‖ before clipping",
-        "optim/grad_norm_clipped": "max_k min(‖g‖, max_grad_norm)",
-        "optim/steps": "epochs × minibatches",
-        "optim/learning_rate": "learning_rate",
-        "response/length": "mean_i Σ_t mask",
-        "response/stopped": "mean_i [the response ended by itself]",
+    "objective/score": "mean_i s_i,  s_i = Σ_c w_c · c_i",
+    "component/NAME": "mean_i c_i",
+    "objective/reward": "mean_i Σ_t r_t,  Σ_t r_t = s_i − β Σ_t KL_t",
+    "objective/ref_kl": "mean_i Σ_t (log π_old − log π_ref)",
+    "objective/ref_kl_token": "mean (log π_old − log π_ref)",
+    "policy/entropy": "mean (−Σ_v π_old(v) log π_old(v))",
+    "policy/approx_kl": "mean_k mean ½ (log π_new − log π_old)²",
+    "policy/approx_kl_final": "mean ½ (log π_final − log π_old)²",
+    "policy/clipfrac": "mean_k mean [∂L/∂log π = 0 and A ≠ 0]",
+    "policy/clipfrac_final": "mean [∂L/∂log π = 0 and A ≠ 0] at π_final",
+    "policy/outside_range": "mean_k mean [|ρ − 1| > ε]",
+    "policy/outside_range_final": "mean [|ρ − 1| > ε] at π_final",
+    "policy/ratio_max": "max ρ at π_final",
+    "policy/ratio_min": "min ρ at π_final",
+    "policy/loss": "mean_k −mean L_t",
+    "value/loss": "mean_k mean ½ (V − R)²",
+    "value/explained_variance": "1 − Var(R − V_old) / Var(R)",
+    "optim/grad_norm": "max_k ‖g‖ before clipping",
+    "optim/grad_norm_clipped": "max_k min(‖g‖, max_grad_norm)",
+    "optim/steps": "epochs × minibatches",
+    "optim/learning_rate": "learning_rate",
+    "response/length": "mean_i Σ_t mask",
+    "response/stopped": "mean_i [the response ended by itself]",
+    "throughput/seconds": "Σ wall seconds of the update's stages",
 }
 
 
-def measure(config: Config, rollout: Rollout, credit: Credit, epochs: tuple[Epoch, ...], steps: int) -> dict[str, float]:
+def measure(
+    config: Config, rollout: Rollout, credit: Credit, epochs: tuple[Epoch, ...], steps: int
+) -> dict[str, float]:
     """Every metric of one update, by the expressions of ``METRICS``.
 
     Args:

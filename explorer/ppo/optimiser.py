@@ -1,4 +1,4 @@
-"""Epochs of minibatches over one batch: the loss, gradient clipping and the optimiser step, with every term recorded."""
+"""Epochs of minibatches over one batch: loss, gradient clipping and optimiser step, with every term recorded."""
 
 from __future__ import annotations
 

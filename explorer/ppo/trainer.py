@@ -23,17 +23,16 @@ import torch
 from torch import Tensor
 
 from explorer.config import FIELDS, Config
-from explorer.ppo.advantages import ADVANTAGES, td_errors, value_targets
 from explorer.ppo.checks import check_update, first_minibatch
-from explorer.ppo.masked import whiten
-from explorer.ppo.metrics import KL_ESTIMATORS, measure
+from explorer.ppo.credit import assign_credit
+from explorer.ppo.metrics import measure
 from explorer.ppo.objectives import curve
 from explorer.ppo.optimiser import Optimiser
 from explorer.ppo.policy import Policy, load_policy
 from explorer.ppo.prompts import check_prompts, encode, prompt_sets, rows_for
 from explorer.ppo.records import Credit, Epoch, Rollout, Update
 from explorer.ppo.replay import Experience, join, reuse
-from explorer.ppo.rewards import REWARDS, Responses, from_texts, score, shape
+from explorer.ppo.rewards import REWARDS, Responses, from_texts, score
 from explorer.ppo.rewards.score import weighted
 from explorer.ppo.sampling import MINIBATCHES, ROLLOUT, generator, sample, sentence_ends
 
@@ -105,6 +104,17 @@ class Trainer:
         encode(self.policy, checked, self.config.response_length)
         self.prompts = checked
 
+    def check(self, config: Config) -> None:
+        """Whether this policy can run a config. Raises ValueError when prompt and response do not fit its positions."""
+        encode(self.policy, self.prompts, config.response_length)
+
+    def reset(self) -> None:
+        """Go back to the untouched policy: the reference's weights, a fresh optimiser, no experience, update 0."""
+        self.policy.load_state_dict(self.reference.state_dict())
+        self.optimiser = Optimiser(self.policy)
+        self._replay.clear()
+        self.updates = 0
+
     def stages(self, config: Config | None = None) -> Iterator[Stage]:
         """One update, stage by stage, each yielded when it has finished.
 
@@ -116,11 +126,12 @@ class Trainer:
             FloatingPointError: the loss or its gradient is no number any more.
         """
         config = config or self.config
-        before = self.optimiser.state()
+        before, number = self.optimiser.state(), self.updates + 1
         try:
             yield from self._stages(config)
         except BaseException:
-            self.optimiser.restore(before)
+            if self.updates < number:  # a generator dropped after ``done`` has done its work
+                self.optimiser.restore(before)
             raise
 
     def _stages(self, config: Config) -> Iterator[Stage]:
@@ -222,11 +233,30 @@ class Trainer:
         )
         return rollout, [self.prompts[int(row)] for row in rows]
 
+    def answer(self, policy: Policy, prompts: Sequence[str], purpose: int, config: Config) -> list[str]:
+        """Answers of a policy to some prompts, drawn with random numbers that depend on the seed and purpose alone.
+
+        Two policies, or one at two times, so get the same numbers: where their answers differ, the policies do.
+
+        Raises:
+            ValueError: a prompt is too long.
+        """
+        prompt_ids, prompt_mask = encode(policy, prompts, config.response_length)
+        uniforms = torch.rand(len(prompts), config.response_length, generator=generator(config.seed, 0, purpose))
+        ids, mask, _ = sample(
+            policy,
+            prompt_ids,
+            prompt_mask,
+            uniforms,
+            temperature=config.temperature,
+            stop_sentences=config.stop_sentences,
+            ends=self._ends,
+        )
+        return [policy.decode(row[kept].tolist()) for row, kept in zip(ids, mask, strict=True)]
+
     def score(self, config: Config, rollout: Rollout, prompts: list[str]) -> dict[str, Tensor]:
         """Every reward component of a rollout, ``{name: [B]}``, before the weights."""
-        ids = [
-            row[kept].tolist() for row, kept in zip(rollout.response_ids, rollout.response_mask, strict=True)
-        ]
+        ids = [row[kept].tolist() for row, kept in zip(rollout.response_ids, rollout.response_mask, strict=True)]
         responses = Responses(
             prompts=prompts,
             texts=[self.policy.decode(row) for row in ids],
@@ -237,41 +267,6 @@ class Trainer:
             config=config,
         )
         return score(self.components, responses)
-
-
-def assign_credit(config: Config, rollout: Rollout, components: Mapping[str, Tensor], scores: Tensor) -> Credit:
-    """Steps 3 and 4: rewards per token and advantages, from a rollout and its scores.
-
-    The what-if calls this very function with another config on a recorded rollout.
-
-    Args:
-        config: kl_coef, kl_estimator, gamma, gae_lambda, estimator and whiten are read.
-        rollout: the responses.
-        components: ``{name: [B]}``, kept in the record.
-        scores: ``[B]``.
-    """
-    mask, values = rollout.response_mask, rollout.old_values
-    ref_kl = KL_ESTIMATORS[config.kl_estimator](rollout.old_logprobs - rollout.ref_logprobs)
-    rewards = shape(
-        scores,
-        rollout.old_logprobs,
-        rollout.ref_logprobs,
-        mask,
-        kl_coef=config.kl_coef,
-        kl_estimator=config.kl_estimator,
-    )
-    estimate = ADVANTAGES[config.estimator]
-    advantages = estimate(rewards, values, mask, gamma=config.gamma, gae_lambda=config.gae_lambda)
-    return Credit(
-        reward_components=dict(components),
-        scores=scores,
-        ref_kl=torch.where(mask, ref_kl, 0.0),
-        rewards=rewards,
-        deltas=td_errors(rewards, values, mask, gamma=config.gamma),
-        advantages=advantages,
-        whitened_advantages=whiten(advantages, mask) if config.whiten else advantages,
-        returns=value_targets(advantages, values, mask, config.estimator),
-    )
 
 
 def _custom_components(rewards: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[[Responses], Tensor]]:

@@ -21,11 +21,11 @@ from explorer.ppo.rewards.shaping import shape
 
 #: Every built-in component by name, in the order in which they are shown.
 REWARDS: dict[str, Callable[[Responses], Tensor]] = {
-        "sentiment": sentiment,
-        "coherence": coherence,
-        "diversity": diversity,
-        "unbiasedness": unbiasedness,
-        "length": length,
+    "sentiment": sentiment,
+    "coherence": coherence,
+    "diversity": diversity,
+    "unbiasedness": unbiasedness,
+    "length": length,
 }
 
 __all__ = ["REWARDS", "Responses", "RewardError", "from_texts", "score", "shape"]

@@ -1,0 +1,106 @@
+"""The words and names that the gender swap knows. Data alone; the swap itself is in ``bias.py``.
+
+A list of this kind is a choice, and a short one: it holds what children's stories use. Left out are words that are
+mostly used without a gender ("guys", "hero"), animals ("cow", "bull"), pairs whose partners mean different things
+("wizard" and "witch"), and names that are also everyday words ("Rose") or used for both ("Alex").
+"""
+
+from __future__ import annotations
+
+#: Each word's partner is the other one, whichever of the two is met. Lower case; cases are added by the swap.
+WORDS: tuple[tuple[str, str], ...] = (
+    ("he", "she"),
+    ("himself", "herself"),
+    ("boy", "girl"),
+    ("boys", "girls"),
+    ("man", "woman"),
+    ("men", "women"),
+    ("male", "female"),
+    ("dad", "mom"),
+    ("dads", "moms"),
+    ("daddy", "mommy"),
+    ("papa", "mama"),
+    ("father", "mother"),
+    ("fathers", "mothers"),
+    ("brother", "sister"),
+    ("brothers", "sisters"),
+    ("son", "daughter"),
+    ("sons", "daughters"),
+    ("uncle", "aunt"),
+    ("uncles", "aunts"),
+    ("nephew", "niece"),
+    ("nephews", "nieces"),
+    ("grandpa", "grandma"),
+    ("grandfather", "grandmother"),
+    ("grandson", "granddaughter"),
+    ("king", "queen"),
+    ("kings", "queens"),
+    ("prince", "princess"),
+    ("princes", "princesses"),
+    ("husband", "wife"),
+    ("husbands", "wives"),
+    ("groom", "bride"),
+    ("boyfriend", "girlfriend"),
+    ("mr", "mrs"),
+    ("sir", "madam"),
+    ("policeman", "policewoman"),
+    ("fireman", "firewoman"),
+    ("mailman", "mailwoman"),
+    ("waiter", "waitress"),
+)
+
+#: Words whose partner's partner is another word: "mum" becomes "dad", and "dad" becomes "mom".
+ONE_WAY: dict[str, str] = {
+    "him": "her",
+    "hers": "his",
+    "mum": "dad",
+    "mums": "dads",
+    "mummy": "daddy",
+    "auntie": "uncle",
+    "granny": "grandpa",
+    "lady": "man",
+    "ladies": "men",
+    "gentleman": "lady",
+    "gentlemen": "ladies",
+    "ms": "mr",
+}
+
+#: Names, paired by how often the training stories use them. Met with a capital only.
+NAMES: tuple[tuple[str, str], ...] = (
+    ("Tim", "Lily"),
+    ("Tom", "Sue"),
+    ("Ben", "Mia"),
+    ("Max", "Lucy"),
+    ("Sam", "Anna"),
+    ("Timmy", "Amy"),
+    ("Bob", "Sally"),
+    ("Jack", "Sara"),
+    ("John", "Jane"),
+    ("Joe", "Daisy"),
+    ("Billy", "Sarah"),
+    ("Tommy", "Jill"),
+    ("Benny", "Lila"),
+    ("Leo", "Molly"),
+    ("Jimmy", "Emma"),
+    ("Jake", "Mary"),
+    ("Bobby", "Bella"),
+    ("Pete", "Jen"),
+    ("Sammy", "Jenny"),
+    ("Fred", "Emily"),
+    ("Jim", "Lisa"),
+    ("Andy", "Susie"),
+    ("Jerry", "Polly"),
+    ("Peter", "Ella"),
+    ("Mark", "Betty"),
+    ("Toby", "Ann"),
+    ("Johnny", "Alice"),
+    ("Danny", "Tina"),
+    ("Charlie", "Lola"),
+    ("Freddy", "Millie"),
+    ("Dave", "Maria"),
+    ("Tony", "Kate"),
+    ("Harry", "Sophie"),
+    ("David", "Lilly"),
+    ("George", "Julia"),
+    ("Daniel", "Hannah"),
+)
