@@ -48,9 +48,15 @@ class Worker(Protocol):
 class _Schedule:
     """What both workers share: which mode follows a finished stage."""
 
-    def __init__(self, advance: Callable[[], bool], on_error: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        advance: Callable[[], bool],
+        on_error: Callable[[BaseException], None],
+        on_pause: Callable[[], None] = lambda: None,
+    ) -> None:
         self._advance = advance
         self._on_error = on_error
+        self._on_pause = on_pause
         self._mode: Mode = "paused"
         self._remaining: int | None = None
         self.slow_seconds = 0.0
@@ -112,6 +118,7 @@ class InlineWorker(_Schedule):
             except Exception as error:
                 self._mode = "paused"
                 self._on_error(error)
+        self._on_pause()
 
 
 class ThreadWorker(_Schedule):
@@ -120,10 +127,16 @@ class ThreadWorker(_Schedule):
     Args:
         advance: runs one stage; True at the end of an update.
         on_error: called in the worker's thread with what ``advance`` or a job raised; the worker is paused by then.
+        on_pause: called in the worker's thread when it has paused by itself.
     """
 
-    def __init__(self, advance: Callable[[], bool], on_error: Callable[[BaseException], None]) -> None:
-        super().__init__(advance, on_error)
+    def __init__(
+        self,
+        advance: Callable[[], bool],
+        on_error: Callable[[BaseException], None],
+        on_pause: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(advance, on_error, on_pause)
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._main, name="ppo-explorer-worker", daemon=True)
@@ -186,5 +199,8 @@ class ThreadWorker(_Schedule):
         update_ended = self._advance()
         with self._changed:
             self._after(update_ended)
+            paused = self._mode == "paused"
             if self.slow_seconds > 0 and self._mode == "running":
                 self._changed.wait(self.slow_seconds)
+        if paused:
+            self._on_pause()

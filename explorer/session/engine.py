@@ -1,0 +1,222 @@
+"""What the worker runs: the trainer, one stage at a time, and jobs with the policy in between.
+
+Nothing here touches a trait. Torch and transformers are imported by ``load``, in the worker, so that the page is on
+screen before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from explorer.config import Config
+from explorer.recording.snapshot import Snapshot, Tokens, decode, freeze, take_snapshot
+from explorer.session.checkpoints import Checkpoints
+
+if TYPE_CHECKING:
+    from explorer.ppo.policy import Policy
+    from explorer.ppo.records import Credit, Epoch, Rollout
+    from explorer.ppo.trainer import Stage, Trainer
+
+#: The stages before the epochs, in order.
+BEFORE_EPOCHS = ("sample", "score", "shape", "advantage")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """An update of which some stages have run: as much of a Snapshot as there is."""
+
+    update: int
+    config: Config
+    rollout: Rollout
+    tokens: Tokens
+    credit: Credit | None
+    epochs: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where the running update stands.
+
+    Attributes:
+        update: its number.
+        finished: the stage that has just ended, "" at the start.
+        running: the stage that comes next: what the worker is doing now.
+        epoch: the epoch that is running, 0 outside the epochs.
+        epochs: how many there are.
+        fraction: how much of the update's stages are done, 0 to 1.
+        unfinished: the records so far, where they are to be shown.
+    """
+
+    update: int
+    finished: str
+    running: str
+    epoch: int
+    epochs: int
+    fraction: float
+    unfinished: Unfinished | None = None
+
+
+class Engine:
+    """The trainer behind a session.
+
+    Args:
+        policy, config, rewards, prompts: as for ``Trainer``.
+        on_stage: called in the worker with a Progress when a stage has ended.
+        on_update: called in the worker with the Snapshot of a whole update.
+    """
+
+    def __init__(
+        self,
+        policy: Any,
+        config: Config,
+        rewards: Mapping[str, Callable[..., Any]] | None,
+        prompts: Sequence[str] | None,
+        on_stage: Callable[[Progress], None],
+        on_update: Callable[[Snapshot], None],
+    ) -> None:
+        self.config = config
+        self.show_stages = False
+        self.checkpoints = Checkpoints()
+        self._arguments = (policy, rewards, prompts)
+        self._on_stage, self._on_update = on_stage, on_update
+        self._trainer: Trainer | None = None
+        self._stages: Iterator[Stage] | None = None
+        self._in_force = config
+        self._scratch: Policy | None = None
+
+    def load(self) -> None:
+        """Import torch, load the policy and make the trainer. Raises as ``Trainer`` does."""
+        import torch
+
+        from explorer.ppo.trainer import Trainer
+
+        # Two threads were 5 to 10 times slower than one whenever another program kept the second core busy.
+        torch.set_num_threads(1)
+        policy, rewards, prompts = self._arguments
+        trainer = Trainer(policy, self.config, rewards, prompts)
+        self._scratch = trainer.reference.frozen_copy("as of an earlier update")
+        self.checkpoints.keep(0, trainer.policy)
+        self._trainer = trainer
+
+    @property
+    def trainer(self) -> Trainer:
+        """The trainer. Raises RuntimeError before it is loaded."""
+        if self._trainer is None:
+            raise RuntimeError("The policy is still loading: try again in a moment.")
+        return self._trainer
+
+    @property
+    def prompts(self) -> list[str]:
+        """The training prompts."""
+        return self.trainer.prompts
+
+    def check(self, config: Config) -> None:
+        """Whether the policy can run a config. Raises ValueError that says what to change."""
+        if self._trainer is not None:
+            self._trainer.check(config)
+
+    def advance(self) -> bool:
+        """Run one stage; True at the end of an update. A new update takes the newest config."""
+        trainer = self.trainer
+        if self._stages is None:
+            self._in_force = self.config
+            self._stages = trainer.stages(self._in_force)
+            self._on_stage(self._progress(None))
+        try:
+            stage = next(self._stages)
+        except BaseException:
+            self._stages = None
+            raise
+        if stage.update is None:
+            self._on_stage(self._progress(stage))
+            return False
+        self._stages = None
+        self.checkpoints.keep(stage.update.update, trainer.policy)
+        self._on_update(take_snapshot(stage.update, self._in_force, trainer.policy))
+        self._on_stage(self._progress(stage))
+        return True
+
+    def restart(self) -> None:
+        """Drop the running update and go back to the untouched policy."""
+        if self._stages is not None:
+            self._stages.close()  # type: ignore[attr-defined]  # a generator
+            self._stages = None
+        self.trainer.config = self.config
+        self.trainer.reset()
+        self.checkpoints.clear()
+        self.checkpoints.keep(0, self.trainer.policy)
+
+    def set_prompts(self, prompts: Sequence[str]) -> None:
+        """Other training prompts from the next update on. Raises ValueError, changing nothing."""
+        self.trainer.set_prompts(prompts)
+
+    def compare(self) -> dict[str, Any]:
+        """The training prompts answered by the reference and by the policy, with the same random numbers."""
+        from explorer.ppo.sampling import COMPARISON
+
+        prompts = self.trainer.prompts[:8]
+        reference, policy = (self._answers(p, prompts, COMPARISON) for p in self._pair(None))
+        return {"update": self.trainer.updates, "prompts": prompts, "reference": reference, "policy": policy}
+
+    def try_prompt(self, prompt: str, update: int | None) -> dict[str, Any]:
+        """One prompt answered three times by the reference and by the policy as of an update.
+
+        Raises:
+            ValueError: the prompt is empty or too long, or that update's weights are no longer kept.
+        """
+        from explorer.ppo.prompts import check_prompts
+        from explorer.ppo.sampling import TRIAL
+
+        prompts = check_prompts([prompt]) * 3
+        reference, policy = (self._answers(p, prompts, TRIAL) for p in self._pair(update))
+        shown = self.trainer.updates if update is None else update
+        return {"update": shown, "prompt": prompt, "reference": reference, "policy": policy}
+
+    def _pair(self, update: int | None) -> tuple[Policy, Policy]:
+        policy = self.trainer.policy
+        if update is not None and update != self.trainer.updates:
+            assert self._scratch is not None
+            self.checkpoints.load_into(self._scratch, update)
+            policy = self._scratch
+        return self.trainer.reference, policy
+
+    def _answers(self, policy: Policy, prompts: list[str], purpose: int) -> list[str]:
+        return self.trainer.answer(policy, prompts, purpose, self._in_force)
+
+    def _progress(self, stage: Stage | None) -> Progress:
+        epochs = self._in_force.epochs
+        update = self.trainer.updates + (0 if stage is not None and stage.update is not None else 1)
+        total = len(BEFORE_EPOCHS) + epochs + 1
+        if stage is None:
+            return Progress(update=update, finished="", running="sample", epoch=0, epochs=epochs, fraction=0.0)
+        if stage.update is not None:
+            return Progress(update=update, finished="done", running="repeat", epoch=0, epochs=epochs, fraction=1.0)
+        if stage.name == "epoch":
+            done, epoch = len(BEFORE_EPOCHS) + stage.epoch, stage.epoch + 1
+            running = "epoch" if epoch <= epochs else "done"
+        else:
+            done = BEFORE_EPOCHS.index(stage.name) + 1
+            running = BEFORE_EPOCHS[done] if done < len(BEFORE_EPOCHS) else "epoch"
+            epoch = 1 if running == "epoch" else 0
+        return Progress(
+            update=update,
+            finished=stage.name,
+            running=running,
+            epoch=min(epoch, epochs),
+            epochs=epochs,
+            fraction=done / total,
+            unfinished=self._unfinished(stage, update) if self.show_stages else None,
+        )
+
+    def _unfinished(self, stage: Stage, update: int) -> Unfinished:
+        rollout = stage.rollout.map(freeze)
+        return Unfinished(
+            update=update,
+            config=self._in_force,
+            rollout=rollout,
+            tokens=decode(rollout, self.trainer.policy),
+            credit=stage.credit.map(freeze) if stage.credit is not None else None,
+            epochs=tuple(epoch.map(freeze) for epoch in stage.trained),
+        )

@@ -1,0 +1,124 @@
+"""The batch on screen: one update as text and binary arrays, ready for the browser.
+
+A pure function of what is shown. Every number comes out of the recorded arrays; nothing is computed here but which of
+the three clip states a token is in, which two recorded booleans say.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from explorer.config import Config
+from explorer.recording.snapshot import Snapshot
+from explorer.views.quantities import QUANTITIES, Array
+
+#: A token's clip state, as the browser gets it.
+MASKED, INSIDE, OUTSIDE_FLOWS, OUTSIDE_ZERO = range(4)
+
+
+def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) -> dict[str, Any]:
+    """What every token view draws.
+
+    Args:
+        shown: a Snapshot, or an Unfinished update with as much as there is.
+        epoch: which of its epochs; -1 is the policy after the last step.
+        trained: the config that the update was trained under, where ``shown`` is re-scored under another.
+
+    Returns:
+        Plain values, and arrays as bytes: ``float32`` for quantities ``[B * T]`` and the curve, ``uint8`` for states
+        ``[B * T]``, ``uint16`` for the alternatives ``[B * T * K]``.
+    """
+    rollout, credit = shown.rollout, shown.credit
+    record = shown.epochs[epoch] if shown.epochs else None
+    rows, length = rollout.response_ids.shape
+    whole = isinstance(shown, Snapshot)
+    arrays = {
+        name: _bytes(array, np.float32)
+        for name, quantity in QUANTITIES.items()
+        if (array := quantity.of(rollout, credit, record)) is not None
+    }
+    alternatives, spelled = _spelled(shown.tokens.top)
+    states = clip_states(rollout.response_mask, record)
+    config = shown.config
+    return {
+        "update": shown.update,
+        "epoch": epoch % len(shown.epochs) + 1 if shown.epochs else 0,
+        "epochs": len(shown.epochs) - 1 if whole else config.epochs,
+        "finished": whole,
+        "rows": rows,
+        "length": length,
+        "prompts": list(shown.tokens.prompts),
+        "tokens": [list(response) for response in shown.tokens.responses],
+        "scores": credit.scores.tolist() if credit is not None else None,
+        "components": {n: v.tolist() for n, v in credit.reward_components.items()} if credit is not None else {},
+        "weights": dict(config.weights),
+        "arrays": arrays,
+        "states": _bytes(states, np.uint8),
+        "counts": counts(states),
+        "top": {
+            "words": spelled,
+            "count": int(rollout.top_ids.shape[2]),
+            "index": _bytes(alternatives_array(alternatives, rows, length, rollout.top_ids.shape[2]), np.uint16),
+            "logprobs": _bytes(rollout.top_logprobs, np.float32),
+        },
+        "clip": [1 - config.clip_range, 1 + config.clip_range],
+        "clip_range": config.clip_range,
+        "kl_coef": config.kl_coef,
+        "gamma": config.gamma,
+        "gae_lambda": config.gae_lambda,
+        "objective": config.objective,
+        "curve": {name: _bytes(getattr(shown.curve, name), np.float32) for name in ("ratios", "positive", "negative")}
+        if whole
+        else None,
+        "checks": {name: [holds, measured] for name, (holds, measured) in shown.checks.items()} if whole else {},
+        "no_second_look": config.epochs == 1 and config.minibatches == 1,
+        "rescored": rescored_fields(config, trained),
+    }
+
+
+def clip_states(mask: Array, record: Any) -> Array:
+    """``[B, T]`` uint8: MASKED, INSIDE, OUTSIDE_FLOWS or OUTSIDE_ZERO; INSIDE before the first epoch."""
+    states = np.where(mask, INSIDE, MASKED).astype(np.uint8)
+    if record is not None:
+        rows = mask.shape[0]
+        states[record.outside_range[:rows]] = OUTSIDE_FLOWS
+        states[record.zero_gradient[:rows]] = OUTSIDE_ZERO
+    return states
+
+
+def counts(states: Array) -> dict[str, int]:
+    """How many tokens count, how many are outside 1 ± eps, and how many get no gradient."""
+    return {
+        "tokens": int((states != MASKED).sum()),
+        "outside": int((states >= OUTSIDE_FLOWS).sum()),
+        "zero": int((states == OUTSIDE_ZERO).sum()),
+    }
+
+
+def rescored_fields(config: Config, trained: Config | None) -> dict[str, list[Any]]:
+    """``{field: [as trained, as shown]}`` where the screen is re-scored; empty where it shows what happened."""
+    if trained is None:
+        return {}
+    return {name: [theirs, mine] for name, (mine, theirs) in config.differences(trained).items()}
+
+
+def _spelled(top: tuple[tuple[tuple[str, ...], ...], ...]) -> tuple[list[list[list[int]]], list[str]]:
+    """The alternatives as indices into a list of the distinct words."""
+    index: dict[str, int] = {}
+    rows = [[[index.setdefault(word, len(index)) for word in position] for position in row] for row in top]
+    return rows, list(index)
+
+
+def alternatives_array(rows: list[list[list[int]]], batch: int, length: int, count: int) -> Array:
+    """``[B, T, K]`` uint16 from ragged rows, 0 past each response's end."""
+    array = np.zeros((batch, length, count), dtype=np.uint16)
+    for r, row in enumerate(rows):
+        if row:
+            array[r, : len(row)] = row
+    return array
+
+
+def _bytes(array: Any, dtype: Any) -> bytes:
+    return np.ascontiguousarray(array, dtype=dtype).tobytes()

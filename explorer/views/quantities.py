@@ -1,0 +1,84 @@
+"""The token quantities: what each is, and the fixed scale on which it is coloured and drawn.
+
+Scales are fixed while a run goes on: a redraw must never recolour the past.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from explorer.ppo.records import Credit, Epoch, Rollout
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number a token.
+
+    Attributes:
+        kind: ``ratio`` diverges from 1 in the logarithm, ``diverging`` from 0, ``sequential`` rises from ``low``.
+        low, high: the ends of the scale; numbers beyond are drawn at the end and marked.
+        unit: what it is measured in, a key of ``ui.units``, or "" for none.
+        of: its ``[B, T]`` array out of the records; None where an unfinished update lacks them.
+    """
+
+    kind: Literal["ratio", "diverging", "sequential"]
+    low: float
+    high: float
+    unit: str
+    of: Callable[[Rollout, Credit | None, Epoch | None], Array | None]
+
+
+def _rollout(read: Callable[[Rollout], Array]) -> Callable[[Rollout, Credit | None, Epoch | None], Array | None]:
+    return lambda rollout, credit, epoch: read(rollout)
+
+
+def _credit(read: Callable[[Credit], Array]) -> Callable[[Rollout, Credit | None, Epoch | None], Array | None]:
+    return lambda rollout, credit, epoch: None if credit is None else read(credit)
+
+
+def _epoch(read: Callable[[Epoch], Array]) -> Callable[[Rollout, Credit | None, Epoch | None], Array | None]:
+    """An epoch's array, its fresh rows only: replayed rows are not on screen."""
+    return lambda rollout, credit, epoch: None if epoch is None else read(epoch)[: len(rollout.stopped)]
+
+
+def _probability(logprobs: Array, mask: Array) -> Array:
+    return np.where(mask, np.exp(logprobs), 0.0)
+
+
+#: Every token quantity by name, in the order of the menu.
+QUANTITIES: dict[str, Quantity] = {
+    "ratio": Quantity("ratio", 0.5, 2.0, "", _epoch(lambda e: e.ratios)),
+    "advantage": Quantity("diverging", -3.0, 3.0, "", _credit(lambda c: c.whitened_advantages)),
+    "raw_advantage": Quantity("diverging", -1.5, 1.5, "", _credit(lambda c: c.advantages)),
+    "ref_kl": Quantity("diverging", -2.0, 2.0, "nats", _credit(lambda c: c.ref_kl)),
+    "reward": Quantity("diverging", -1.0, 1.0, "", _credit(lambda c: c.rewards)),
+    "value": Quantity("diverging", -1.5, 1.5, "", _rollout(lambda r: r.old_values)),
+    "return": Quantity("diverging", -1.5, 1.5, "", _credit(lambda c: c.returns)),
+    "delta": Quantity("diverging", -1.0, 1.0, "", _credit(lambda c: c.deltas)),
+    "entropy": Quantity("sequential", 0.0, 5.0, "nats", _rollout(lambda r: r.entropies)),
+    "old_probability": Quantity(
+        "sequential", 0.0, 1.0, "", _rollout(lambda r: _probability(r.old_logprobs, r.response_mask))
+    ),
+    "new_probability": Quantity(
+        "sequential",
+        0.0,
+        1.0,
+        "",
+        lambda r, c, e: None if e is None else _probability(e.new_logprobs[: len(r.stopped)], r.response_mask),
+    ),
+    "ref_probability": Quantity(
+        "sequential", 0.0, 1.0, "", _rollout(lambda r: _probability(r.ref_logprobs, r.response_mask))
+    ),
+    "gradient_share": Quantity("sequential", 0.0, 0.01, "", _epoch(lambda e: e.gradient_shares)),
+}
+
+
+def scales() -> dict[str, dict[str, Any]]:
+    """The quantities as the browser needs them: ``{name: {kind, low, high, unit}}``."""
+    return {n: {"kind": q.kind, "low": q.low, "high": q.high, "unit": q.unit} for n, q in QUANTITIES.items()}

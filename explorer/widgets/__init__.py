@@ -1,0 +1,1 @@
+"""What the browser shows: small anywidgets of our own around one shared model, the Board."""

@@ -1,0 +1,44 @@
+"""The Board: the one model that every view in the browser reads.
+
+It holds the batch on screen as binary arrays, the run's curves, the words of the chosen language, and the pinned
+token. A view listens to it in the browser, so that hovering and pinning cost no round trip to the kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from traitlets import Bool, Dict, Int, List, Unicode
+
+from explorer.widgets.on_loop import OnLoopWidget
+
+
+class Board(OnLoopWidget):
+    """Shared state of the page; drawn by the views, written by ``explorer.app``."""
+
+    _esm = "export default { render() {} }"
+
+    batch = Dict(help="The update on screen: see explorer.views.batch.").tag(sync=True)
+    pinned = List(help="[response, token] of the pinned token; empty when none is.").tag(sync=True)
+    quantity = Unicode("ratio", help="What colours the tokens.").tag(sync=True)
+    quantities = Dict(help="{name: {kind, low, high}} of every token quantity.").tag(sync=True)
+    words = Dict(help="Every label in the chosen language.").tag(sync=True)
+    language = Unicode("en").tag(sync=True)
+    theme = Unicode("auto", help="auto, light or dark.").tag(sync=True)
+    lower = Unicode("advantages", help="Which panel the middle's lower half shows: advantages or samples.").tag(
+        sync=True
+    )
+    run = Dict(help="Where the run stands: update, stage, rate, mode, error; see explorer.views.run.").tag(sync=True)
+    series = Dict(help="Metric series that the small charts draw.").tag(sync=True)
+    samples = Dict(help="The same prompts answered by the reference and by the policy.").tag(sync=True)
+    trial = Dict(help="The last prompt that was tried.").tag(sync=True)
+    curves_size = List(help="[width, height] in pixels that the browser has for the curves.").tag(sync=True)
+    shown_theme = Unicode("", help="light or dark: what the browser shows; empty before it has said.").tag(sync=True)
+    drawn = Int(0, help="How many batches the browser has drawn; 0 until the page is on screen.").tag(sync=True)
+    wants_samples = Bool(False, help="Whether the samples are on screen and should be kept fresh.").tag(sync=True)
+
+    def show(self, **state: Any) -> None:
+        """Set several traits in one message."""
+        with self.hold_sync():
+            for name, value in state.items():
+                setattr(self, name, value)

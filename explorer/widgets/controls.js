@@ -1,0 +1,172 @@
+// The sliders, grouped by when a change takes effect. Each is a native range input beside a number that can be typed;
+// a dot marks what differs from the preset and sets it back; the tooltip says what raising and lowering do.
+
+export default {
+  render(context) {
+    return frame(context, "controls", ["language", "batch"], build(context.model));
+  },
+};
+
+const build = (model) => (root, board) => {
+  const tip = tooltip(root);
+  let controls = [];
+  let numbered = 0;
+
+  // Edits travel as the newest value of each field: ipywidgets keeps one message under way and merges the rest.
+  const edit = (name, value) => {
+    numbered += 1;
+    model.set("edits", { ...model.get("edits"), [name]: { value, n: numbered } });
+    model.save_changes();
+  };
+
+  const lay = () => {
+    const groups = model.get("groups");
+    const health = make("ul", { class: "ex-health explorer-health" });
+    controls = [];
+    const nodes = groups.map(({ key, fields, folded }) => {
+      const title = say(board, `ui.groups.${key}`);
+      const rows = fields.map((field) => {
+        const control = makeControl(board, model, tip, edit, field);
+        controls.push(control);
+        return control.node;
+      });
+      return folded
+        ? make("details", { class: `ex-group ex-group-${key}` }, make("summary", { text: title }), ...rows)
+        : make("div", { class: `ex-group ex-group-${key}` }, make("h3", { text: title }), ...rows);
+    });
+    root.replaceChildren(...nodes, make("div", { class: "ex-group" }, make("h3", { text: say(board, "ui.panels.health.title") }), health), root.querySelector(".ex-tip") ?? "");
+    return health;
+  };
+
+  let laid = "";
+  let health = null;
+  const refresh = () => controls.forEach((control) => control.paint());
+  model.on("change:values change:preset_values", refresh);
+  model.on("msg:custom", (message) => message.kind === "rejected" && controls.forEach((control) => control.paint(true)));
+
+  return () => {
+    const stamp = board.get("language") + JSON.stringify(model.get("groups").map((g) => g.fields.map((f) => f.name)));
+    if (laid !== stamp) {
+      laid = stamp;
+      health = lay();
+    }
+    refresh();
+    paintHealth(board, health);
+  };
+};
+
+const fieldWords = (board, field, part) =>
+  field.component
+    ? say(board, part === "label" ? `components.${field.component}.label` : `fields.weight.${part}`, { name: componentName(board, field.component) })
+    : say(board, `fields.${field.name}.${part}`);
+
+function componentName(board, name) {
+  const known = lookUp(board.get("words"), `components.${name}.label`);
+  return typeof known === "string" ? known : name;
+}
+
+function makeControl(board, model, tip, edit, field) {
+  const label = field.component ? componentName(board, field.component) : fieldWords(board, field, "label");
+  const id = `ex-${field.css}-${Math.random().toString(36).slice(2, 8)}`;
+  const name = make("label", { for: id, text: label });
+  const back = make("button", { class: "ex-back", type: "button", hidden: true, onclick: () => edit(field.name, model.get("preset_values")[field.name]) });
+  const node = make("div", { class: `ex-control explorer-${field.css}`, "data-effect": field.effect }, name, back);
+  const value = () => model.get("values")[field.name];
+  const explain = () => tip.show(tipNodes(board, field, label), node.getBoundingClientRect());
+  name.addEventListener("mouseenter", explain);
+  name.addEventListener("mouseleave", tip.hide);
+  node.addEventListener("focusin", (event) => event.target.matches(":focus-visible") && !event.target.matches("select") && explain());
+  node.addEventListener("focusout", tip.hide);
+  const inputs = { slider: sliderInputs, choice: choiceInputs, toggle: toggleInputs }[field.kind](board, field, id, label, edit, value);
+  node.append(...inputs.nodes);
+  const paint = (force = false) => {
+    inputs.paint(force);
+    const [own, preset] = [value(), model.get("preset_values")[field.name]];
+    back.hidden = own === preset;
+    back.title = say(board, "ui.back_to_preset", { value: show(preset, field) });
+    back.setAttribute("aria-label", `${label}: ${back.title}`);
+  };
+  return { node, paint };
+}
+
+// A number as its control writes it: no more digits than the step has.
+function show(value, field) {
+  if (value === null) return "–";
+  if (typeof value !== "number") return String(value);
+  if (field.log) return value === 0 ? "0" : value.toExponential(1).replace("e-", "e-");
+  const digits = field.step >= 1 ? 0 : field.step >= 0.01 ? 2 : 3;
+  return value.toFixed(digits);
+}
+
+function sliderInputs(board, field, id, label, edit, value) {
+  const toSlider = (v) => (field.log ? Math.log10(Math.max(v, field.low_shown)) : v);
+  const fromSlider = (v) => (field.log ? Number((10 ** v).toPrecision(2)) : Number(v.toFixed(6)));
+  const [low, high] = [toSlider(field.low_shown), toSlider(field.high_shown)];
+  const range = make("input", { id, type: "range", min: low, max: high, step: field.log ? 0.02 : field.step, "aria-label": label });
+  const number = make("input", { class: "ex-number", type: "text", inputmode: "decimal", "aria-label": `${label}, ${say(board, "ui.typed")}` });
+  range.title = `${show(field.low_shown, field)} – ${show(field.high_shown, field)}`;
+  range.addEventListener("input", () => {
+    number.value = show(fromSlider(Number(range.value)), field);
+    edit(field.name, fromSlider(Number(range.value)));
+  });
+  const commit = () => {
+    const text = number.value.trim().replace(MINUS, "-").replace(",", ".");
+    if (text === show(value(), field)) return;
+    if ((text === "" || text === "–") && field.optional) edit(field.name, null);
+    else edit(field.name, text === "" || Number.isNaN(Number(text)) ? text : Number(text));
+  };
+  number.addEventListener("change", commit);
+  number.addEventListener("keydown", (event) => event.key === "Enter" && commit());
+  const paint = (force) => {
+    const now = value();
+    const fraction = now === null ? 1 : clamp((toSlider(now) - low) / (high - low), 0, 1);
+    if (document.activeElement !== range || force) range.value = String(now === null ? high : toSlider(now));
+    range.style.setProperty("--ex-fill", `${(fraction * 100).toFixed(1)}%`);
+    if (document.activeElement !== number || force) number.value = show(now, field);
+    range.setAttribute("aria-valuetext", show(now, field));
+  };
+  return { nodes: [range, number], paint };
+}
+
+function choiceInputs(board, field, id, label, edit, value) {
+  const word = (choice) => {
+    const known = lookUp(board.get("words"), `fields.${field.name}.options.${choice}.label`);
+    return typeof known === "string" ? known : choice;
+  };
+  const menu = make("select", { id, class: "ex-select", "aria-label": label, onchange: () => edit(field.name, menu.value) },
+    ...field.choices.map((choice) => make("option", { value: choice, text: word(choice) })));
+  return { nodes: [menu], paint: () => (menu.value = value()) };
+}
+
+function toggleInputs(board, field, id, label, edit, value) {
+  const box = make("input", { id, type: "checkbox", "aria-label": label, onchange: () => edit(field.name, box.checked) });
+  return { nodes: [box], paint: () => (box.checked = value()) };
+}
+
+function tipNodes(board, field, label) {
+  const nodes = [make("strong", { text: label })];
+  if (field.component) {
+    const definition = lookUp(board.get("words"), `components.${field.component}.definition`);
+    if (definition) nodes.push(make("p", { text: definition }));
+    const expression = lookUp(board.get("words"), `components.${field.component}.expression`);
+    if (expression) nodes.push(make("code", { text: expression }));
+  }
+  nodes.push(make("p", { text: fieldWords(board, field, "what") }));
+  if (field.kind === "choice") nodes.push(...field.choices.map((choice) => make("p", {}, make("b", { text: `${say(board, `fields.${field.name}.options.${choice}.label`)}: ` }), say(board, `fields.${field.name}.options.${choice}.what`))));
+  else nodes.push(make("p", {}, "▲ ", fieldWords(board, field, "up")), make("p", {}, "▼ ", fieldWords(board, field, "down")));
+  nodes.push(make("p", { class: "ex-hint", text: say(board, `effects.${field.effect}.label`) }));
+  if (field.kind === "slider") nodes.push(make("p", { class: "ex-hint", text: say(board, "ui.range", { low: show(field.low, field), high: show(field.high, field) }) }));
+  return nodes;
+}
+
+function paintHealth(board, list) {
+  const checks = board.get("batch").checks ?? {};
+  list.replaceChildren(...Object.entries(checks).map(([name, [holds, measured]]) =>
+    make("li", { class: holds ? "ex-holds" : "ex-fails", title: say(board, `checks.${name}.means`) },
+      make("b", { text: holds ? "✓ " : "✗ " }), say(board, `checks.${name}.label`), make("span", { class: "ex-muted", text: ` ${format(measured, 2)}` }))));
+  const counts = board.get("batch").counts;
+  if (counts?.tokens) {
+    const share = Math.round((100 * counts.zero) / counts.tokens);
+    list.append(make("li", {}, make("b", { text: "● " }), say(board, "ui.health_clip", { share })));
+  }
+}

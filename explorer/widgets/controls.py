@@ -1,0 +1,129 @@
+"""The settings: one widget that holds every slider, grouped by when a change of it takes effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from traitlets import Dict, List
+
+from explorer.config import CHOICES, FIELDS, WEIGHT_RANGE, Config, effect_of
+from explorer.widgets.on_loop import BoardView
+from explorer.widgets.scripts import script, style
+
+#: The settings in the order of the page, by group; those in a folded group wait in a drawer.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "what_if": ("clip_range", "kl_coef", "gae_lambda", "gamma", "estimator", "objective", "whiten"),
+    "weights": (),
+    "next_update": ("epochs", "learning_rate", "temperature", "max_grad_norm"),
+    "advanced": (
+        "minibatches",
+        "replay_rollouts",
+        "stop_sentences",
+        "ent_coef",
+        "vf_coef",
+        "value_learning_rate",
+        "value_clip_range",
+        "kl_estimator",
+        "length_target",
+    ),
+    "reset": ("seed", "batch_size", "response_length"),
+}
+FOLDED = frozenset({"advanced", "reset"})
+
+
+def css_name(name: str) -> str:
+    """A field's CSS class without its prefix: ``weight_my reward`` becomes ``weight-my-reward``."""
+    if not name.startswith("weight_"):
+        return name
+    slug = "".join(c if c.isalnum() else "-" for c in name.removeprefix("weight_").lower())
+    return f"weight-{slug}"
+
+
+def control(name: str) -> dict[str, Any]:
+    """A setting as the browser needs it: its kind, ranges, step and effect."""
+    shared = {"name": name, "css": css_name(name), "effect": effect_of(name)}
+    if name.startswith("weight_"):
+        low, high = WEIGHT_RANGE
+        component = name.removeprefix("weight_")
+        limits = {"low": low, "high": high, "low_shown": 0.0, "high_shown": high, "step": 0.05}
+        return shared | limits | {"kind": "slider", "component": component, "log": False, "optional": False}
+    field = FIELDS[name]
+    if name in CHOICES:
+        return shared | {"kind": "choice", "choices": list(CHOICES[name])}
+    if isinstance(field.default, bool):
+        return shared | {"kind": "toggle"}
+    meta = field.metadata
+    shown = meta["shown"]
+    return shared | {
+        "kind": "slider",
+        "low": meta["low"],
+        "high": meta["high"],
+        "low_shown": shown[0],
+        "high_shown": shown[1],
+        "step": meta["step"] or 0.01,
+        "log": meta["log"],
+        "optional": "None" in str(field.type),
+    }
+
+
+def groups(config: Config) -> list[dict[str, Any]]:
+    """Every group with its controls; the weights are those of the config's components."""
+    weights = tuple(f"weight_{name}" for name in config.weights)
+    return [
+        {"key": key, "folded": key in FOLDED, "fields": [control(n) for n in (weights if key == "weights" else names)]}
+        for key, names in GROUPS.items()
+    ]
+
+
+class Controls(BoardView):
+    """The sliders (``widgets/controls.js``).
+
+    Args:
+        config: the settings to show.
+        preset: what they are compared with.
+        on_edit: called on the loop with ``{field: value}``; what it raises goes to ``on_error``, and the sliders go
+            back to ``config``.
+        on_error: called with that exception.
+    """
+
+    _esm = script("controls")
+    _css = style()
+
+    groups = List(help="Every control by group.").tag(sync=True)
+    values = Dict(help="The settings in force in the page.").tag(sync=True)
+    preset_values = Dict(help="The preset's settings.").tag(sync=True)
+    edits = Dict(help="{field: {value, n}}: the newest edit of every field; n grows with each.").tag(sync=True)
+
+    def __init__(
+        self,
+        config: Config,
+        preset: Config,
+        on_edit: Callable[[dict[str, Any]], None],
+        on_error: Callable[[BaseException], None],
+        **traits: Any,
+    ) -> None:
+        self._on_edit, self._on_error = on_edit, on_error
+        self._taken = 0
+        super().__init__(groups=groups(config), **traits)
+        self.show(config, preset)
+        self.observe(self._take, "edits")
+
+    def show(self, config: Config, preset: Config) -> None:
+        """Show these settings beside those of the preset."""
+        with self.hold_sync():
+            self.preset_values = {**{n: 0.0 for n in config.flat() if n.startswith("weight_")}, **preset.flat()}
+            self.values = config.flat()
+
+    def _take(self, change: Any) -> None:
+        """Pass on what was edited since the last message, in the order in which it was edited."""
+        edits: Mapping[str, Mapping[str, Any]] = change["new"]
+        fresh = sorted((e["n"], name, e["value"]) for name, e in edits.items() if e["n"] > self._taken)
+        if not fresh:
+            return
+        self._taken = fresh[-1][0]
+        try:
+            self._on_edit({name: value for _, name, value in fresh})
+        except (TypeError, ValueError) as error:
+            self._on_error(error)
+            self.send({"kind": "rejected"})

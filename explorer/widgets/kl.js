@@ -1,0 +1,84 @@
+// KL, kept apart: to the reference (the leash; it shapes the reward) per token and per update, and to the old policy
+// (the size of the step) per update. Two quantities never share an axis.
+
+export default {
+  render(context) {
+    return frame(context, "kl", ["batch", "pinned", "hovered", "series", "run"], build);
+  },
+};
+
+function build(root, board) {
+  const head = make("header", { class: "ex-head-stack" });
+  const charts = make("div", { class: "ex-kl-charts" });
+  const [tokens, reference, old] = ["tokens", "reference", "old"].map((key) => {
+    const title = make("h3");
+    const picture = draw("svg", { class: "ex-picture", role: "img" });
+    const node = make("div", { class: `ex-chart ex-chart-${key}` }, title);
+    node.append(picture);
+    charts.append(node);
+    return { title, picture };
+  });
+  root.append(head, charts);
+  return () => {
+    const batch = board.get("batch");
+    head.replaceChildren(...heading(board, "kl"));
+    if (!hasBatch(batch)) return;
+    drawTokens(tokens, board, batch);
+    drawSeries(reference, board, "objective/ref_kl", "kl.per_update");
+    drawSeries(old, board, "policy/approx_kl_final", "kl.to_old");
+  };
+}
+
+function drawTokens({ title, picture }, board, batch) {
+  const [width, height] = [picture.clientWidth || 140, picture.clientHeight || 60];
+  const [row, t] = focusOf(board) ?? [0, -1];
+  const values = quantityOf(batch, "ref_kl");
+  const scale = board.get("quantities").ref_kl;
+  title.textContent = say(board, "ui.kl.per_token");
+  picture.replaceChildren();
+  picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  if (!values) return;
+  const count = batch.tokens[row].length;
+  const step = (width - 24) / Math.max(count, 1);
+  const middle = height / 2;
+  const ends = [[scale.high, 8], [scale.low, height - 2]];
+  for (const [edge, y] of ends) draw("text", { class: "ex-tick", x: 18, y, "text-anchor": "end", text: format(edge, 0) }, picture);
+  draw("line", { class: "ex-axis", x1: 22, x2: width, y1: middle, y2: middle }, picture);
+  for (let i = 0; i < count; i += 1) {
+    const value = values[row * batch.length + i];
+    const end = middle - clamp(value / scale.high, -1, 1) * (middle - 2);
+    draw("rect", {
+      class: `${value >= 0 ? "ex-bar-more" : "ex-bar-less"}${i === t ? " ex-strong" : ""}`, x: 22 + i * step, width: Math.max(1, step * 0.8),
+      y: Math.min(middle, end), height: Math.max(0.5, Math.abs(middle - end)),
+    }, picture);
+  }
+  picture.setAttribute("aria-label", `${title.textContent}: ${batch.prompts[row]}`);
+}
+
+// A series over the run, from 0 up to a round number that only ever grows, with the update on screen marked.
+function drawSeries({ title, picture }, board, name, label) {
+  const [width, height] = [picture.clientWidth || 120, picture.clientHeight || 60];
+  const { updates = [], values = [] } = board.get("series")[name] ?? {};
+  title.textContent = say(board, `ui.${label}`);
+  picture.replaceChildren();
+  picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  if (!updates.length) return;
+  const top = roundUp(Math.max(...values.map((v) => v ?? 0), 1e-3));
+  const [left, right] = [30, 4];
+  const x = (u) => left + ((u - updates[0]) / Math.max(updates.at(-1) - updates[0], 1)) * (width - left - right);
+  const y = (v) => height - 4 - clamp(v / top, 0, 1) * (height - 12);
+  draw("line", { class: "ex-axis", x1: left, x2: width, y1: height - 4, y2: height - 4 }, picture);
+  draw("text", { class: "ex-tick", x: left - 4, y: 10, "text-anchor": "end", text: format(top, top < 0.1 ? 3 : top < 1 ? 2 : 0) }, picture);
+  draw("text", { class: "ex-tick", x: left - 4, y: height - 2, "text-anchor": "end", text: "0" }, picture);
+  const d = updates.map((u, i) => `${i ? "L" : "M"}${x(u).toFixed(1)} ${y(values[i] ?? 0).toFixed(1)}`).join("");
+  draw("path", { class: "ex-line", d }, picture);
+  const at = updates.reduce((best, u, i) => (Math.abs(u - board.get("run").cursor) < Math.abs(updates[best] - board.get("run").cursor) ? i : best), 0);
+  draw("circle", { class: "ex-dot", cx: x(updates[at]), cy: y(values[at] ?? 0), r: 3 }, picture);
+  title.append(" ", make("b", { text: format(values[at], 3) }));
+  picture.setAttribute("aria-label", title.textContent);
+}
+
+function roundUp(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 5, 10].map((m) => m * power).find((step) => step >= value);
+}

@@ -1,0 +1,218 @@
+// The objective against the ratio, for A > 0 and for A < 0, with this batch's own tokens on it; below it the formula of
+// the token in focus, filled in. The x axis is logarithmic with 1 in the middle; scales never move while a run goes on.
+
+export default {
+  render(context) {
+    return frame(context, "objective", ["batch", "pinned", "hovered"], build);
+  },
+};
+
+const RATIOS = [0.4, 2.5];
+const HEIGHTS = [0.25, 2.1];
+const TICKS = [0.5, 1, 2];
+
+function build(root, board) {
+  const head = make("header", { class: "ex-head-stack" });
+  const picture = draw("svg", { class: "ex-picture", role: "img" });
+  const formula = make("div", { class: "ex-formula" });
+  const truth = make("p", { class: "ex-hint ex-truth" });
+  root.append(head, picture, formula, truth);
+  let placed = [];
+
+  const nearest = (event) => {
+    const box = picture.getBoundingClientRect();
+    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    let [best, distance] = [null, 14 ** 2];
+    for (const point of placed) {
+      const d = (point.x - x) ** 2 + (point.y - y) ** 2;
+      if (d < distance) [best, distance] = [point, d];
+    }
+    return best ? best.token : null;
+  };
+  picture.addEventListener("mousemove", (event) => hover(board, nearest(event)));
+  picture.addEventListener("mouseleave", () => hover(board, null));
+  picture.addEventListener("click", (event) => pin(board, nearest(event)));
+
+  let drawn = null;
+  return () => {
+    const batch = board.get("batch");
+    const width = picture.clientWidth || 400;
+    const height = picture.clientHeight || 200;
+    const stamp = [batch, width, height, board.get("words")];
+    if (!drawn || stamp.some((part, i) => part !== drawn[i])) {
+      drawn = stamp;
+      head.replaceChildren(...heading(board, "objective"));
+      if (hasBatch(batch)) head.lastChild.textContent = sentence(board, batch);
+      truth.textContent = say(board, "clip.band_truth.long");
+      picture.replaceChildren();
+      picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
+      picture.setAttribute("aria-label", head.textContent);
+      placed = hasBatch(batch) ? drawPanels(picture, board, batch, width, height) : [];
+    }
+    markFocus(picture, board, placed);
+    paintFormula(formula, board, batch);
+  };
+}
+
+function sentence(board, batch) {
+  if (batch.no_second_look) return say(board, "ui.no_clip_yet_hint");
+  const { tokens, outside, zero } = batch.counts;
+  return say(board, "ui.tokens_outside", { outside, total: tokens, zero });
+}
+
+function drawPanels(picture, board, batch, width, height) {
+  const gap = 18;
+  const panel = (width - gap) / 2;
+  const placed = [];
+  for (const sign of [1, -1]) {
+    const group = draw("g", { class: sign > 0 ? "ex-positive" : "ex-negative" }, picture);
+    const scales = panelScales(sign > 0 ? 0 : panel + gap, panel, height, sign);
+    drawFrame(group, board, batch, scales, sign);
+    placed.push(...drawTokens(group, batch, scales, sign));
+  }
+  draw("g", { class: "ex-focus" }, picture);
+  return placed;
+}
+
+function panelScales(left, width, height, sign) {
+  const [top, bottom] = [20, height - 30];
+  const [low, high] = RATIOS.map(Math.log);
+  const x = (ratio) => left + 6 + ((clamp(Math.log(ratio), low, high) - low) / (high - low)) * (width - 12);
+  const [floor, ceiling] = sign > 0 ? HEIGHTS : [-HEIGHTS[1], -HEIGHTS[0]];
+  const y = (term) => bottom - ((clamp(term, floor, ceiling) - floor) / (ceiling - floor)) * (bottom - top);
+  return { x, y, left, width, top, bottom, floor, ceiling };
+}
+
+function drawFrame(group, board, batch, { x, y, left, width, top, bottom, floor, ceiling }, sign) {
+  const [low, high] = batch.clip;
+  draw("rect", {
+    class: "ex-region explorer-region", x: x(low), y: top, width: Math.max(0, x(high) - x(low)), height: bottom - top,
+    "data-low": low.toFixed(4), "data-high": high.toFixed(4),
+  }, group);
+  draw("text", {
+    class: "ex-panel-title", x: left + 6, y: 12,
+    text: `${sign > 0 ? "▲" : "▼"} ${say(board, sign > 0 ? "clip.positive.long" : "clip.negative.long")}`,
+  }, group);
+  draw("line", { class: "ex-axis", x1: left + 6, x2: left + width - 6, y1: bottom, y2: bottom }, group);
+  const ends = [low, high].filter((edge) => edge > RATIOS[0] && edge < RATIOS[1]);
+  const ticks = TICKS.filter((tick) => tick === 1 || ends.every((edge) => Math.abs(x(edge) - x(tick)) > 24));
+  for (const tick of ticks) drawTick(group, x(tick), bottom, format(tick, tick % 1 ? 1 : 0), "ex-tick");
+  for (const edge of ends) {
+    if (Math.abs(x(edge) - x(1)) > 14) drawTick(group, x(edge), bottom, format(edge, 2), "ex-tick ex-edge");
+  }
+  draw("text", { class: "ex-axis-label", x: left + width - 6, y: bottom + 26, "text-anchor": "end", text: say(board, "ui.ratio_axis") }, group);
+  draw("text", { class: "ex-axis-label", x: left + 6, y: bottom + 26, text: say(board, "ui.objective_axis") }, group);
+
+  const [ratios, terms] = [numbers(batch.curve?.ratios, Float32Array), numbers(batch.curve?.[sign > 0 ? "positive" : "negative"], Float32Array)];
+  if (!ratios) return;
+  let path = "";
+  for (let i = 0; i < ratios.length; i += 1) {
+    if (ratios[i] < RATIOS[0] || ratios[i] > RATIOS[1] || terms[i] < floor || terms[i] > ceiling) continue;
+    path += `${path ? "L" : "M"}${x(ratios[i]).toFixed(1)} ${y(terms[i]).toFixed(1)}`;
+  }
+  draw("path", { class: "ex-curve", d: path }, group);
+  const flatAt = sign > 0 ? (high + RATIOS[1]) / 2 : Math.sqrt(RATIOS[0] * low);
+  if (batch.objective === "clip") {
+    const flat = terms[nearestIndex(ratios, flatAt)];
+    draw("text", { class: "ex-note", x: x(flatAt), y: y(flat) + (sign > 0 ? -30 : -14), "text-anchor": "middle", text: say(board, "clip.no_gradient.short") }, group);
+    const [at, anchor] = sign > 0 ? [0.42, "start"] : [2.45, "end"];
+    draw("text", { class: "ex-note", x: x(at), y: bottom - 8, "text-anchor": anchor, text: say(board, sign > 0 ? "clip.pulls_back.short" : "clip.not_protected.short") }, group);
+  }
+}
+
+function drawTick(group, x, y, text, kind) {
+  draw("line", { class: "ex-axis", x1: x, x2: x, y1: y, y2: y + 3 }, group);
+  draw("text", { class: kind, x, y: y + 13, "text-anchor": "middle", text }, group);
+}
+
+function nearestIndex(values, target) {
+  let best = 0;
+  for (let i = 1; i < values.length; i += 1) if (Math.abs(values[i] - target) < Math.abs(values[best] - target)) best = i;
+  return best;
+}
+
+// Every token of the panel's sign at its ratio, on the curve; tokens of one place are stacked about it, so that their
+// number can be seen. Triangles point where the advantage pushes; hollow ones get no gradient.
+function drawTokens(group, batch, { x, y }, sign) {
+  const [ratios, advantages, states] = [quantityOf(batch, "ratio"), quantityOf(batch, "advantage"), statesOf(batch)];
+  if (!ratios || !advantages || !batch.curve) return [];
+  const curveRatios = numbers(batch.curve.ratios, Float32Array);
+  const terms = numbers(batch.curve[sign > 0 ? "positive" : "negative"], Float32Array);
+  const span = Math.log(curveRatios.at(-1) / curveRatios[0]);
+  const termAt = (ratio) => {
+    const at = clamp((Math.log(ratio / curveRatios[0]) / span) * (terms.length - 1), 0, terms.length - 1);
+    const i = Math.min(Math.floor(at), terms.length - 2);
+    return terms[i] + (at - i) * (terms[i + 1] - terms[i]);
+  };
+  const columns = new Map();
+  for (let row = 0; row < batch.rows; row += 1) {
+    for (let t = 0; t < batch.tokens[row].length; t += 1) {
+      const index = row * batch.length + t;
+      if (states[index] === MASKED || advantages[index] * sign <= 0) continue;
+      const column = Math.round(x(ratios[index]) / 5);
+      if (!columns.has(column)) columns.set(column, []);
+      columns.get(column).push({ token: [row, t], ratio: ratios[index], state: states[index] });
+    }
+  }
+  const most = Math.max(1, ...[...columns.values()].map((points) => points.length));
+  const lift = Math.min(4, 64 / most);
+  const placed = [];
+  const paths = { [INSIDE]: "", [OUTSIDE_FLOWS]: "", [OUTSIDE_ZERO]: "" };
+  for (const points of columns.values()) {
+    points.sort((a, b) => a.ratio - b.ratio);
+    points.forEach((point, i) => {
+      const offset = (i % 2 ? 1 : -1) * Math.ceil(i / 2) * lift;
+      const [px, py] = [x(point.ratio), y(termAt(point.ratio)) + offset];
+      placed.push({ x: px, y: py, token: point.token, state: point.state, sign });
+      paths[point.state] += triangle(px, py, 3.1, sign);
+    });
+  }
+  for (const state of [INSIDE, OUTSIDE_FLOWS, OUTSIDE_ZERO]) {
+    draw("path", { class: `ex-glyphs ex-glyph-${state}`, d: paths[state], "data-count": placed.filter((p) => p.state === state).length }, group);
+  }
+  return placed;
+}
+
+function triangle(x, y, size, sign) {
+  const tip = size * 1.15 * sign;
+  return `M${x.toFixed(1)} ${(y - tip).toFixed(1)}L${(x + size).toFixed(1)} ${(y + tip * 0.75).toFixed(1)}L${(x - size).toFixed(1)} ${(y + tip * 0.75).toFixed(1)}Z`;
+}
+
+function markFocus(picture, board, placed) {
+  const layer = picture.querySelector(".ex-focus");
+  if (!layer) return;
+  layer.replaceChildren();
+  for (const [token, kind] of [[pinnedOf(board), "ex-ring-pinned"], [hoveredOf(board), "ex-ring-hovered"]]) {
+    const point = token && placed.find((p) => sameToken(p.token, token));
+    if (!point) continue;
+    draw("circle", { class: `ex-ring ${kind}`, cx: point.x, cy: point.y, r: 8 }, layer);
+    draw("path", { class: `ex-glyphs ex-glyph-${point.state} ${point.sign > 0 ? "ex-positive" : "ex-negative"}`, d: triangle(point.x, point.y, 4, point.sign) }, layer);
+  }
+}
+
+// ρ from both probabilities, both branches of the min with a tick on the winner, and whether a gradient flows.
+function paintFormula(formula, board, batch) {
+  const token = focusOf(board);
+  formula.classList.toggle("ex-idle", !token);
+  if (!token || !quantityOf(batch, "ratio") || !quantityOf(batch, "advantage")) {
+    formula.replaceChildren(make("span", { class: "ex-hint", text: say(board, "ui.pin_hint") }));
+    return;
+  }
+  const index = token[0] * batch.length + token[1];
+  const read = (name) => quantityOf(batch, name)[index];
+  const [ratio, advantage] = [read("ratio"), read("advantage")];
+  const [low, high] = batch.clip;
+  const state = statesOf(batch)[index];
+  const word = make("span", { class: "ex-word", text: `“${visible(batch.tokens[token[0]][token[1]])}”` });
+  const part = (kind, text) => make("b", { class: kind, text });
+  const first = make("div", {}, word, " ρ = ", format(read("new_probability"), 3), " / ", format(read("old_probability"), 3), " = ",
+    part("ex-ratio", format(ratio, 3)), ",  A = ", part(advantage >= 0 ? "ex-more" : "ex-less", signed(advantage)));
+  const plain = ratio * advantage;
+  const clipped = clamp(ratio, low, high) * advantage;
+  const branch = (name, value, wins) => make("span", { class: wins ? "ex-branch ex-wins" : "ex-branch", text: `${name} = ${format(value)}${wins ? " ✓" : ""}` });
+  const flows = say(board, state === OUTSIDE_ZERO ? "ui.formula.no_gradient" : "ui.formula.gradient_flows");
+  const second = batch.objective === "clip"
+    ? make("div", {}, "min( ", branch("ρA", plain, plain <= clipped), ", ", branch("clip(ρ)A", clipped, clipped < plain), " ) → ", make("em", { text: flows }))
+    : make("div", {}, branch("ρA", plain, true), " → ", make("em", { text: flows }));
+  formula.replaceChildren(first, second);
+}

@@ -1,0 +1,241 @@
+// The head of the page: presets, language and theme; train, step, stage, slow, reset; the five-step loop with the
+// running stage lit; the scrubber; the status line, the question before a reset, and errors.
+
+export default {
+  render(context) {
+    return frame(context, "player", ["run", "language", "curves_size"], build(context.model));
+  },
+};
+
+const LOOP = ["sample", "score", "advantage", "epoch", "repeat"];
+const LIT = { sample: "sample", score: "score", shape: "advantage", advantage: "advantage", epoch: "epoch", done: "epoch", repeat: "repeat" };
+
+const build = (model) => (root, board) => {
+  const send = (kind, values = {}) => model.send({ kind, ...values });
+  const button = (key, kind, extra = "") => make("button", { class: `ex-button explorer-${key} ${extra}`, type: "button", onclick: () => act(kind) });
+
+  const title = make("h1");
+  const preset = make("select", { class: "ex-select explorer-preset", onchange: () => send("preset", { name: preset.value }) });
+  const policy = make("span", { class: "ex-muted" });
+  const status = make("span", { class: "ex-status explorer-status", role: "status" });
+  const language = make("button", { class: "ex-button explorer-language", type: "button", onclick: () => send("language") });
+  const theme = make("button", { class: "ex-button explorer-theme", type: "button", onclick: () => {
+    board.set("theme", root.dataset.theme === "dark" ? "light" : "dark");
+    board.save_changes();
+  } });
+  const train = button("train", "train", "ex-go");
+  const step = button("step", "step");
+  const stage = button("stage", "stage");
+  const slow = button("slow", "slow");
+  const reset = button("reset", "reset");
+  const count = make("select", { class: "ex-select explorer-train-for" });
+  const pills = make("ol", { class: "ex-pills" });
+  const bar = make("progress", { class: "ex-progress", max: "1", value: "0" });
+  const scrub = make("input", { class: "explorer-scrubber", type: "range", min: "1", step: "1", oninput: () => send("scrub", { update: Number(scrub.value) }) });
+  const place = make("span", { class: "ex-place" });
+  const epoch = make("select", { class: "ex-select explorer-epoch", onchange: () => send("epoch", { epoch: Number(epoch.value) }) });
+  const follow = make("button", { class: "ex-button explorer-follow", type: "button", onclick: () => send("follow") });
+  const second = make("div", { class: "ex-bar-row" }, train, count, step, stage, slow, reset, make("span", { class: "ex-space" }),
+    make("span", { class: "ex-loop" }, pills, bar));
+  const time = make("span", { class: "ex-time" }, place, scrub, epoch, follow);
+  const top = make("div", { class: "ex-bar-row" }, title, preset, policy, make("span", { class: "ex-space" }), status, time, language, theme);
+
+  const caption = make("p", { class: "ex-caption", "aria-live": "polite" });
+  const question = make("div", { class: "ex-question explorer-confirm", role: "alertdialog", hidden: true });
+  const error = make("div", { class: "ex-error explorer-error", role: "alert", hidden: true });
+  root.append(top, second, caption, question, error);
+
+  let slowOn = false;
+  const act = (kind) => {
+    const run = board.get("run");
+    if (kind === "train") {
+      if (run.mode === "running") send("pause");
+      else send("train", { updates: Number(count.value) > 0 ? Number(count.value) : null, until_flat: count.value === "flat" });
+    } else if (kind === "slow") {
+      slowOn = !slowOn;
+      send("slow", { on: slowOn });
+      slow.setAttribute("aria-pressed", String(slowOn));
+    } else send(kind);
+  };
+  model.on("msg:custom", (message) => {
+    if (message.kind === "confirm") ask(message);
+  });
+
+  const ask = ({ text }) => {
+    const answer = (yes) => {
+      question.hidden = true;
+      send("confirm", { yes });
+    };
+    question.replaceChildren(
+      make("span", { text }),
+      make("button", { class: "ex-button ex-go explorer-confirm-yes", type: "button", text: say(board, "ui.yes"), onclick: () => answer(true) }),
+      make("button", { class: "ex-button explorer-confirm-no", type: "button", text: say(board, "ui.cancel"), onclick: () => answer(false) }),
+    );
+    question.hidden = false;
+    question.querySelector("button").focus();
+  };
+
+  watchCurves(root, board);
+  watchWidth(root);
+  return () => {
+    const run = board.get("run");
+    const ready = run.phase === "ready";
+    title.textContent = say(board, "ui.title");
+    paintMenus(board, preset, count, model.get("presets"), run);
+    const trained = model.get("policy");
+    policy.textContent = trained.name ? say(board, "ui.about_policy", trained) : "";
+    language.textContent = board.get("language") === "en" ? "中文" : "English";
+    language.setAttribute("aria-label", say(board, "ui.language"));
+    theme.textContent = root.dataset.theme === "dark" ? "☀" : "☾";
+    theme.setAttribute("aria-label", say(board, "ui.theme"));
+    const running = run.mode === "running";
+    train.textContent = running ? `❚❚ ${say(board, "ui.pause")}` : `▶ ${say(board, "ui.train")}`;
+    train.classList.toggle("ex-running", running);
+    for (const [node, key] of [[step, "step"], [stage, "stage"], [slow, "slow"], [reset, "reset"]]) {
+      node.textContent = say(board, `ui.${key}`);
+      node.title = say(board, `ui.tips.${key}`);
+    }
+    for (const node of [train, step, stage, reset]) node.disabled = !ready;
+    train.title = ready ? say(board, "ui.tips.train") : say(board, "ui.loading");
+    slow.setAttribute("aria-pressed", String(slowOn));
+    status.textContent = statusLine(board, run);
+    root.dataset.phase = run.phase;
+    root.dataset.mode = run.mode;
+    paintPills(board, pills, run);
+    bar.value = run.fraction ?? 0;
+    bar.setAttribute("aria-label", say(board, "ui.panels.stages.title"));
+    paintScrubber(board, { scrub, place, epoch, follow }, run);
+    caption.hidden = !(slowOn || run.mode === "stage" || (run.mode === "paused" && run.finished && run.finished !== "done"));
+    caption.textContent = run.stage ? `${say(board, `stages.${run.stage}.label`, stageValues(run))}: ${say(board, `stages.${run.stage}.now`, stageValues(run))}` : "";
+    paintError(board, error, run.error, () => send("dismiss"));
+  };
+};
+
+const stageValues = (run) => ({ epoch: run.stage_epoch, epochs: run.epochs, update: run.stage_update });
+
+function statusLine(board, run) {
+  const at = say(board, "ui.update", { update: run.cursor });
+  if (run.phase === "failed") return `${at} · ${say(board, "ui.failed")}`;
+  const parts = [at];
+  if (!run.live) parts.push(say(board, run.phase === "ready" ? "ui.recorded_ready" : "ui.recorded", { updates: run.updates }));
+  else {
+    parts.push(say(board, run.mode === "paused" ? "ui.paused" : "ui.training"));
+    if (run.rate && run.mode === "running") parts.push(say(board, "ui.updates_per_second", { rate: format(run.rate, 1) }));
+  }
+  return parts.join(" · ");
+}
+
+function paintMenus(board, preset, count, presets, run) {
+  const language = board.get("language");
+  if (preset.dataset.language !== language) {
+    preset.dataset.language = count.dataset.language = language;
+    preset.setAttribute("aria-label", say(board, "ui.preset"));
+    preset.replaceChildren(...presets.map((name) => make("option", { value: name, text: say(board, `presets.${name}.label`) })));
+    const chosen = count.value;
+    count.setAttribute("aria-label", say(board, "ui.train_for"));
+    count.replaceChildren(
+      make("option", { value: "0", text: say(board, "ui.until_paused") }),
+      ...[10, 40, 100].map((n) => make("option", { value: n, text: say(board, "ui.for_updates", { updates: n }) })),
+      make("option", { value: "flat", text: say(board, "ui.until_flat") }),
+    );
+    if (chosen) count.value = chosen;
+  }
+  if (document.activeElement !== preset) preset.value = run.preset;
+  preset.title = say(board, `presets.${run.preset}.story`);
+}
+
+function paintPills(board, pills, run) {
+  const stamp = board.get("language");
+  if (pills.dataset.language !== stamp) {
+    pills.dataset.language = stamp;
+    pills.replaceChildren(...LOOP.map((key) => make("li", { class: "ex-pill", "data-stage": key })));
+  }
+  const lit = LIT[run.stage] ?? "";
+  for (const [i, pill] of [...pills.children].entries()) {
+    const key = LOOP[i];
+    const on = key === lit && (run.mode !== "paused" || run.finished !== "done");
+    const inEpoch = key === "epoch" && run.stage_epoch > 0;
+    const label = key === "epoch" ? say(board, "stages.optimise.label") : say(board, `stages.${key}.label`);
+    const text = `${i + 1} ${label}`;
+    if (pill.textContent !== text) pill.textContent = text;
+    pill.dataset.epoch = inEpoch ? `${run.stage_epoch}/${run.epochs}` : "";
+    pill.classList.toggle("ex-on", on);
+    pill.title = say(board, `stages.${key === "epoch" ? "optimise" : key}.now`, stageValues(run));
+  }
+}
+
+function paintScrubber(board, { scrub, place, epoch, follow }, run) {
+  scrub.max = String(Math.max(run.newest, 1));
+  scrub.disabled = run.newest < 2;
+  if (document.activeElement !== scrub || run.follow) scrub.value = String(run.cursor);
+  scrub.setAttribute("aria-label", say(board, "ui.scrubber"));
+  place.textContent = `${run.cursor} / ${run.newest}`;
+  follow.textContent = say(board, "ui.follow_live");
+  follow.setAttribute("aria-pressed", String(run.follow));
+  const batch = board.get("batch");
+  const epochs = batch.epochs ?? run.epochs;
+  const stamp = `${epochs} ${board.get("language")}`;
+  if (epoch.dataset.stamp !== stamp) {
+    epoch.dataset.stamp = stamp;
+    epoch.setAttribute("aria-label", say(board, "ui.epoch"));
+    epoch.replaceChildren(
+      make("option", { value: -1, text: say(board, "ui.after_update") }),
+      ...Array.from({ length: epochs }, (_, k) => make("option", { value: k, text: say(board, "ui.before_step", { epoch: k + 1 }) })),
+    );
+  }
+  epoch.value = String(run.epoch);
+}
+
+function paintError(board, box, error, dismiss) {
+  box.hidden = !error?.message;
+  if (box.hidden || box.dataset.count === `${error.count} ${board.get("language")}`) return;
+  box.dataset.count = `${error.count} ${board.get("language")}`;
+  box.replaceChildren(
+    make("strong", { text: say(board, "ui.error_title") }),
+    make("span", { text: error.message }),
+    make("button", { class: "ex-button explorer-dismiss", type: "button", text: say(board, "ui.dismiss"), onclick: dismiss }),
+  );
+}
+
+// Plotly needs the size of its place in pixels: tell the kernel when it changes.
+function watchCurves(root, board) {
+  const find = () => root.closest(".explorer")?.querySelector(".explorer-curves");
+  const report = (node) => {
+    const size = [Math.round(node.clientWidth), Math.round(node.clientHeight)];
+    const known = board.get("curves_size");
+    if (size[0] < 50 || (known[0] === size[0] && known[1] === size[1])) return;
+    board.set("curves_size", size);
+    board.save_changes();
+  };
+  const wait = () => {
+    const node = find();
+    if (!node) return requestAnimationFrame(wait);
+    let timer = null;
+    new ResizeObserver(() => {
+      clearTimeout(timer);
+      timer = setTimeout(() => report(node), 120);
+    }).observe(node);
+    report(node);
+    return null;
+  };
+  requestAnimationFrame(wait);
+}
+
+// How many columns fit, and whether the page is ours alone (Voila) or a cell among others: CSS lays out by both.
+function watchWidth(root) {
+  const alone = /\btheme-(light|dark)\b/.test(document.body.className);
+  const wait = () => {
+    const page = root.closest(".explorer");
+    if (!page) return requestAnimationFrame(wait);
+    page.dataset.host = alone ? "page" : "cell";
+    const fit = () => {
+      const width = page.clientWidth;
+      const columns = width >= 1160 ? "3" : width >= 700 ? "2" : "1";
+      if (page.dataset.columns !== columns) page.dataset.columns = columns;
+    };
+    new ResizeObserver(fit).observe(page);
+    fit();
+    return null;
+  };
+  requestAnimationFrame(wait);
+}

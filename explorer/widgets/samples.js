@@ -1,0 +1,90 @@
+// The same prompts answered by the reference and by the policy, side by side, drawn with the same random numbers; a
+// prompt to try on any update that still has its weights; and the training prompts to edit.
+
+export default {
+  render(context) {
+    return frame(context, "samples", ["samples", "trial", "lower", "run"], build(context.model));
+  },
+};
+
+const build = (model) => (root, board) => {
+  const tabs = lowerTabs(board, "samples");
+  const hint = make("p", { class: "ex-hint" });
+  const table = make("div", { class: "ex-pairs" });
+  const prompt = make("input", { class: "ex-input explorer-try-prompt", type: "text" });
+  const update = make("select", { class: "ex-select explorer-try-update" });
+  const tryIt = make("button", { class: "ex-button explorer-try", type: "submit" });
+  const answer = make("div", { class: "ex-pairs explorer-trial", "aria-live": "polite" });
+  const form = make("form", { class: "ex-try", onsubmit: (event) => {
+    event.preventDefault();
+    model.send({ kind: "try", prompt: prompt.value, update: Number(update.value) });
+  } }, prompt, update, tryIt);
+  const prompts = make("textarea", { class: "ex-input explorer-prompts", rows: "6", spellcheck: "false", oninput: () => (edited = true) });
+  const summary = make("summary");
+  const apply = make("button", { class: "ex-button explorer-apply-prompts", type: "button", onclick: () => {
+    edited = false;
+    model.send({ kind: "prompts", prompts: prompts.value.split("\n").filter((line) => line.trim() !== "") });
+  } });
+  const editor = make("details", { class: "ex-prompts" }, summary, prompts, apply);
+  const compare = make("button", { class: "ex-button explorer-compare", type: "button", onclick: () => model.send({ kind: "compare" }) });
+  const body = make("div", { class: "ex-scroll" }, form, answer, table, editor);
+  root.append(tabs.node, make("div", { class: "ex-row" }, hint, compare), body);
+  let edited = false;
+
+  return () => {
+    tabs.paint();
+    root.parentElement.hidden = board.get("lower") !== "samples";
+    const [run, samples, trial] = [board.get("run"), board.get("samples"), board.get("trial")];
+    hint.textContent = say(board, "ui.panels.samples.look_for");
+    compare.textContent = say(board, "ui.compare");
+    compare.disabled = run.phase !== "ready";
+    tryIt.textContent = say(board, "ui.try_it");
+    tryIt.disabled = run.phase !== "ready";
+    prompt.placeholder = say(board, "ui.try_prompt");
+    prompt.setAttribute("aria-label", say(board, "ui.try_prompt"));
+    update.setAttribute("aria-label", say(board, "ui.try_update"));
+    summary.textContent = say(board, "ui.training_prompts");
+    prompts.setAttribute("aria-label", say(board, "ui.training_prompts"));
+    apply.textContent = say(board, "ui.apply");
+    if (!edited && document.activeElement !== prompts) prompts.value = (run.prompts ?? []).join("\n");
+    paintUpdates(board, update, run);
+    paintPairs(board, table, samples.prompts ?? [], samples);
+    paintPairs(board, answer, trial.prompt === undefined ? [] : trial.reference.map(() => trial.prompt), trial);
+  };
+};
+
+function paintUpdates(board, menu, run) {
+  const kept = run.weights_kept ?? [];
+  const stamp = `${kept.join()} ${board.get("language")}`;
+  if (menu.dataset.stamp === stamp) return;
+  const newest = menu.value === "" || menu.selectedIndex === 0;
+  const chosen = menu.value;
+  menu.dataset.stamp = stamp;
+  menu.replaceChildren(...[...kept].reverse().map((n) =>
+    make("option", { value: n, text: n === 0 ? say(board, "ui.untouched") : say(board, "ui.update", { update: n }) })));
+  if (!newest && kept.includes(Number(chosen))) menu.value = chosen;
+}
+
+function paintPairs(board, table, prompts, { reference = [], policy = [], update = 0 }) {
+  if (!prompts.length) {
+    table.replaceChildren();
+    return;
+  }
+  const head = [
+    make("b", { text: say(board, "ui.reference") }),
+    make("b", { text: say(board, "ui.policy_as_of", { update }) }),
+  ];
+  const cells = prompts.flatMap((prompt, i) => [
+    make("p", {}, make("span", { class: "ex-prompt", text: prompt }), reference[i]),
+    make("p", {}, make("span", { class: "ex-prompt", text: prompt }), ...divergence(reference[i], policy[i])),
+  ]);
+  table.replaceChildren(...head, ...cells);
+}
+
+// The policy's answer with the part marked from where it leaves the reference's.
+function divergence(before, now) {
+  const [a, b] = [before.split(/(?<=\s)/), now.split(/(?<=\s)/)];
+  let same = 0;
+  while (same < b.length && a[same] === b[same]) same += 1;
+  return [b.slice(0, same).join(""), make("mark", { text: b.slice(same).join("") })];
+}

@@ -1,0 +1,20 @@
+"""The browser's side of every view: plain ES modules and one style sheet, read from the files beside this one."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent
+
+
+@cache
+def script(name: str) -> str:
+    """The module of a view: ``common.js``, which all of them share, then the view's own file."""
+    return "\n".join((_FOLDER / file).read_text(encoding="utf-8") for file in ("common.js", f"{name}.js"))
+
+
+@cache
+def style() -> str:
+    """The style sheet of the page."""
+    return (_FOLDER / "explorer.css").read_text(encoding="utf-8")
