@@ -14,7 +14,7 @@ from explorer.presets import PRESETS
 from explorer.recording.storage import Recording
 from explorer.session.session import ResetNeeded, Session
 from explorer.text import LANGUAGES, labels
-from explorer.views.batch import batch_picture
+from explorer.views.batch import batch_picture, telling_token
 from explorer.views.panels import Advantages, Kl, Objective, Samples, Tokens
 from explorer.views.quantities import scales
 from explorer.views.run import run_picture, series_picture
@@ -80,6 +80,8 @@ class Explorer(ipywidgets.Box):
         self._draw_batch()
         self._draw_run()
         self._draw_series()
+        if self.session.shown is not None:
+            self.board.pinned = telling_token(self.session.shown)
         _replace_in_cell(self)
 
     @property

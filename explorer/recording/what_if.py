@@ -38,10 +38,10 @@ def what_if(snapshot: Snapshot, config: Config) -> Snapshot:
     """
     import torch
 
+    from explorer.ppo.credit import assign_credit
     from explorer.ppo.metrics import measure
     from explorer.ppo.objectives import curve, judge_tokens
     from explorer.ppo.rewards.score import weighted
-    from explorer.ppo.trainer import assign_credit
 
     def live(array: Any) -> Tensor:
         return torch.from_numpy(np.array(array))

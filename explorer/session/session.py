@@ -52,6 +52,7 @@ class Session(HasTraits):
     preset = Unicode("learn", help="The preset that the settings are compared with.")
     phase = Unicode("loading", help="loading, ready or failed: whether the policy is there.")
     live = Bool(False, help="Whether the history on screen is this session's own run and not a recorded one.")
+    waiting = Bool(False, help="Whether a recorded run stays on screen until the first live update is there.")
     mode = Unicode("paused", help="paused, running, update or stage: what the worker does.")
     progress = Instance(Progress, allow_none=True, help="The stage now running.")
     rate = Float(0.0, help="Updates per second over the last few.")
@@ -164,7 +165,7 @@ class Session(HasTraits):
         self.history.clear()
         self._finished.clear()
         self._ends.clear()
-        self.live = True
+        self.live, self.waiting = True, False
         self.updates, self.rate, self.progress = 0, 0.0, None
         self.worker.submit(self._restart)
         self.cursor.follow = True
@@ -252,6 +253,9 @@ class Session(HasTraits):
     def _collect(self) -> None:
         """Take every finished update into the history; draw the newest at most a few times a second."""
         while self._finished:
+            if self.waiting:
+                self.history.clear()
+                self.waiting = False
             snapshot = self._finished.popleft()
             self.history.append(snapshot)
             self._ends.append(time.monotonic())
@@ -282,9 +286,7 @@ class Session(HasTraits):
     def _begin(self) -> None:
         """From a recorded run to a live one."""
         if not self.live:
-            self.live = True
-            self.history.clear()
-            self.updates = 0
+            self.live = self.waiting = True
         self.dismiss()
         self.cursor.follow = True
 

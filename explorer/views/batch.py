@@ -17,6 +17,9 @@ from explorer.views.quantities import QUANTITIES, Array
 #: A token's clip state, as the browser gets it.
 MASKED, INSIDE, OUTSIDE_FLOWS, OUTSIDE_ZERO = range(4)
 
+#: The responses that are on screen without scrolling.
+FIRST_ROWS = 4
+
 
 def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) -> dict[str, Any]:
     """What every token view draws.
@@ -95,6 +98,19 @@ def counts(states: Array) -> dict[str, int]:
         "outside": int((states >= OUTSIDE_FLOWS).sum()),
         "zero": int((states == OUTSIDE_ZERO).sum()),
     }
+
+
+def telling_token(shown: Any) -> list[int]:
+    """The token to begin with: among the first responses, the one held back by the clip whose ratio went furthest.
+
+    ``[response, token]``; the first token where the clip holds nothing back.
+    """
+    held = shown.final.zero_gradient[:FIRST_ROWS]
+    if not held.any():
+        return [0, 0]
+    moved = shown.final.new_logprobs[: len(held)] - shown.rollout.old_logprobs[: len(held)]
+    row, token = np.unravel_index(int(np.where(held, np.abs(moved), -1.0).argmax()), held.shape)
+    return [int(row), int(token)]
 
 
 def rescored_fields(config: Config, trained: Config | None) -> dict[str, list[Any]]:

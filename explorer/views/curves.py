@@ -37,7 +37,7 @@ class Chart:
 CHARTS: tuple[Chart, ...] = (
     Chart("score", ("objective/score", "component/*"), -1.0, 1.0),
     Chart("ref_kl", ("objective/ref_kl",), 0.0, 5.0),
-    Chart("clip", ("policy/outside_range_final", "policy/clipfrac_final"), 0.0, 0.5),
+    Chart("clip", ("policy/clipfrac_final", "policy/outside_range_final"), 0.0, 0.5),
     Chart("entropy", ("policy/entropy",), 0.0, 3.0),
     Chart("value_loss", ("value/loss",), 0.0, 0.2),
     Chart("grad_norm", ("optim/grad_norm", "optim/grad_norm_clipped"), 0.0, 1.5),

@@ -3,7 +3,7 @@
 
 export default {
   render(context) {
-    return frame(context, "advantages", ["batch", "pinned", "hovered", "lower"], build);
+    return frame(context, "advantages", ["batch", "pinned", "hovered"], build);
   },
 };
 
@@ -17,7 +17,7 @@ const ROWS = [
 const LEFT = 112;
 
 function build(root, board) {
-  const tabs = lowerTabs(board, "advantages");
+  const tabs = lowerTabs(root, board, "advantages");
   const hint = make("p", { class: "ex-hint" });
   const picture = draw("svg", { class: "ex-picture", role: "img", tabindex: "0" });
   root.append(tabs.node, hint, picture);
@@ -37,7 +37,6 @@ function build(root, board) {
   let drawn = null;
   return () => {
     tabs.paint();
-    root.parentElement.hidden = board.get("lower") !== "advantages";
     const batch = board.get("batch");
     if (!hasBatch(batch)) {
       hint.textContent = say(board, "ui.no_update_yet");

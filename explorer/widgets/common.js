@@ -265,7 +265,12 @@ function tooltip(root) {
 }
 
 // The two panels that share the middle's lower half: a tab row in each, of which one panel shows at a time.
-function lowerTabs(board, own) {
+function lowerTabs(root, board, own) {
+  const place = () => {
+    if (root.parentElement) root.parentElement.hidden = board.get("lower") !== own;
+  };
+  listen(board, ["lower"], place);
+  place();
   const node = make("div", { class: "ex-tabs", role: "tablist" });
   const buttons = ["advantages", "samples"].map((key) =>
     make("button", {

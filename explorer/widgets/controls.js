@@ -75,7 +75,7 @@ function makeControl(board, model, tip, edit, field) {
   const explain = () => tip.show(tipNodes(board, field, label), node.getBoundingClientRect());
   name.addEventListener("mouseenter", explain);
   name.addEventListener("mouseleave", tip.hide);
-  node.addEventListener("focusin", (event) => event.target.matches(":focus-visible") && !event.target.matches("select") && explain());
+  node.addEventListener("focusin", (event) => event.target.matches("input[type=range]:focus-visible") && explain());
   node.addEventListener("focusout", tip.hide);
   const inputs = { slider: sliderInputs, choice: choiceInputs, toggle: toggleInputs }[field.kind](board, field, id, label, edit, value);
   node.append(...inputs.nodes);

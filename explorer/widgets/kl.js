@@ -12,11 +12,12 @@ function build(root, board) {
   const charts = make("div", { class: "ex-kl-charts" });
   const [tokens, reference, old] = ["tokens", "reference", "old"].map((key) => {
     const title = make("h3");
+    const note = make("p", { class: "ex-hint" });
     const picture = draw("svg", { class: "ex-picture", role: "img" });
-    const node = make("div", { class: `ex-chart ex-chart-${key}` }, title);
+    const node = make("div", { class: `ex-chart ex-chart-${key}` }, title, note);
     node.append(picture);
     charts.append(node);
-    return { title, picture };
+    return { title, note, picture };
   });
   root.append(head, charts);
   return () => {
@@ -24,17 +25,18 @@ function build(root, board) {
     head.replaceChildren(...heading(board, "kl"));
     if (!hasBatch(batch)) return;
     drawTokens(tokens, board, batch);
-    drawSeries(reference, board, "objective/ref_kl", "kl.per_update");
-    drawSeries(old, board, "policy/approx_kl_final", "kl.to_old");
+    drawSeries(reference, board, "objective/ref_kl", "kl.reference", "units.per_response");
+    drawSeries(old, board, "policy/approx_kl_final", "kl.old", "units.per_token");
   };
 }
 
-function drawTokens({ title, picture }, board, batch) {
+function drawTokens({ title, note, picture }, board, batch) {
   const [width, height] = [picture.clientWidth || 140, picture.clientHeight || 60];
   const [row, t] = focusOf(board) ?? [0, -1];
   const values = quantityOf(batch, "ref_kl");
   const scale = board.get("quantities").ref_kl;
-  title.textContent = say(board, "ui.kl.per_token");
+  title.textContent = say(board, "ui.kl.reference");
+  note.textContent = say(board, "ui.units.per_token");
   picture.replaceChildren();
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
   if (!values) return;
@@ -56,15 +58,17 @@ function drawTokens({ title, picture }, board, batch) {
 }
 
 // A series over the run, from 0 up to a round number that only ever grows, with the update on screen marked.
-function drawSeries({ title, picture }, board, name, label) {
+function drawSeries({ title, note, picture }, board, name, label, unit) {
   const [width, height] = [picture.clientWidth || 120, picture.clientHeight || 60];
   const { updates = [], values = [] } = board.get("series")[name] ?? {};
   title.textContent = say(board, `ui.${label}`);
+  title.title = say(board, `metrics.${name}.definition`);
+  note.textContent = say(board, `ui.${unit}`);
   picture.replaceChildren();
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
   if (!updates.length) return;
   const top = roundUp(Math.max(...values.map((v) => v ?? 0), 1e-3));
-  const [left, right] = [30, 4];
+  const [left, right] = [36, 4];
   const x = (u) => left + ((u - updates[0]) / Math.max(updates.at(-1) - updates[0], 1)) * (width - left - right);
   const y = (v) => height - 4 - clamp(v / top, 0, 1) * (height - 12);
   draw("line", { class: "ex-axis", x1: left, x2: width, y1: height - 4, y2: height - 4 }, picture);

@@ -8,7 +8,7 @@ export default {
 };
 
 const RATIOS = [0.4, 2.5];
-const HEIGHTS = [0.25, 2.1];
+const HEIGHTS = [0.3, 1.75];
 const TICKS = [0.5, 1, 2];
 
 function build(root, board) {
@@ -95,7 +95,7 @@ function drawFrame(group, board, batch, { x, y, left, width, top, bottom, floor,
   }, group);
   draw("line", { class: "ex-axis", x1: left + 6, x2: left + width - 6, y1: bottom, y2: bottom }, group);
   const ends = [low, high].filter((edge) => edge > RATIOS[0] && edge < RATIOS[1]);
-  const ticks = TICKS.filter((tick) => tick === 1 || ends.every((edge) => Math.abs(x(edge) - x(tick)) > 24));
+  const ticks = TICKS.filter((tick) => ends.every((edge) => Math.abs(x(edge) - x(tick)) > (tick === 1 ? 19 : 26)));
   for (const tick of ticks) drawTick(group, x(tick), bottom, format(tick, tick % 1 ? 1 : 0), "ex-tick");
   for (const edge of ends) {
     if (Math.abs(x(edge) - x(1)) > 14) drawTick(group, x(edge), bottom, format(edge, 2), "ex-tick ex-edge");

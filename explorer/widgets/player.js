@@ -35,10 +35,10 @@ const build = (model) => (root, board) => {
   const place = make("span", { class: "ex-place" });
   const epoch = make("select", { class: "ex-select explorer-epoch", onchange: () => send("epoch", { epoch: Number(epoch.value) }) });
   const follow = make("button", { class: "ex-button explorer-follow", type: "button", onclick: () => send("follow") });
-  const second = make("div", { class: "ex-bar-row" }, train, count, step, stage, slow, reset, make("span", { class: "ex-space" }),
+  const second = make("div", { class: "ex-bar-row" }, train, count, step, stage, slow, reset, make("span", { class: "ex-space" }), policy,
     make("span", { class: "ex-loop" }, pills, bar));
   const time = make("span", { class: "ex-time" }, place, scrub, epoch, follow);
-  const top = make("div", { class: "ex-bar-row" }, title, preset, policy, make("span", { class: "ex-space" }), status, time, language, theme);
+  const top = make("div", { class: "ex-bar-row ex-top-row" }, title, preset, make("span", { class: "ex-space" }), status, time, language, theme);
 
   const caption = make("p", { class: "ex-caption", "aria-live": "polite" });
   const question = make("div", { class: "ex-question explorer-confirm", role: "alertdialog", hidden: true });

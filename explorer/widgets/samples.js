@@ -3,12 +3,12 @@
 
 export default {
   render(context) {
-    return frame(context, "samples", ["samples", "trial", "lower", "run"], build(context.model));
+    return frame(context, "samples", ["samples", "trial", "run"], build(context.model));
   },
 };
 
 const build = (model) => (root, board) => {
-  const tabs = lowerTabs(board, "samples");
+  const tabs = lowerTabs(root, board, "samples");
   const hint = make("p", { class: "ex-hint" });
   const table = make("div", { class: "ex-pairs" });
   const prompt = make("input", { class: "ex-input explorer-try-prompt", type: "text" });
@@ -33,7 +33,6 @@ const build = (model) => (root, board) => {
 
   return () => {
     tabs.paint();
-    root.parentElement.hidden = board.get("lower") !== "samples";
     const [run, samples, trial] = [board.get("run"), board.get("samples"), board.get("trial")];
     hint.textContent = say(board, "ui.panels.samples.look_for");
     compare.textContent = say(board, "ui.compare");

@@ -1,0 +1,5 @@
+"""``python -m explorer``: the same as the command ``ppo-explorer``."""
+
+from explorer.cli import main
+
+main()

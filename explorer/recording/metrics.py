@@ -1,0 +1,47 @@
+"""The metrics of a run as a table: a row an update, a column a metric, null where an update lacks it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from explorer.recording.columns import column
+from explorer.recording.folder import METRICS_FOLDER, damaged, part_numbers, part_path, read_table
+
+
+def metrics_table(rows: Mapping[int, Mapping[str, float]]) -> pa.Table:
+    """The table of ``{update: metrics}``."""
+    names = list(dict.fromkeys(name for metrics in rows.values() for name in metrics))
+    columns = {name: pa.array([metrics.get(name) for metrics in rows.values()], pa.float64()) for name in names}
+    return pa.table({"update": pa.array(list(rows), pa.int32())} | columns)
+
+
+def metrics_of(metrics: pa.Table, update: int) -> dict[str, float]:
+    """The metrics of one update; those that it lacks are left out."""
+    row = int(np.searchsorted(column(metrics, "update"), update))
+    values = metrics.slice(row, 1).to_pylist()[0]
+    return {name: value for name, value in values.items() if name != "update" and value is not None}
+
+
+def read_metrics(root: Path) -> pa.Table:
+    """Every part of ``metrics/`` as one table. Raises RecordingError where one is damaged or they overlap."""
+    starts = part_numbers(root, METRICS_FOLDER)
+    tables = [read_table(root, METRICS_FOLDER, start) for start in starts]
+    for start, table in zip(starts, tables, strict=True):
+        path = part_path(root, METRICS_FOLDER, start)
+        try:
+            numbers = column(table, "update")
+            if len(numbers) == 0 or numbers[0] != start or (np.diff(numbers) < 1).any():
+                raise ValueError("its updates are not in order")
+            if any(field.type != pa.float64() for field in table.schema if field.name != "update"):
+                raise TypeError("a metric is not a column of real numbers")
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(path, error) from None
+    whole = pa.concat_tables([metrics_table({}), *tables], promote_options="default").combine_chunks()
+    numbers = column(whole, "update")
+    if (np.diff(numbers) < 1).any():
+        raise damaged(root / METRICS_FOLDER, ValueError("its parts overlap"))
+    return whole

@@ -1,0 +1,177 @@
+"""A run, on disk or in memory: ``Recording``. ``RunWriter`` writes it update by update.
+
+Opening reads ``run.json`` and the metrics; a snapshot is read when it is asked for. Nothing here needs torch. How the
+files lie in the folder is told in ``explorer.recording.folder``, what their columns are in
+``explorer.recording.tables``.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from operator import index
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from explorer.config import Config
+from explorer.recording.folder import (
+    SCHEMA_VERSION,
+    RecordingError,
+    damaged,
+    part_numbers,
+    read_run,
+    read_table,
+)
+from explorer.recording.metrics import metrics_of, metrics_table, read_metrics
+from explorer.recording.snapshot import Snapshot
+from explorer.recording.tables import Tables, from_tables
+from explorer.recording.writer import LAST_FOLDER, RunWriter
+
+__all__ = ["Recording", "RecordingError", "RunWriter"]
+
+#: Snapshots kept in memory by a recording on disk: enough to go back and forth between neighbours.
+CACHED_SNAPSHOTS = 8
+
+
+class Recording:
+    """A run: the metrics and the Config of every update, and the snapshots that were kept.
+
+    ``len(recording)`` counts the kept snapshots, ``recording[i]`` is the i-th of them (negative from the end), and
+    iterating gives them in order. Made by ``Recording.load``, ``Recording.in_memory`` or ``Trainer.train``.
+
+    Attributes:
+        info: what is known of the run: ``schema_version``, ``versions``, ``seed``, ``policy``, ``prompts``,
+            ``created``.
+        metrics: a row for every update: ``update``, then every metric, null where an update lacks it. A
+            ``pyarrow.Table``; ``.to_pandas()`` makes it a DataFrame.
+        updates: the kept snapshots' update numbers: ``recording[i].update == recording.updates[i]``.
+        configs: ``{update: Config}``, each in force from that update until the next one that is named.
+    """
+
+    def __init__(
+        self,
+        *,
+        info: Mapping[str, Any],
+        metrics: pa.Table,
+        configs: Mapping[int, Config],
+        updates: Sequence[int],
+        read: Callable[[int], Snapshot],
+    ) -> None:
+        self.info = dict(info)
+        self.metrics = metrics
+        self.configs = dict(configs)
+        self.updates = list(updates)
+        self._read = read
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recording:
+        """Open a recorded run. Snapshots are read from the folder as they are asked for.
+
+        Raises:
+            RecordingError: the folder is missing, is no recording, is damaged, or is of a newer schema.
+        """
+        root = Path(path)
+        content = read_run(root)
+        try:
+            configs = {_whole(entry["from_update"]): _config(entry["config"]) for entry in content["configs"]}
+            info = {**content["info"], "schema_version": content["schema_version"]}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise damaged(root / "run.json", error) from None
+        metrics = read_metrics(root)
+        happened = set(metrics.column("update").to_pylist())
+        if happened and (not configs or min(configs) > min(happened)):
+            raise damaged(root / "run.json", ValueError("it lacks the first update's config"))
+
+        def read(update: int) -> Snapshot:
+            tables = Tables(*(read_table(root, folder, update) for folder in Tables._fields))
+            try:
+                return from_tables(tables, update, _in_force(configs, update), metrics_of(metrics, update))
+            except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+                raise RecordingError(
+                    f"update {update} in '{root}' is damaged ({' '.join(str(error).split())}): record the run again."
+                ) from None
+
+        kept = [update for update in part_numbers(root, LAST_FOLDER) if update in happened]
+        cached = lru_cache(CACHED_SNAPSHOTS)(read)
+        return cls(info=info, metrics=metrics, configs=configs, updates=kept, read=cached)
+
+    @classmethod
+    def in_memory(
+        cls,
+        snapshots: Sequence[Snapshot],
+        *,
+        info: Mapping[str, Any],
+        metrics: Mapping[int, Mapping[str, float]] | None = None,
+        configs: Mapping[int, Config] | None = None,
+    ) -> Recording:
+        """A recording of snapshots that are at hand.
+
+        Args:
+            snapshots: in the order of their updates.
+            info: what is known of the run.
+            metrics: ``{update: metrics}`` of every update, where there were more than are kept.
+            configs: ``{update: Config}`` likewise.
+        """
+        kept = {snapshot.update: snapshot for snapshot in snapshots}
+        rows = metrics if metrics is not None else {n: s.metrics for n, s in kept.items()}
+        return cls(
+            info={**info, "schema_version": SCHEMA_VERSION},
+            metrics=metrics_table(rows),
+            configs=configs if configs is not None else {n: s.config for n, s in kept.items()},
+            updates=list(kept),
+            read=kept.__getitem__,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the recording into a new or empty folder.
+
+        Raises:
+            RecordingError: the folder holds something already, or cannot be made.
+        """
+        kept = set(self.updates)
+        with RunWriter(path, self.info) as writer:
+            for update in self.metrics.column("update").to_pylist():
+                if update in kept:
+                    writer.append(self._read(update))
+                else:
+                    writer.append_metrics(update, self.config_at(update), metrics_of(self.metrics, update))
+
+    def __len__(self) -> int:
+        """How many snapshots are kept."""
+        return len(self.updates)
+
+    def __getitem__(self, i: int) -> Snapshot:
+        """The i-th kept snapshot. Raises IndexError past the end, and RecordingError where its files are damaged."""
+        try:
+            update = self.updates[index(i)]
+        except IndexError:
+            raise IndexError(f"the recording keeps {len(self)} snapshots, so there is no {i}") from None
+        return self._read(update)
+
+    def __iter__(self) -> Iterator[Snapshot]:
+        """The kept snapshots in order."""
+        return (self._read(update) for update in self.updates)
+
+    def config_at(self, update: int) -> Config:
+        """The Config that was in force in an update."""
+        return _in_force(self.configs, update)
+
+
+def _config(values: Mapping[str, Any]) -> Config:
+    config = Config.from_flat(values)
+    # A flat config without weights has none; the constructor would take the default ones.
+    return config if any(name.startswith("weight_") for name in values) else config.replace(weights={})
+
+
+def _in_force(configs: Mapping[int, Config], update: int) -> Config:
+    starts = sorted(configs)
+    return configs[starts[bisect.bisect_right(starts, update) - 1]]
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no whole number")
+    return value

@@ -1,0 +1,184 @@
+"""The command ``ppo-explorer train``: a run without a page, for a script, a longer run or a recording to share."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from explorer.config import CHOICES, DEFAULT_WEIGHTS, FIELDS, Config
+from explorer.presets import PRESETS
+
+if TYPE_CHECKING:
+    from explorer.recording.snapshot import Snapshot
+    from explorer.recording.storage import Recording
+
+#: The exit code of a program that Ctrl-C ended.
+INTERRUPTED = 130
+
+
+def train(
+    updates: Annotated[int, typer.Option(help="How many updates to run.")] = 40,
+    seed: Annotated[int | None, typer.Option(help="Of everything that is random.", show_default="0")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help=f"The knobs to start from: {', '.join(PRESETS)}.", show_default="learn")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="One knob, as clip_range=0.1 or weight_coherence=0.4."),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(help="A folder with a GPT-2, or its name on the hub.", show_default="the bundled policy"),
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="A text file with a prompt a line.", show_default="story openings")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A new folder to record the run into.")] = None,
+    keep_every: Annotated[
+        int,
+        typer.Option(help="Record the tokens of every n-th update, and of the first and the last; metrics of all."),
+    ] = 1,
+    save_policy: Annotated[Path | None, typer.Option(help="A new folder for the trained policy.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the metrics of each update as a line of JSON.")
+    ] = False,
+    threads: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            envvar="PPO_EXPLORER_THREADS",
+            help="Threads for PyTorch. More than one can be faster on an idle machine, and is several times slower on "
+            "one that does something else too; another number changes the last digits of the result.",
+        ),
+    ] = 1,
+) -> None:
+    """Train without a page; with --out the run is recorded."""
+    config = build_config(preset, settings or [], seed)
+    texts = None if prompts is None else read_prompts(prompts)
+    _check_before_loading(updates, keep_every, out, save_policy)
+
+    import torch
+
+    from explorer.headless import Trainer
+    from explorer.ppo.policy import load_policy
+
+    torch.set_num_threads(threads)
+    trainer = Trainer(policy=load_policy(policy), config=config, prompts=texts)
+    try:
+        recording = trainer.train(updates, out=out, keep_every=keep_every, on_snapshot=_print_line if as_json else None)
+    except FloatingPointError as error:
+        if os.environ.get("PPO_EXPLORER_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    if save_policy is not None:
+        trainer.policy.save(save_policy)
+    if not as_json:
+        print(_summary(recording, out, save_policy))
+    if recording.metrics.num_rows < updates:
+        print(f"Interrupted after {recording.metrics.num_rows} of {updates} updates.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
+
+
+def build_config(preset: str | None, settings: Iterable[str], seed: int | None) -> Config:
+    """The Config of a preset with some knobs set.
+
+    Args:
+        preset: a name of ``PRESETS``; None is the first.
+        settings: ``NAME=VALUE`` each, ``weight_NAME=VALUE`` for a reward component's weight.
+        seed: goes before whatever the others say.
+
+    Raises:
+        ValueError, TypeError: a name or a value is not allowed; says which are.
+    """
+    name = preset or next(iter(PRESETS))
+    if name not in PRESETS:
+        raise ValueError(f"there is no preset '{name}': the presets are {', '.join(PRESETS)}.")
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        knob, equals, text = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set {setting} lacks a value: write it as --set {knob or 'clip_range'}=0.1.")
+        changes[knob.strip()] = _value(knob.strip(), text.strip())
+    if seed is not None:
+        changes["seed"] = seed
+    return PRESETS[name].replace(**changes)
+
+
+def read_prompts(path: Path) -> list[str]:
+    """The prompts of a text file, one a line; empty lines are left out.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no text in UTF-8, or has no prompt.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        raise ValueError(f"'{path}' is not text in UTF-8: save it as such.") from None
+    prompts = [line for line in lines if line]
+    if not prompts:
+        raise ValueError(f"'{path}' has no prompt: write one on each line.")
+    return prompts
+
+
+def _value(knob: str, text: str) -> Any:
+    """The text in the knob's type; Config itself says what is wrong with one that does not fit."""
+    if knob == "weights":
+        raise ValueError("the weights are set one by one: --set weight_sentiment=0.5.")
+    component = knob.removeprefix("weight_")
+    if component != knob and component not in DEFAULT_WEIGHTS:
+        near = difflib.get_close_matches(component, DEFAULT_WEIGHTS, n=1)
+        hint = f"did you mean 'weight_{near[0]}'?" if near else f"they are {', '.join(DEFAULT_WEIGHTS)}."
+        raise ValueError(f"there is no reward component '{component}': {hint}")
+    if knob in CHOICES:
+        return text
+    if knob in FIELDS and isinstance(FIELDS[knob].default, bool):
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if text.lower() == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _check_before_loading(updates: int, keep_every: int, out: Path | None, save_policy: Path | None) -> None:
+    """Say at once what would otherwise be said only when the policy has loaded, or when the run is over."""
+    from explorer.recording.folder import check_unused
+
+    if updates < 1:
+        raise ValueError(f"--updates is {updates}, but must be a whole number from 1.")
+    if keep_every < 1:
+        raise ValueError(f"--keep-every is {keep_every}, but must be a whole number from 1.")
+    if out is None and keep_every > 1:
+        raise ValueError("--keep-every thins a recording: say with --out where to record.")
+    for folder in (out, save_policy):
+        if folder is not None:
+            check_unused(folder)
+
+
+def _print_line(snapshot: Snapshot) -> None:
+    print(json.dumps({"update": snapshot.update, "metrics": _plain(snapshot.metrics)}, allow_nan=False), flush=True)
+
+
+def _plain(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """What JSON can hold: null where a metric is no number."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _summary(recording: Recording, out: Path | None, save_policy: Path | None) -> str:
+    count = recording.metrics.num_rows
+    scores = recording.metrics.column("objective/score").to_pylist() if count else []
+    parts = [f"{count} updates" + (f", score {scores[0]:+.3f} to {scores[-1]:+.3f}" if scores else "")]
+    parts += [f"recorded in {out}"] if out else []
+    parts += [f"policy in {save_policy}"] if save_policy else []
+    return "; ".join(parts) + "."

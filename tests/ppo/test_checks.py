@@ -1,0 +1,167 @@
+"""The check-lights: all green on a correct update, and each red when the thing that it watches is broken."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from explorer.config import Config
+from explorer.ppo.checks import CHECKS, check_update, first_minibatch
+from explorer.ppo.records import Update
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeTrainer, RunUpdate
+
+#: GAE with lambda = 1, so that every check applies in the first update.
+CONFIG = Config(
+    batch_size=8,
+    response_length=6,
+    epochs=2,
+    stop_sentences=1,
+    gae_lambda=1.0,
+    kl_coef=0.1,
+    weights={"length": 1.0},
+)
+
+
+@pytest.fixture(scope="module")
+def update(make_trainer: MakeTrainer, run_update: RunUpdate) -> Update:
+    return run_update(make_trainer(CONFIG))
+
+
+@pytest.fixture(scope="module")
+def second(make_trainer: MakeTrainer, run_update: RunUpdate) -> Update:
+    """An update in which the policy has left the reference."""
+    trainer = make_trainer(CONFIG.replace(learning_rate=1e-2))
+    run_update(trainer)
+    return run_update(trainer)
+
+
+def check(update: Update, **changes: Any) -> dict[str, tuple[bool, float]]:
+    """The checks of an update, with some of what they see replaced."""
+    rollout, credit = update.rollout, update.credit
+    seen = {
+        "config": CONFIG,
+        "rollout": dataclasses.replace(rollout, **{k: v for k, v in changes.items() if hasattr(rollout, k)}),
+        "credit": dataclasses.replace(credit, **{k: v for k, v in changes.items() if hasattr(credit, k)}),
+        "first_ratios": torch.ones(9),
+        "update": update.update,
+        "steps": 2,
+        "expected": 2,
+    }
+    seen |= {name: value for name, value in changes.items() if name in seen}
+    arguments = {name: seen[name] for name in ("config", "rollout", "credit", "first_ratios")}
+    return check_update(*arguments.values(), **{name: seen[name] for name in ("update", "steps", "expected")})
+
+
+def red(found: dict[str, tuple[bool, float]]) -> set[str]:
+    return {name for name, (holds, _) in found.items() if not holds}
+
+
+def test_all_are_green_on_a_correct_update(update: Update, second: Update) -> None:
+    assert set(check(update)) == set(CHECKS)
+    assert red(check(update)) == set()
+    assert set(check(second)) == set(CHECKS) - {"first_kl"}  # only the first update starts from the reference
+    assert red(check(second)) == set()
+
+
+def test_those_that_do_not_apply_are_not_shown(update: Update) -> None:
+    assert "whitened" not in check(update, config=CONFIG.replace(whiten=False))
+    for changes in ({"gae_lambda": 0.9}, {"gamma": 0.9}, {"estimator": "one_step_td"}):
+        assert "monte_carlo" not in check(update, config=CONFIG.replace(**changes))
+
+
+def _nudged(array: Tensor, amount: float) -> Tensor:
+    """The array with one number of a token that counts moved."""
+    moved = array.clone()
+    moved[(0, 0) if moved.ndim > 1 else 0] += amount
+    return moved
+
+
+BREAKS: dict[str, Callable[[Update], dict[str, Any]]] = {
+    "first_ratio": lambda u: {"first_ratios": torch.tensor([1.0, 1.0001, 1.0])},
+    "first_kl": lambda u: {"ref_logprobs": _nudged(u.rollout.ref_logprobs, -0.001)},
+    "whitened": lambda u: {"whitened_advantages": u.credit.advantages * 3},
+    "reward_sum": lambda u: {"rewards": _nudged(u.credit.rewards, 0.01), "returns": _nudged(u.credit.returns, 0.01)},
+    "monte_carlo": lambda u: {"returns": _nudged(u.credit.returns, 0.01)},
+    "stop_counts": lambda u: {"stopped": torch.zeros_like(u.rollout.stopped)},
+    "optimiser_steps": lambda u: {"steps": 1},
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_each_turns_red_alone_when_its_own_thing_is_broken(name: str, update: Update) -> None:
+    assert red(check(update, **BREAKS[name](update))) == {name}
+
+
+def test_every_check_has_been_broken() -> None:
+    assert set(BREAKS) | {"kl_positive"} == set(CHECKS)
+
+
+def test_a_negative_kl_estimator_turns_its_light_red(second: Update, monkeypatch: pytest.MonkeyPatch) -> None:
+    from explorer.ppo.metrics import KL_ESTIMATORS
+
+    monkeypatch.setitem(KL_ESTIMATORS, "k3", lambda log_ratios: (-log_ratios).exp() - 1 - log_ratios)  # a wrong sign
+    assert red(check(second)) == {"kl_positive"}
+
+
+@pytest.mark.parametrize("shift", [0.01, -0.01])
+def test_whitening_with_the_wrong_mean_is_seen(update: Update, shift: float) -> None:
+    shifted = torch.where(update.rollout.response_mask, update.credit.whitened_advantages + shift, 0.0)
+    assert red(check(update, whitened_advantages=shifted)) == {"whitened"}
+
+
+def test_whitening_over_the_padding_too_is_seen(update: Update) -> None:
+    advantages = update.credit.advantages
+    careless = (advantages - advantages.mean()) / advantages.std()
+    assert red(check(update, whitened_advantages=careless * update.rollout.response_mask)) == {"whitened"}
+
+
+def test_where_all_advantages_are_equal_there_is_nothing_to_whiten_and_no_alarm(update: Update) -> None:
+    # Every response got the same score, as when all weights are 0: what is whitened is 0 everywhere.
+    equal, none = torch.where(update.rollout.response_mask, 0.25, 0.0), torch.zeros_like(update.credit.advantages)
+    assert "whitened" not in red(check(update, advantages=equal, whitened_advantages=none))
+
+
+def test_a_penalty_of_the_wrong_sign_is_seen(second: Update) -> None:
+    credit = second.credit
+    wrong = credit.rewards + 2 * CONFIG.kl_coef * credit.ref_kl
+    assert "reward_sum" in red(check(second, rewards=wrong))
+
+
+def test_a_score_on_the_padding_is_seen(update: Update) -> None:
+    rewards, mask = update.credit.rewards.clone(), update.rollout.response_mask
+    short = int(((mask.sum(1) < 6) & (update.credit.scores != 0)).nonzero()[0])
+    last = int(mask[short].sum()) - 1
+    rewards[short, last + 1] = rewards[short, last]
+    rewards[short, last] = 0.0
+    assert "reward_sum" in red(check(update, rewards=rewards))
+
+
+def test_an_empty_response_is_seen(update: Update) -> None:
+    mask = update.rollout.response_mask.clone()
+    mask[0] = False
+    assert "stop_counts" in red(check(update, response_mask=mask))
+
+
+def test_the_measured_numbers_are_shown(update: Update) -> None:
+    found = check(update, first_ratios=torch.tensor([0.9, 1.05]), steps=3, expected=8)
+    assert found["first_ratio"] == (False, pytest.approx(0.1))
+    assert found["optimiser_steps"] == (False, 3.0)
+
+
+def test_without_fresh_rows_in_the_first_minibatch_nothing_is_claimed(update: Update) -> None:
+    assert check(update, first_ratios=torch.zeros(0))["first_ratio"] == (True, 0.0)
+
+
+def test_first_minibatch_takes_fresh_rows_and_tokens_that_count() -> None:
+    ratios = torch.arange(12.0).view(4, 3)
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 1]], dtype=torch.bool)
+    # Rows 0 and 1 are fresh; row 3 was replayed, and its ratio has every right not to be 1.
+    assert first_minibatch(ratios, torch.tensor([3, 1, 0]), mask, fresh=2).tolist() == [3.0, 0.0, 1.0]
+    assert first_minibatch(ratios, torch.tensor([3, 2]), mask, fresh=2).tolist() == []

@@ -1,0 +1,220 @@
+"""The optimiser: which weights move and which way, the clipped gradient, and that a step can be taken back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import Tensor
+
+from explorer.config import Config
+from explorer.ppo.credit import assign_credit
+from explorer.ppo.objectives import OBJECTIVES
+from explorer.ppo.optimiser import Optimiser
+from explorer.ppo.policy import Policy
+from explorer.ppo.replay import Batch, Experience, join
+from explorer.ppo.trainer import Trainer
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeTrainer
+
+CONFIG = Config(learning_rate=1e-2, value_learning_rate=1e-2, max_grad_norm=None)
+ALL = [torch.arange(8)]
+
+
+@pytest.fixture
+def trainer(make_trainer: MakeTrainer) -> Trainer:
+    return make_trainer()
+
+
+@pytest.fixture
+def batch(trainer: Trainer) -> Batch:
+    """Eight fresh responses of different lengths, scored at random."""
+    rollout, _ = trainer.sample(trainer.config, 1)
+    scores = torch.randn(8, generator=torch.Generator().manual_seed(5))
+    credit = assign_credit(trainer.config, rollout, {"a": scores}, scores)
+    assert not rollout.response_mask.all()  # padding is exercised
+    return join([Experience(rollout, credit, born=1)], update=1)
+
+
+def weights(policy: Policy) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+
+
+def moved(before: dict[str, Tensor], policy: Policy) -> set[str]:
+    """Which part has moved: ``lm``, ``value_head``, both or none."""
+    return {name.split(".")[0] for name, tensor in policy.state_dict().items() if not torch.equal(tensor, before[name])}
+
+
+def gradient(policy: Policy) -> Tensor:
+    return torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None])
+
+
+def mean_logprobs(optimiser: Optimiser, batch: Batch, config: Config = CONFIG) -> float:
+    return optimiser.final(batch, config).new_logprobs[batch.mask].mean().item()
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [((0.0, 0.0), set()), ((1e-3, 0.0), {"lm"}), ((0.0, 1e-3), {"value_head"}), ((1e-3, 1e-3), {"lm", "value_head"})],
+)
+def test_each_part_has_its_own_learning_rate(
+    trainer: Trainer, batch: Batch, rates: tuple[float, float], expected: set[str]
+) -> None:
+    before = weights(trainer.policy)
+    config = CONFIG.replace(learning_rate=rates[0], value_learning_rate=rates[1])
+    trainer.optimiser.epoch(batch, ALL, config)
+    assert moved(before, trainer.policy) == expected
+
+
+def test_with_nothing_to_learn_nothing_moves(trainer: Trainer, batch: Batch) -> None:
+    before = weights(trainer.policy)
+    idle = batch._replace(advantages=torch.zeros_like(batch.advantages))
+    trainer.optimiser.epoch(idle, ALL, CONFIG.replace(vf_coef=0.0))
+    assert moved(before, trainer.policy) == set()  # so there is no weight decay either
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_an_advantage_pulls_its_tokens_its_own_way(trainer: Trainer, batch: Batch, sign: float) -> None:
+    start = mean_logprobs(trainer.optimiser, batch)
+    pulled = batch._replace(advantages=torch.where(batch.mask, sign, 0.0))
+    trainer.optimiser.epoch(pulled, ALL, CONFIG.replace(vf_coef=0.0, learning_rate=1e-3))
+    assert sign * (mean_logprobs(trainer.optimiser, batch) - start) > 0.01
+
+
+def test_the_entropy_bonus_raises_the_entropy(trainer: Trainer, batch: Batch) -> None:
+    idle = batch._replace(advantages=torch.zeros_like(batch.advantages))
+    start = trainer.optimiser.final(batch, CONFIG).entropy
+    trainer.optimiser.epoch(idle, ALL, CONFIG.replace(vf_coef=0.0, ent_coef=1.0, learning_rate=1e-3))
+    assert trainer.optimiser.final(batch, CONFIG).entropy > start + 0.01
+
+
+def test_the_value_head_comes_closer_to_the_returns(trainer: Trainer, batch: Batch) -> None:
+    idle = batch._replace(advantages=torch.zeros_like(batch.advantages), returns=torch.where(batch.mask, 1.0, 0.0))
+    losses = [trainer.optimiser.epoch(idle, ALL, CONFIG.replace(vf_coef=1.0)).value_loss for _ in range(20)]
+    assert losses[0] == pytest.approx(0.5)  # a fresh head says 0 where the return is 1
+    assert losses[-1] < 0.1
+
+
+def test_without_a_value_coefficient_the_head_stays_at_zero(trainer: Trainer, batch: Batch) -> None:
+    trainer.optimiser.epoch(batch, ALL, CONFIG.replace(vf_coef=0.0))
+    assert all((p == 0).all() for p in trainer.policy.value_head.parameters())
+
+
+def test_the_gradients_norm_is_recorded_before_it_is_clipped(trainer: Trainer, batch: Batch) -> None:
+    still = CONFIG.replace(learning_rate=0.0, value_learning_rate=0.0)
+    free = trainer.optimiser.epoch(batch, ALL, still)
+    whole = gradient(trainer.policy)
+    assert free.grad_norm == pytest.approx(whole.norm().item(), rel=1e-5)
+    assert free.grad_scale == 1.0
+
+    limit = free.grad_norm / 4
+    held = trainer.optimiser.epoch(batch, ALL, still.replace(max_grad_norm=limit))
+    clipped = gradient(trainer.policy)
+    assert held.grad_norm == pytest.approx(free.grad_norm, rel=1e-5)
+    assert held.grad_scale == pytest.approx(0.25, rel=1e-4)
+    assert clipped.norm().item() == pytest.approx(limit, rel=1e-4)
+    torch.testing.assert_close(clipped, whole / 4, rtol=1e-3, atol=1e-6)  # the same direction
+
+    roomy = trainer.optimiser.epoch(batch, ALL, still.replace(max_grad_norm=free.grad_norm * 4))
+    assert roomy.grad_scale == 1.0
+    torch.testing.assert_close(gradient(trainer.policy), whole)
+
+
+def test_over_several_minibatches_the_largest_norm_and_the_smallest_scale_are_kept(
+    trainer: Trainer, batch: Batch
+) -> None:
+    still = CONFIG.replace(learning_rate=0.0, value_learning_rate=0.0, max_grad_norm=0.5)
+    parts: Sequence[Tensor] = torch.arange(8).split(2)
+    alone = [trainer.optimiser.epoch(batch, [part], still) for part in parts]
+    together = trainer.optimiser.epoch(batch, parts, still)
+    assert together.grad_norm == pytest.approx(max(e.grad_norm for e in alone), rel=1e-5)
+    assert together.grad_scale == pytest.approx(min(e.grad_scale for e in alone), rel=1e-5)
+    assert len({e.grad_norm for e in alone}) == 4
+
+
+def test_the_record_is_in_row_order_however_the_minibatches_are_drawn(trainer: Trainer, batch: Batch) -> None:
+    still = CONFIG.replace(learning_rate=0.0, value_learning_rate=0.0)
+    plain = trainer.optimiser.epoch(batch, ALL, still)
+    shuffled = trainer.optimiser.epoch(batch, torch.tensor([5, 2, 7, 0, 1, 6, 3, 4]).split(3), still)
+    for name in ("new_logprobs", "ratios", "values", "entropies", "policy_terms", "gradient_shares"):
+        torch.testing.assert_close(getattr(shuffled, name), getattr(plain, name), rtol=0, atol=1e-5, msg=name)
+
+
+def test_each_minibatch_is_seen_before_its_own_step_and_after_the_earlier_ones(trainer: Trainer, batch: Batch) -> None:
+    epoch = trainer.optimiser.epoch(batch, torch.arange(8).split(4), CONFIG)
+    first, second = (epoch.ratios[rows][batch.mask[rows]] for rows in (slice(0, 4), slice(4, 8)))
+    assert (first - 1).abs().max() < 1e-5
+    assert (second - 1).abs().max() > 1e-3
+
+
+def test_a_step_can_be_taken_back_and_made_again(trainer: Trainer, batch: Batch) -> None:
+    optimiser = trainer.optimiser
+    optimiser.epoch(batch, ALL, CONFIG)  # so that Adam has moments to restore
+    state, before = optimiser.state(), weights(trainer.policy)
+    first = optimiser.epoch(batch, ALL, CONFIG)
+    after = weights(trainer.policy)
+    for _ in range(2):
+        optimiser.restore(state)
+        assert moved(before, trainer.policy) == set()
+        again = optimiser.epoch(batch, ALL, CONFIG)
+        assert torch.equal(again.new_logprobs, first.new_logprobs)
+        assert moved(after, trainer.policy) == set()
+
+
+def test_a_fresh_state_has_no_moments(trainer: Trainer, batch: Batch) -> None:
+    state = trainer.optimiser.state()
+    trainer.optimiser.epoch(batch, ALL, CONFIG)
+    after = weights(trainer.policy)
+    trainer.optimiser.restore(state)
+    trainer.optimiser.epoch(batch, ALL, CONFIG)
+    assert moved(after, trainer.policy) == set()
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_before_the_step(
+    trainer: Trainer, batch: Batch, broken: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = weights(trainer.policy)
+    monkeypatch.setitem(OBJECTIVES, "clip", lambda log_ratios, *_: log_ratios * broken)
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        trainer.optimiser.epoch(batch, ALL, CONFIG)
+    assert moved(before, trainer.policy) == set()
+
+
+def test_final_looks_and_does_not_touch(trainer: Trainer, batch: Batch) -> None:
+    trainer.optimiser.epoch(batch, ALL, CONFIG)
+    before, slope = weights(trainer.policy), gradient(trainer.policy)
+    final = trainer.optimiser.final(batch, CONFIG)
+    assert moved(before, trainer.policy) == set()
+    assert torch.equal(gradient(trainer.policy), slope)
+    assert math.isnan(final.grad_norm)
+    assert math.isnan(final.grad_scale)
+    assert not final.new_logprobs.requires_grad
+    assert (final.ratios[batch.mask] - 1).abs().max() > 1e-3
+
+
+def test_outside_the_mask_every_array_is_exactly_zero(trainer: Trainer, batch: Batch) -> None:
+    trainer.optimiser.epoch(batch, ALL, CONFIG)
+    final = trainer.optimiser.final(batch, CONFIG)
+    for name in (
+        *("new_logprobs", "ratios", "outside_range", "zero_gradient", "gradient_shares"),
+        *("values", "entropies", "advantages", "policy_terms"),
+    ):
+        assert (getattr(final, name)[~batch.mask] == 0).all(), name
+
+
+def test_scalars_are_means_over_the_tokens_that_count(trainer: Trainer, batch: Batch) -> None:
+    trainer.optimiser.epoch(batch, ALL, CONFIG)
+    final, mask = trainer.optimiser.final(batch, CONFIG), batch.mask.numpy()
+    count = mask.sum()
+    assert final.policy_loss == pytest.approx(-final.policy_terms.numpy()[mask].mean(), abs=1e-6)
+    assert final.entropy == pytest.approx(final.entropies.numpy()[mask].mean(), rel=1e-5)
+    assert final.clipfrac == pytest.approx(final.zero_gradient.numpy()[mask].sum() / count)
+    errors = final.values.numpy()[mask] - batch.returns.numpy()[mask]
+    assert final.value_loss == pytest.approx((errors**2).sum() / count / 2, rel=1e-5)
+    steps = final.new_logprobs.numpy()[mask] - batch.old_logprobs.numpy()[mask]
+    assert final.approx_kl == pytest.approx((steps**2).sum() / count / 2, rel=1e-4)

@@ -1,0 +1,141 @@
+"""History: every metric, a bounded number of snapshots, and a run that can be rewound."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from explorer.recording.history import History
+from explorer.recording.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeTrainer
+
+MakeSnapshot = Callable[..., Snapshot]
+
+
+@pytest.fixture(scope="module")
+def at(make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]) -> MakeSnapshot:
+    """``at(5)``: one recorded update that says it is the fifth, with the metrics given."""
+    recorded = snapshot_of(make_trainer())
+
+    def make(update: int, **metrics: float) -> Snapshot:
+        return dataclasses.replace(recorded, update=update, metrics={"twice": 2.0 * update, **metrics})
+
+    return make
+
+
+def filled(at: MakeSnapshot, updates: int, limit: int = 400) -> History:
+    history = History(limit)
+    for number in range(1, updates + 1):
+        history.append(at(number))
+    return history
+
+
+def kept(history: History) -> list[int]:
+    return [snapshot.update for snapshot in history]
+
+
+def test_an_empty_history_has_nothing() -> None:
+    history = History()
+    assert (len(history), history.updates, kept(history), history.last, history.at(3)) == (0, [], [], None, None)
+    assert [part.tolist() for part in history.series("twice")] == [[], []]
+
+
+def test_it_keeps_updates_in_order(at: MakeSnapshot) -> None:
+    history = filled(at, 3)
+    assert (len(history), history.updates, kept(history)) == (3, [1, 2, 3], [1, 2, 3])
+    assert history.last is not None
+    assert history.last.update == 3
+
+
+def test_a_series_has_a_gap_where_an_update_lacks_the_metric(at: MakeSnapshot) -> None:
+    history = History()
+    history.append(at(1, extra=7.0))
+    history.append(at(2))
+    updates, values = history.series("extra")
+    assert updates.tolist() == [1, 2]
+    assert values[0] == 7.0
+    assert math.isnan(values[1])
+    assert history.series("twice")[1].tolist() == [2.0, 4.0]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@given(limit=st.integers(4, 30), updates=st.integers(1, 120))
+def test_snapshots_are_bounded_and_metrics_are_not(limit: int, updates: int, at: MakeSnapshot) -> None:
+    history = History(limit)
+    for number in range(1, updates + 1):
+        history.append(at(number))
+        assert len(kept(history)) <= limit
+    assert history.updates == list(range(1, updates + 1))
+    assert history.series("twice")[1].tolist() == [2.0 * n for n in range(1, updates + 1)]
+    assert history.last is not None
+    assert history.last.update == updates
+    assert kept(history) == sorted(kept(history))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_the_smallest_limits_are_limits_too(limit: int, at: MakeSnapshot) -> None:
+    history = filled(at, 12, limit=limit)
+    assert len(kept(history)) <= limit
+    assert history.last is not None
+    assert history.last.update == 12
+
+
+def test_the_newest_half_stays_whole_and_the_past_grows_coarser(at: MakeSnapshot) -> None:
+    history = filled(at, 200, limit=20)
+    assert kept(history)[-10:] == list(range(191, 201))
+    gaps = [later - earlier for earlier, later in zip(kept(history), kept(history)[1:], strict=False)]
+    assert gaps == sorted(gaps, reverse=True)
+    assert kept(history)[0] == 1  # where the run began can always be seen
+
+
+def test_an_update_that_was_dropped_gives_the_nearest_earlier_one(at: MakeSnapshot) -> None:
+    history = filled(at, 60, limit=8)
+    for update in range(1, 61):
+        found = history.at(update)
+        assert found is not None
+        assert found.update == max(n for n in kept(history) if n <= update)
+
+
+def test_before_the_first_comes_the_first_and_after_the_last_the_last(at: MakeSnapshot) -> None:
+    history = History()
+    for number in (5, 6):
+        history.append(at(number))
+    assert [found.update for found in (history.at(0), history.at(99)) if found] == [5, 6]
+
+
+def test_going_on_from_an_earlier_update_forgets_what_came_after(at: MakeSnapshot) -> None:
+    history = filled(at, 6)
+    history.append(at(3, extra=1.0))
+    assert history.updates == kept(history) == [1, 2, 3]
+    assert history.series("extra")[1].tolist()[-1] == 1.0
+    history.append(at(4))
+    assert history.updates == [1, 2, 3, 4]
+
+
+def test_a_restart_begins_at_1(at: MakeSnapshot) -> None:
+    history = filled(at, 30, limit=8)
+    history.append(at(1))
+    assert history.updates == kept(history) == [1]
+
+
+def test_clear_forgets_everything(at: MakeSnapshot) -> None:
+    history = filled(at, 3)
+    history.clear()
+    assert (len(history), kept(history), history.last) == (0, [], None)
+
+
+def test_it_can_be_changed_while_it_is_being_read(at: MakeSnapshot) -> None:
+    history = filled(at, 3)
+    seen = []
+    for snapshot in history:
+        seen.append(snapshot.update)
+        history.append(at(10 + snapshot.update))
+    assert seen == [1, 2, 3]

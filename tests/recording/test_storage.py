@@ -1,0 +1,564 @@
+"""Recordings on disk: nothing is lost, nothing half written is taken for whole, and nothing that is read is trusted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from explorer.bundled import asset_path
+from explorer.config import Config
+from explorer.headless import Trainer
+from explorer.ppo import trainer
+from explorer.ppo.policy import Policy
+from explorer.presets import PRESETS
+from explorer.recording import folder
+from explorer.recording.snapshot import Snapshot
+from explorer.recording.storage import Recording, RecordingError, RunWriter
+
+INFO = {"seed": 3, "policy": "tiny", "prompts": ["The cat"], "created": "2025-01-01T00:00:00+00:00"}
+TABLES = ("tokens", "epochs", "responses", "updates")
+
+
+@pytest.fixture(scope="module")
+def snapshots(
+    make_trainer: Callable[..., trainer.Trainer], snapshot_of: Callable[..., Snapshot], tiny_config: Config
+) -> list[Snapshot]:
+    """Four updates: as usual, with other epochs and clip range, with replayed rows, and so again."""
+    live = make_trainer()
+    replaying = tiny_config.replace(replay_rollouts=2, minibatches=3)
+    configs = [tiny_config, tiny_config.replace(epochs=3, clip_range=0.05, weight_length=0.5), replaying, replaying]
+    return [snapshot_of(live, config) for config in configs]
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, snapshots: list[Snapshot]) -> Path:
+    """The four updates in a folder."""
+    root = tmp_path / "run"
+    Recording.in_memory(snapshots, info=INFO).save(root)
+    return root
+
+
+def numbered(snapshot: Snapshot, update: int) -> Snapshot:
+    """The snapshot under another number, for runs that are longer than it is worth to train."""
+    return dataclasses.replace(snapshot, update=update)
+
+
+def assert_same(found: Any, expected: Any, where: str = "snapshot") -> None:
+    """Equal down to the bit, NaN included, and of the same types."""
+    if isinstance(expected, np.ndarray):
+        assert (found.dtype, found.shape) == (expected.dtype, expected.shape), where
+        assert found.tobytes() == expected.tobytes(), where
+        assert not found.flags.writeable, where
+    elif isinstance(expected, float):
+        assert isinstance(found, float), where
+        assert struct.pack("d", found) == struct.pack("d", expected), where
+    elif dataclasses.is_dataclass(expected) and not isinstance(expected, Config):
+        assert type(found) is type(expected), where
+        for field in dataclasses.fields(expected):
+            assert_same(getattr(found, field.name), getattr(expected, field.name), f"{where}.{field.name}")
+    elif isinstance(expected, Mapping):
+        assert set(found) == set(expected), where
+        for name in expected:
+            assert_same(found[name], expected[name], f"{where}[{name!r}]")
+    elif isinstance(expected, tuple):
+        assert isinstance(found, tuple), where
+        assert len(found) == len(expected), where
+        for i, (one, other) in enumerate(zip(found, expected, strict=True)):
+            assert_same(one, other, f"{where}[{i}]")
+    else:
+        assert type(found) is type(expected), where
+        assert found == expected, where
+
+
+def test_a_loaded_snapshot_is_the_saved_one_bit_for_bit(recorded: Path, snapshots: list[Snapshot]) -> None:
+    loaded = list(Recording.load(recorded))
+    assert len(loaded) == 4
+    for found, expected in zip(loaded, snapshots, strict=True):
+        assert_same(found, expected)
+
+
+def test_the_snapshots_of_these_tests_have_what_is_hard_to_keep(snapshots: list[Snapshot]) -> None:
+    assert {len(s.epochs) for s in snapshots} == {3, 4}
+    assert snapshots[2].final.ratios.shape[0] > snapshots[2].rollout.response_ids.shape[0]
+    assert set(snapshots[3].final.ages.tolist()) == {0, 1}
+    assert np.isnan(snapshots[0].final.grad_norm)
+    assert not snapshots[0].rollout.response_mask.all()
+    assert not snapshots[0].rollout.prompt_mask.all()
+
+
+reals = st.floats(width=32, allow_subnormal=True)
+names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_numbers_and_names_survive(
+    data: st.DataObject, snapshots: list[Snapshot], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    plain = snapshots[0]
+    rows = plain.credit.scores.shape[0]
+
+    def drawn(shape: tuple[int, ...]) -> np.ndarray:
+        return data.draw(arrays(np.float32, shape, elements=reals))
+
+    numbers = st.dictionaries(names, st.floats(), max_size=4)
+    odd = dataclasses.replace(
+        plain,
+        credit=dataclasses.replace(
+            plain.credit,
+            returns=drawn(plain.credit.returns.shape),
+            reward_components={name: drawn((rows,)) for name in data.draw(st.lists(names, unique=True, max_size=3))},
+        ),
+        metrics={f"odd/{name}": value for name, value in data.draw(numbers).items()},
+        checks={name: (value > 0, value) for name, value in data.draw(numbers).items()},
+        seconds=data.draw(numbers),
+        config=Config(weights=data.draw(st.dictionaries(names, st.floats(-2, 2), max_size=2))),
+    )
+    root = tmp_path_factory.mktemp("odd") / "run"
+    Recording.in_memory([odd], info=INFO).save(root)
+    found = Recording.load(root)[0]
+    odd.credit.returns.setflags(write=False)
+    for values in odd.credit.reward_components.values():
+        values.setflags(write=False)
+    assert_same(found, odd)
+
+
+def test_it_counts_and_indexes_like_a_list(recorded: Path) -> None:
+    recording = Recording.load(recorded)
+    assert (len(recording), recording.updates) == (4, [1, 2, 3, 4])
+    assert [recording[i].update for i in (0, 3, -1, -4)] == [1, 4, 4, 1]
+    for i in (4, -5):
+        with pytest.raises(IndexError, match="keeps 4 snapshots"):
+            recording[i]
+    with pytest.raises(TypeError):
+        recording["1"]  # type: ignore[index]
+
+
+def test_metrics_are_a_row_an_update(recorded: Path, snapshots: list[Snapshot]) -> None:
+    metrics = Recording.load(recorded).metrics
+    assert metrics.column_names[0] == "update"
+    assert set(metrics.column_names) == {"update", *snapshots[0].metrics}
+    assert metrics.column("objective/score").to_pylist() == [s.metrics["objective/score"] for s in snapshots]
+
+
+def test_metrics_become_a_data_frame(recorded: Path) -> None:
+    pytest.importorskip("pandas")
+    frame = Recording.load(recorded).metrics.to_pandas()
+    assert frame["update"].tolist() == [1, 2, 3, 4]
+
+
+def test_a_metric_that_some_updates_lack_is_null_there_and_absent_from_the_snapshot(
+    tmp_path: Path, snapshots: list[Snapshot]
+) -> None:
+    second = dataclasses.replace(snapshots[1], metrics={"objective/score": float("nan"), "component/mine": 1.0})
+    Recording.in_memory([snapshots[0], second], info=INFO).save(tmp_path / "run")
+    recording = Recording.load(tmp_path / "run")
+    assert recording.metrics.column("component/mine").to_pylist() == [None, 1.0]
+    assert "component/mine" not in recording[0].metrics
+    assert_same(recording[1].metrics, second.metrics)
+
+
+def test_info_is_kept_and_names_the_schema(recorded: Path) -> None:
+    assert Recording.load(recorded).info == {**INFO, "schema_version": folder.SCHEMA_VERSION}
+
+
+def test_a_config_is_stored_where_it_changes(recorded: Path, snapshots: list[Snapshot]) -> None:
+    entries = json.loads((recorded / "run.json").read_text())["configs"]
+    assert [entry["from_update"] for entry in entries] == [1, 2, 3]
+    assert entries[1]["config"]["clip_range"] == 0.05
+    recording = Recording.load(recorded)
+    assert [recording.config_at(n) for n in (1, 2, 3, 4)] == [s.config for s in snapshots]
+
+
+def test_a_loaded_recording_saves_again(recorded: Path, tmp_path: Path, snapshots: list[Snapshot]) -> None:
+    Recording.load(recorded).save(tmp_path / "copy")
+    for found, expected in zip(Recording.load(tmp_path / "copy"), snapshots, strict=True):
+        assert_same(found, expected)
+    written = {p.relative_to(recorded): p.read_bytes() for p in recorded.rglob("*") if p.is_file()}
+    assert written == {
+        p.relative_to(tmp_path / "copy"): p.read_bytes() for p in (tmp_path / "copy").rglob("*") if p.is_file()
+    }
+
+
+def test_thinning_keeps_the_first_the_last_and_every_metric(tmp_path: Path, snapshots: list[Snapshot]) -> None:
+    with RunWriter(tmp_path / "run", INFO, keep_every=3) as run:
+        for update in range(1, 9):
+            run.append(numbered(snapshots[update % 4], update))
+    recording = Recording.load(tmp_path / "run")
+    assert recording.updates == [1, 3, 6, 8]
+    assert recording.metrics.column("update").to_pylist() == list(range(1, 9))
+    assert_same(recording[-1], numbered(snapshots[0], 8))
+    recording.save(tmp_path / "copy")
+    copy = Recording.load(tmp_path / "copy")
+    assert (copy.updates, copy.metrics) == (recording.updates, recording.metrics)
+    assert [copy.config_at(n) for n in range(1, 9)] == [snapshots[n % 4].config for n in range(1, 9)]
+
+
+def test_a_long_run_is_kept_in_several_parts_of_metrics(tmp_path: Path, snapshots: list[Snapshot]) -> None:
+    config, count = snapshots[0].config, 2 * folder.METRICS_ROWS + 3
+    run = RunWriter(tmp_path / "run", INFO)
+    for update in range(1, count + 1):
+        run.append_metrics(update, config, {"objective/score": update / 7})
+    recording = Recording.load(tmp_path / "run")
+    assert len(list((tmp_path / "run" / "metrics").iterdir())) == 3
+    assert recording.metrics.column("objective/score").to_pylist() == [n / 7 for n in range(1, count + 1)]
+    assert len(recording) == 0
+
+
+def test_updates_come_in_order(tmp_path: Path, snapshots: list[Snapshot]) -> None:
+    run = RunWriter(tmp_path / "run", INFO)
+    run.append(snapshots[1])
+    for late in (snapshots[1], snapshots[0]):
+        with pytest.raises(RecordingError, match="after update 2"):
+            run.append(late)
+    assert Recording.load(tmp_path / "run").updates == [2]
+
+
+def test_a_run_without_updates_opens(tmp_path: Path) -> None:
+    RunWriter(tmp_path / "run", INFO)
+    recording = Recording.load(tmp_path / "run")
+    assert (len(recording), recording.metrics.num_rows, list(recording)) == (0, 0, [])
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path, recorded: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for taken in (tmp_path / "notes", recorded):
+        with pytest.raises(RecordingError, match="not empty"):
+            RunWriter(taken, INFO)
+    with pytest.raises(RecordingError, match="is a file"):
+        RunWriter(tmp_path / "file", INFO)
+    with pytest.raises(RecordingError, match="cannot be used"):
+        RunWriter(tmp_path / "file" / "below", INFO)
+    assert [p.name for p in (tmp_path / "notes").iterdir()] == ["mine.txt"]
+
+
+def test_info_that_json_cannot_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="JSON"):
+        RunWriter(tmp_path / "run", {"policy": object()})
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_whenever_the_writer_dies_what_was_added_before_is_whole(
+    tmp_path: Path, snapshots: list[Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run with a new config at every update takes 6 files an update; the writer dies at each of them, and before."""
+    rename = os.replace
+    for survived in range(20):
+        left = survived
+
+        def die(source: Path, target: Path) -> None:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            rename(source, target)
+
+        monkeypatch.setattr(folder.os, "replace", die)
+        root, added = tmp_path / str(survived), 0
+        try:
+            run = RunWriter(root, INFO)
+            for snapshot in snapshots[:3]:
+                run.append(snapshot)
+                added += 1
+        except Killed:
+            pass
+        monkeypatch.setattr(folder.os, "replace", rename)
+        assert added == min(3, max(0, (survived - 1) // 6))
+        if survived == 0:
+            with pytest.raises(RecordingError, match=r"has no run\.json"):
+                Recording.load(root)
+            continue
+        loaded = list(Recording.load(root))
+        assert [s.update for s in loaded] == list(range(1, added + 1))
+        for found, expected in zip(loaded, snapshots, strict=False):
+            assert_same(found, expected)
+
+
+WRITES_FOR_EVER = """
+import dataclasses, sys
+from explorer.recording.storage import Recording, RunWriter
+snapshot, update = Recording.load(sys.argv[1])[0], 1
+writer = RunWriter(sys.argv[2], {})
+while True:
+    writer.append(dataclasses.replace(snapshot, update=update))
+    print(update, flush=True)
+    update += 1
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_a_killed_process_loses_the_update_in_progress_at_most(
+    recorded: Path, tmp_path: Path, snapshots: list[Snapshot]
+) -> None:
+    lines = random.SystemRandom().randint(1, 40)
+    print(f"killed after {lines} updates")
+    root = tmp_path / "killed"
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITES_FOR_EVER, str(recorded), str(root)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(lines):
+            assert process.stdout.readline()
+        os.kill(process.pid, signal.SIGKILL)
+        finished = lines + len(process.stdout.read().split())
+    recording = Recording.load(root)
+    assert len(recording) in (finished, finished + 1)  # one may have been whole, but not yet told of
+    for snapshot in recording:
+        assert_same(snapshot, numbered(snapshots[0], snapshot.update))
+
+
+def test_files_in_the_making_are_passed_over(recorded: Path, snapshots: list[Snapshot]) -> None:
+    for name in ("metrics", *TABLES):
+        (recorded / name / ".000005.parquet.part").write_bytes(b"half")
+        (recorded / name / "notes.txt").write_text("mine")
+    for name in TABLES:
+        pq.write_table(pq.read_table(recorded / name / "000004.parquet"), recorded / name / "000005.parquet")
+    assert Recording.load(recorded).updates == [1, 2, 3, 4]  # metrics/ does not know of update 5
+
+
+def test_opening_reads_no_snapshot_and_reading_one_needs_no_torch(recorded: Path) -> None:
+    for name in TABLES:
+        for path in (recorded / name).iterdir():
+            if path.stem != "000002":
+                path.write_bytes(b"")
+    program = (
+        "import sys; from explorer import Recording; r = Recording.load(sys.argv[1]); "
+        "print(len(r), r[1].update, 'torch' in sys.modules, 'transformers' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", program, str(recorded)], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["4", "2", "False", "False"]
+
+
+def test_a_snapshot_is_read_once_while_it_is_near(recorded: Path) -> None:
+    recording = Recording.load(recorded)
+    assert recording[2] is recording[-2]
+
+
+def test_no_recording(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="There is no folder"):
+        Recording.load(tmp_path / "none")
+    with pytest.raises(RecordingError, match=r"has no run\.json"):
+        Recording.load(tmp_path)
+
+
+def test_a_newer_schema_is_refused_by_name(recorded: Path) -> None:
+    content = json.loads((recorded / "run.json").read_text())
+    newer = folder.SCHEMA_VERSION + 1
+    (recorded / "run.json").write_text(json.dumps(content | {"schema_version": newer, "configs": "of another form"}))
+    with pytest.raises(RecordingError, match=f"schema {newer}.*newer PPO Explorer"):
+        Recording.load(recorded)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema_version": "1"},
+        {"schema_version": True},
+        {"schema_version": 0},
+        {"configs": []},
+        {"configs": [{"from_update": 2, "config": {}}]},
+        {"configs": [{"from_update": "1", "config": {}}]},
+        {"configs": [{"from_update": 1, "config": {"clip_range": 7}}]},
+        {"configs": [{"from_update": 1, "config": {"no_such_knob": 7}}]},
+        {"configs": 5},
+        {"info": [1, 2]},
+    ],
+    ids=str,
+)
+def test_a_run_file_with_wrong_values_is_refused(recorded: Path, change: dict[str, Any]) -> None:
+    content = json.loads((recorded / "run.json").read_text())
+    (recorded / "run.json").write_text(json.dumps(content | change))
+    with pytest.raises(RecordingError, match=r"run\.json' is damaged"):
+        Recording.load(recorded)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000], ids=range(6))
+def test_a_run_file_that_is_no_json_object_is_refused(recorded: Path, text: bytes) -> None:
+    (recorded / "run.json").write_bytes(text)
+    with pytest.raises(RecordingError, match=r"run\.json' is damaged"):
+        Recording.load(recorded)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(("metrics", *TABLES)),
+    place=st.floats(0, 1, exclude_max=True),
+    change=st.one_of(st.none(), st.integers(1, 255)),
+)
+def test_a_file_cut_or_changed_anywhere_gives_the_error_or_a_snapshot(
+    recorded: Path, name: str, place: float, change: int | None
+) -> None:
+    path = recorded / name / "000001.parquet"
+    whole = path.read_bytes()
+    at = int(place * len(whole))
+    path.write_bytes(whole[:at] if change is None else whole[:at] + bytes([whole[at] ^ change]) + whole[at + 1 :])
+    complaint = ""
+    try:
+        read = Recording.load(recorded)[0]
+    except RecordingError as error:
+        complaint = str(error)
+    finally:
+        path.write_bytes(whole)
+    if complaint:
+        assert "damaged" in complaint
+        assert "\n" not in complaint
+    else:
+        assert change is not None, "a cut file was read"
+        assert read.rollout.response_ids.shape == read.final.ratios.shape
+
+
+def rewritten(root: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    path = root / name / "000001.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+def with_column(name: str, make: Callable[[pa.Table], Any]) -> Callable[[pa.Table], pa.Table]:
+    return lambda table: table.set_column(table.column_names.index(name), name, make(table))
+
+
+HOSTILE: dict[str, tuple[str, Callable[[pa.Table], pa.Table]]] = {
+    "a row less": ("tokens", lambda t: t.slice(1)),
+    "a response less": ("responses", lambda t: t.slice(1)),
+    "no rows": ("responses", lambda t: t.slice(0, 0)),
+    "no update": ("updates", lambda t: t.slice(0, 0)),
+    "two updates": ("updates", lambda t: pa.concat_tables([t, t])),
+    "rows in another order": ("epochs", lambda t: t.take(list(range(t.num_rows))[::-1])),
+    "fewer rows than the rollout": ("epochs", lambda t: t.filter(pa.array([r > 0 for r in t["response"].to_pylist()]))),
+    "another update": ("tokens", with_column("update", lambda t: pa.array([2] * t.num_rows, pa.int32()))),
+    "text for numbers": ("tokens", with_column("rewards", lambda t: pa.array(["x"] * t.num_rows))),
+    "whole numbers for real ones": ("epochs", with_column("ratios", lambda t: pa.array([1] * t.num_rows))),
+    "real numbers for a mask": ("tokens", with_column("response_mask", lambda t: t["rewards"])),
+    "empty cells": ("tokens", with_column("rewards", lambda t: pa.nulls(t.num_rows, pa.float32()))),
+    "a column less": ("tokens", lambda t: t.drop_columns(["old_values"])),
+    "one name twice": ("tokens", lambda t: t.append_column("rewards", t["rewards"])),
+    "uneven lists": ("tokens", with_column("top_ids", lambda t: pa.array([[1], *[[1, 2]] * (t.num_rows - 1)]))),
+    "lists of text": ("tokens", with_column("top_ids", lambda t: pa.array([["1"]] * t.num_rows))),
+    "no list": ("responses", with_column("prompt_ids", lambda t: t["response"])),
+    "a prompt without text": ("responses", with_column("prompt", lambda t: pa.nulls(t.num_rows, pa.string()))),
+    "a token without text": ("tokens", with_column("text", lambda t: pa.nulls(t.num_rows, pa.string()))),
+    "numbers for text": ("tokens", with_column("text", lambda t: t["position"])),
+    "lists for text": ("responses", with_column("prompt", lambda t: pa.array([["x"]] * t.num_rows))),
+    "too few alternatives": ("tokens", with_column("top_texts", lambda t: pa.array([["x"]] * t.num_rows))),
+    "no epochs": ("updates", with_column("epochs", lambda t: pa.nulls(1, t["epochs"].type))),
+    "epochs of another form": ("updates", with_column("epochs", lambda t: pa.array([[1, 2, 3]]))),
+    "checks of another form": ("updates", with_column("checks", lambda t: pa.array([[{"name": None}]]))),
+    "metrics as text": ("metrics", with_column("objective/score", lambda t: pa.array(["x"] * t.num_rows))),
+    "metrics out of order": ("metrics", lambda t: t.take([1, 0, 2, 3])),
+    "metrics of no update": ("metrics", lambda t: t.slice(0, 0)),
+    "metrics without numbers of updates": ("metrics", lambda t: t.drop_columns(["update"])),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_what_does_not_fit_is_refused(recorded: Path, case: str) -> None:
+    name, change = HOSTILE[case]
+    rewritten(recorded, name, change)
+    with pytest.raises(RecordingError, match="damaged"):
+        Recording.load(recorded)[0]
+
+
+def test_parts_of_metrics_that_overlap_are_refused(recorded: Path) -> None:
+    whole = pq.read_table(recorded / "metrics" / "000001.parquet")
+    pq.write_table(whole.slice(2), recorded / "metrics" / "000003.parquet")
+    with pytest.raises(RecordingError, match="overlap"):
+        Recording.load(recorded)
+
+
+def test_a_missing_part_is_named(recorded: Path) -> None:
+    (recorded / "tokens" / "000001.parquet").unlink()
+    recording = Recording.load(recorded)
+    assert recording[1].update == 2
+    with pytest.raises(RecordingError, match=r"has no tokens.000001\.parquet"):
+        recording[0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_links_out_of_the_folder_and_devices_are_not_read(recorded: Path, tmp_path: Path) -> None:
+    inside = recorded / "tokens" / "000001.parquet"
+    inside.rename(tmp_path / "elsewhere.parquet")
+    inside.symlink_to(tmp_path / "elsewhere.parquet")
+    with pytest.raises(RecordingError, match="not a plain file"):
+        Recording.load(recorded)[0]
+    inside.unlink()
+    os.mkfifo(inside)  # opening one would wait for ever
+    with pytest.raises(RecordingError, match="not a plain file"):
+        Recording.load(recorded)[0]
+
+
+def test_a_recording_behind_a_link_is_read(recorded: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(recorded)
+    assert Recording.load(tmp_path / "link")[0].update == 1
+
+
+@pytest.mark.parametrize("limit", ["MAX_TABLE_BYTES", "MAX_TABLE_ROWS"])
+def test_a_table_that_claims_to_be_larger_than_any_run_is_not_read(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    recording = Recording.load(recorded)
+    monkeypatch.setattr(folder, limit, 10)
+    with pytest.raises(RecordingError, match="too large"):
+        recording[0]
+
+
+def test_a_run_file_that_is_too_large_is_not_read(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "MAX_JSON_BYTES", 10)
+    with pytest.raises(RecordingError, match="too large"):
+        Recording.load(recorded)
+
+
+def test_the_files_are_tidy_tables(recorded: Path, snapshots: list[Snapshot]) -> None:
+    """What a reader with another program counts on: a row a token, the columns of the records, lists of one size."""
+    tokens = pq.read_table(recorded / "tokens" / "000003.parquet")
+    replayed = snapshots[2]
+    rows, length = replayed.rollout.response_ids.shape
+    assert tokens.num_rows == rows * length
+    assert tokens.column_names[:3] == ["update", "response", "position"]
+    assert tokens.schema.field("top_ids").type == pa.list_(pa.int64(), 8)
+    at = 2 * length + 1
+    assert tokens["rewards"][at].as_py() == replayed.credit.rewards[2, 1]
+    assert tokens["text"].slice(2 * length, length).drop_null().to_pylist() == list(replayed.tokens.responses[2])
+    epochs = pq.read_table(recorded / "epochs" / "000003.parquet")
+    assert epochs.num_rows == len(replayed.epochs) * 2 * rows * length
+    final = epochs.filter(epochs["final"])
+    assert final["ratios"].to_numpy().tobytes() == replayed.final.ratios.tobytes()
+    assert sorted(set(final["ages"].to_pylist())) == [0, 1]
+    responses = pq.read_table(recorded / "responses" / "000003.parquet")
+    assert responses["text"].to_pylist() == ["".join(texts) for texts in replayed.tokens.responses]
+    column = responses["component/sentiment"].to_pylist()
+    assert column == replayed.credit.reward_components["sentiment"].tolist()
+
+
+def test_the_bundled_recording_is_what_the_bundled_policy_does_now(policy: Policy) -> None:
+    """Fails where a default, a metric or the policy changed; ``assets/recording/README.md`` says what to do then."""
+    recording = Recording.load(asset_path("recording"))
+    assert recording.metrics.column("update").to_pylist() == list(range(1, 41))
+    assert recording.updates == [1, *range(2, 41, 2)]
+    assert recording.configs == {1: PRESETS["learn"]}
+    assert all(holds for snapshot in recording for holds, _ in snapshot.checks.values())
+    now = Trainer(policy, PRESETS["learn"]).update()
+    assert recording[0].tokens == now.tokens
+    assert recording[0].metrics.keys() == now.metrics.keys()
+    np.testing.assert_allclose(recording[0].final.ratios, now.final.ratios, rtol=1e-2)
+    assert sum(path.stat().st_size for path in asset_path("recording").rglob("*") if path.is_file()) < 4e6

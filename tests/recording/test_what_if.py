@@ -1,0 +1,286 @@
+"""What if: the same samples under a new scoring must be what the trainer itself would have said of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from explorer.config import CHOICES, FIELDS, Config, effect_of
+from explorer.ppo.objectives import OBJECTIVES, curve
+from explorer.ppo.policy import Policy
+from explorer.ppo.trainer import Trainer
+from explorer.recording.snapshot import Snapshot
+from explorer.recording.what_if import rescored, what_if
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeTrainer, RunUpdate
+
+#: Replayed rows, padding and four minibatches: everything that a snapshot can hold.
+CONFIG = Config(
+    batch_size=8,
+    response_length=6,
+    epochs=2,
+    minibatches=2,
+    stop_sentences=1,
+    replay_rollouts=2,
+    learning_rate=1e-2,
+    weights={"sentiment": 1.0, "coherence": 0.5, "diversity": 0.25, "length": 0.0},
+)
+
+#: One change of each field that re-scores.
+CHANGES: dict[str, Any] = {
+    "clip_range": 0.05,
+    "objective": "unclipped",
+    "weight_sentiment": -1.0,
+    "weight_length": 0.5,
+    "kl_coef": 0.4,
+    "kl_estimator": "k3",
+    "estimator": "monte_carlo",
+    "gamma": 0.8,
+    "gae_lambda": 0.3,
+    "whiten": False,
+}
+
+
+@pytest.fixture(scope="module")
+def snapshot(make_trainer: MakeTrainer, run_update: RunUpdate, snapshot_of: Callable[..., Snapshot]) -> Snapshot:
+    """The third update: policy and reference differ, the critic has opinions, and 8 of 16 rows are replayed."""
+    trainer = make_trainer(CONFIG)
+    for _ in range(2):
+        run_update(trainer)
+    found = snapshot_of(trainer)
+    assert found.final.ages.tolist() == [0] * 8 + [1] * 8
+    assert not found.rollout.response_mask.all()
+    return found
+
+
+def assert_same(found: Snapshot, expected: Snapshot, tolerance: float = 1e-6) -> None:
+    """Field by field; on replayed rows, whose log-ratios are read back from the ratios, to a little less."""
+    for name in ("rollout", "credit", "curve"):
+        _assert_same_record(getattr(found, name), getattr(expected, name), name, tolerance)
+    for number, (one, other) in enumerate(zip(found.epochs, expected.epochs, strict=True), start=1):
+        _assert_same_record(one, other, f"epoch {number}", tolerance)
+    assert found.metrics == pytest.approx(expected.metrics, abs=max(tolerance, 1e-6), nan_ok=True)
+    for name in ("update", "config", "checks", "tokens", "seconds"):
+        assert getattr(found, name) == getattr(expected, name), name
+
+
+def _assert_same_record(found: Any, expected: Any, where: str, tolerance: float) -> None:
+    for field in dataclasses.fields(expected):
+        one, other = getattr(found, field.name), getattr(expected, field.name)
+        if field.name == "reward_components":
+            assert set(one) == set(other)
+            one, other = list(one.values()), list(other.values())
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance, err_msg=f"{where}: {field.name}")
+        assert np.asarray(one).dtype == np.asarray(other).dtype, f"{where}: {field.name}"
+
+
+def test_under_its_own_config_a_snapshot_is_itself(snapshot: Snapshot) -> None:
+    assert_same(what_if(snapshot, snapshot.config), snapshot)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"whiten": False, "estimator": "one_step_td", "kl_estimator": "k2"},
+        {"objective": "unclipped", "value_clip_range": 0.2, "max_grad_norm": None, "stop_sentences": 2},
+        {"estimator": "monte_carlo", "gamma": 0.9, "temperature": 0.7, "replay_rollouts": 4, "minibatches": 3},
+    ],
+    ids=str,
+)
+def test_so_it_is_whatever_the_config(
+    changes: dict[str, Any], make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]
+) -> None:
+    trainer = make_trainer(CONFIG.replace(**changes))
+    for _ in range(3):
+        found = snapshot_of(trainer)
+        assert_same(what_if(found, trainer.config), found)
+
+
+def test_without_replay_it_is_the_same_bit_by_bit(
+    make_trainer: MakeTrainer, run_update: RunUpdate, snapshot_of: Callable[..., Snapshot]
+) -> None:
+    trainer = make_trainer(CONFIG.replace(replay_rollouts=1))
+    run_update(trainer)
+    found = snapshot_of(trainer)
+    assert_same(what_if(found, found.config), found, tolerance=0.0)
+
+
+def test_so_it_is_for_the_shipped_policy(policy: Policy, snapshot_of: Callable[..., Snapshot]) -> None:
+    found = snapshot_of(Trainer(policy, Config(batch_size=8, epochs=2, stop_sentences=1)))
+    assert_same(what_if(found, found.config), found)
+
+
+def test_there_and_back(snapshot: Snapshot) -> None:
+    away = what_if(snapshot, snapshot.config.replace(**CHANGES))
+    assert_same(what_if(away, snapshot.config), snapshot)
+
+
+def test_every_field_that_rescores_is_tried() -> None:
+    tried = {"weights" if name.startswith("weight_") else name for name in CHANGES}
+    assert tried == {name for name in FIELDS if effect_of(name) == "what_if"}
+
+
+@pytest.fixture
+def pair(
+    make_trainer: MakeTrainer, run_update: RunUpdate, snapshot_of: Callable[..., Snapshot]
+) -> Callable[[dict[str, Any]], tuple[Snapshot, Snapshot]]:
+    """The third update of two runs that were one until then: under ``CONFIG``, and under a changed one."""
+    config = CONFIG.replace(minibatches=1)
+
+    def make(changes: dict[str, Any]) -> tuple[Snapshot, Snapshot]:
+        recorded = []
+        for last in (config, config.replace(**changes)):
+            trainer = make_trainer(config)
+            for _ in range(2):
+                run_update(trainer)
+            recorded.append(snapshot_of(trainer, last))
+        return recorded[0], recorded[1]
+
+    return make
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_it_is_what_the_trainer_would_have_computed(
+    name: str, pair: Callable[[dict[str, Any]], tuple[Snapshot, Snapshot]]
+) -> None:
+    recorded, trained = pair({name: CHANGES[name]})
+    found = what_if(recorded, trained.config)
+    assert found.config == trained.config
+    _assert_same_record(found.credit, trained.credit, "credit", 1e-6)
+    _assert_same_record(found.curve, trained.curve, "curve", 0.0)
+    # The first epoch was seen before any step: up to there the two trainings are one.
+    for field in ("advantages", "policy_terms", "outside_range", "zero_gradient", "gradient_shares", "ratios"):
+        one, other = getattr(found.epochs[0], field), getattr(trained.epochs[0], field)
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5, err_msg=field)
+    assert found.epochs[0].policy_loss == pytest.approx(trained.epochs[0].policy_loss, abs=1e-5)
+    assert found.epochs[0].clipfrac == pytest.approx(trained.epochs[0].clipfrac, abs=1e-6)
+    for metric in ("objective/score", "objective/reward", "value/explained_variance"):
+        assert found.metrics[metric] == pytest.approx(trained.metrics[metric], abs=1e-5), metric
+    # And it was worth asking: this field does change something.
+    changed = [
+        not np.array_equal(found.credit.rewards, recorded.credit.rewards),
+        not np.array_equal(found.credit.whitened_advantages, recorded.credit.whitened_advantages),
+        not np.array_equal(found.epochs[0].outside_range, recorded.epochs[0].outside_range),
+        not np.array_equal(found.epochs[0].policy_terms, recorded.epochs[0].policy_terms),
+    ]
+    assert any(changed)
+
+
+def test_the_value_loss_follows_its_new_targets(
+    make_trainer: MakeTrainer, run_update: RunUpdate, snapshot_of: Callable[..., Snapshot]
+) -> None:
+    config = CONFIG.replace(minibatches=1, replay_rollouts=1)
+    recorded, trained = (make_trainer(config) for _ in range(2))
+    for trainer in (recorded, trained):
+        run_update(trainer)
+    other = config.replace(kl_coef=0.8, gamma=0.5)
+    found, expected = what_if(snapshot_of(recorded), other), snapshot_of(trained, other)
+    assert found.epochs[0].value_loss == pytest.approx(expected.epochs[0].value_loss, abs=1e-6)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    changes=st.fixed_dictionaries(
+        {},
+        optional={
+            "clip_range": st.floats(0.0, 1.0),
+            "objective": st.sampled_from(CHOICES["objective"]),
+            "kl_coef": st.floats(0.0, 2.0),
+            "kl_estimator": st.sampled_from(CHOICES["kl_estimator"]),
+            "estimator": st.sampled_from(CHOICES["estimator"]),
+            "gamma": st.floats(0.0, 1.0),
+            "gae_lambda": st.floats(0.0, 1.0),
+            "whiten": st.booleans(),
+            "weight_coherence": st.floats(-2.0, 2.0),
+        },
+    )
+)
+def test_whatever_is_asked_the_training_stays_as_it_was(changes: dict[str, Any], snapshot: Snapshot) -> None:
+    found = what_if(snapshot, snapshot.config.replace(**changes))
+    _assert_same_record(found.rollout, snapshot.rollout, "rollout", 0.0)
+    for one, other in zip(found.epochs, snapshot.epochs, strict=True):
+        for name in ("ratios", "new_logprobs", "values", "entropies", "ages"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        # Replayed rows keep the advantages of their own time.
+        np.testing.assert_array_equal(one.advantages[8:], other.advantages[8:])
+        np.testing.assert_array_equal(one.advantages[:8], found.credit.whitened_advantages)
+    assert np.isfinite(list(found.metrics.values())).all()
+    for array in (found.credit.advantages, found.final.policy_terms, found.curve.positive):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
+LATER: dict[str, Any] = {
+    **{"epochs": 9, "minibatches": 5, "learning_rate": 0.5, "value_learning_rate": 0.5, "vf_coef": 3.0},
+    **{"value_clip_range": 0.1, "ent_coef": 0.5, "max_grad_norm": 0.1, "replay_rollouts": 7, "length_target": 3},
+    **{"temperature": 0.3, "stop_sentences": 0, "batch_size": 99, "response_length": 20, "seed": 5},
+}
+
+
+def test_what_waits_for_the_next_update_does_not_rescore(snapshot: Snapshot) -> None:
+    assert set(LATER) == {name for name in FIELDS if effect_of(name) != "what_if"}
+    assert rescored(snapshot.config.replace(**LATER), snapshot) == snapshot.config
+    assert_same(what_if(snapshot, snapshot.config.replace(**LATER)), snapshot)
+
+
+def test_a_mixed_change_takes_its_rescoring_half(snapshot: Snapshot) -> None:
+    found = what_if(snapshot, snapshot.config.replace(**LATER, clip_range=0.01))
+    assert found.config == snapshot.config.replace(clip_range=0.01)
+    assert found.final.outside_range.sum() > snapshot.final.outside_range.sum()
+
+
+def test_a_weight_that_is_gone_counts_as_0(snapshot: Snapshot) -> None:
+    without = dataclasses.replace(snapshot.config, weights={"sentiment": 1.0})
+    found = what_if(snapshot, without)
+    np.testing.assert_allclose(found.credit.scores, snapshot.credit.reward_components["sentiment"], atol=1e-7)
+
+
+def test_a_component_that_was_not_recorded_counts_as_absent(snapshot: Snapshot) -> None:
+    found = what_if(snapshot, snapshot.config.replace(weight_unheard_of=1.0))
+    np.testing.assert_allclose(found.credit.scores, snapshot.credit.scores, atol=1e-7)
+
+
+def test_a_wider_clip_freezes_fewer_tokens_and_a_narrower_one_more(snapshot: Snapshot) -> None:
+    shares = [
+        what_if(snapshot, snapshot.config.replace(clip_range=clip_range)).metrics["policy/clipfrac_final"]
+        for clip_range in (0.01, 0.1, 0.3, 1.0)
+    ]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > shares[-1]
+
+
+def test_the_snapshot_is_not_changed_by_asking(snapshot: Snapshot) -> None:
+    before = what_if(snapshot, snapshot.config)
+    what_if(snapshot, snapshot.config.replace(**CHANGES))
+    assert_same(snapshot, before)
+
+
+def test_trainer_what_if_and_curve_share_one_formula(
+    make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = snapshot_of(make_trainer(CONFIG))
+
+    def tripled(log_ratios: torch.Tensor, advantages: torch.Tensor, *_: Any) -> torch.Tensor:
+        return 3.0 * advantages * torch.ones_like(log_ratios)
+
+    monkeypatch.setitem(OBJECTIVES, "clip", lambda *arguments: tripled(*arguments) + 0 * arguments[0])
+    trained, asked = snapshot_of(make_trainer(CONFIG)), what_if(plain, CONFIG)
+    expected = 3.0 * plain.credit.whitened_advantages
+    np.testing.assert_allclose(trained.epochs[0].policy_terms, expected, atol=1e-5)
+    np.testing.assert_allclose(asked.final.policy_terms, expected, atol=1e-5)
+    assert not np.allclose(plain.final.policy_terms, expected, atol=1e-2)
+    for drawn in (curve(CONFIG), trained.curve, asked.curve):
+        assert set(np.asarray(drawn.positive).tolist()) == {3.0}
+        assert set(np.asarray(drawn.negative).tolist()) == {-3.0}
+    # Flat everywhere: every token with an advantage is frozen, in the trainer as in the what-if.
+    for found in (trained.final, asked.final):
+        np.testing.assert_array_equal(found.zero_gradient, plain.credit.whitened_advantages != 0)

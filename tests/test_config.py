@@ -1,0 +1,208 @@
+"""Config: what it refuses, what it says then, and that it survives being written down."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from explorer.config import CHOICES, DEFAULT_WEIGHTS, FIELDS, WEIGHT_RANGE, Config, effect_of
+
+NUMBERS = [name for name, field in FIELDS.items() if field.metadata.get("low") is not None]
+WHOLE = [name for name in NUMBERS if type(FIELDS[name].default) is int]
+
+
+def _values(name: str) -> st.SearchStrategy[Any]:
+    field = FIELDS[name]
+    if name in CHOICES:
+        return st.sampled_from(CHOICES[name])
+    if isinstance(field.default, bool):
+        return st.booleans()
+    low, high = field.metadata["low"], field.metadata["high"]
+    return st.integers(low, high) if name in WHOLE else st.floats(low, high)
+
+
+names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
+weights = st.dictionaries(names, st.floats(*WEIGHT_RANGE), min_size=1, max_size=5)
+configs = (
+    st.fixed_dictionaries({}, optional={name: _values(name) for name in FIELDS if name != "weights"})
+    .filter(lambda values: values.get("minibatches", 1) <= values.get("batch_size", 32))
+    .flatmap(lambda values: weights.map(lambda found: Config(**values, weights=found)))
+)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("side", ["low", "high"])
+def test_a_number_may_lie_on_its_bounds_and_not_beyond(name: str, side: str) -> None:
+    bound = FIELDS[name].metadata[side]
+    # The batch must hold the minibatches, whichever of the two is pushed to its bound.
+    room = {"batch_size": 4096, "minibatches": 1} | {name: bound}
+    assert getattr(Config(**room), name) == bound
+    beyond = bound - 1 if side == "low" else bound + 1
+    with pytest.raises(ValueError, match=name) as refused:
+        Config(**{name: beyond})
+    message = str(refused.value)
+    assert repr(beyond) in message
+    assert f"{FIELDS[name].metadata['low']:g}" in message
+    assert f"{FIELDS[name].metadata['high']:g}" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_no_number_is_nan_or_infinite(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value!r}"):
+        Config(**{name: value})
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ["0.5", True, [1], object()])
+def test_what_is_no_number_is_a_type_error(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"{name} is .* must be a number from"):
+        Config(**{name: value})
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_numbers_stay_whole(name: str) -> None:
+    low = FIELDS[name].metadata["low"]
+    with pytest.raises(ValueError, match=f"{name} is .* whole number"):
+        Config(**{name: low + 0.5})
+    read = getattr(Config(**{name: float(low + 1)}, **({"batch_size": 8} if name != "batch_size" else {})), name)
+    assert read == low + 1
+    assert type(read) is int
+
+
+@pytest.mark.parametrize("name", ["value_clip_range", "max_grad_norm"])
+def test_a_limit_may_be_none(name: str) -> None:
+    assert getattr(Config(**{name: None}), name) is None
+
+
+@pytest.mark.parametrize("name", sorted(set(NUMBERS) - {"value_clip_range", "max_grad_norm"}))
+def test_nothing_else_may_be_none(name: str) -> None:
+    with pytest.raises(TypeError, match=name):
+        Config(**{name: None})
+
+
+@pytest.mark.parametrize("value", [1, 0, None, "True"])
+def test_whitening_is_true_or_false(value: object) -> None:
+    with pytest.raises(TypeError, match="whiten is .* True or False"):
+        Config(whiten=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted(CHOICES))
+def test_a_choice_names_its_alternatives(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is 'nothing'") as refused:
+        Config(**{name: "nothing"})
+    assert all(choice in str(refused.value) for choice in CHOICES[name])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 2.001, -2.001])
+def test_a_weight_out_of_range_is_named(value: float) -> None:
+    with pytest.raises(ValueError, match=rf"the weight of 'coherence' is {value!r}.*-2 to 2"):
+        Config(weights={"coherence": value})
+
+
+@pytest.mark.parametrize("value", ["1", None, True])
+def test_a_weight_is_a_number(value: object) -> None:
+    with pytest.raises(TypeError, match="the weight of 'coherence'"):
+        Config(weights={"coherence": value})  # type: ignore[dict-item]
+
+
+def test_weights_are_a_mapping() -> None:
+    with pytest.raises(TypeError, match="weights is"):
+        Config(weights=[1.0])  # type: ignore[arg-type]
+
+
+def test_more_minibatches_than_responses_are_refused() -> None:
+    assert Config(minibatches=4, batch_size=4).minibatches == 4
+    with pytest.raises(ValueError, match="minibatches is 5, more than the batch_size of 4"):
+        Config(minibatches=5, batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("clip_rang", "clip_range"), ("gae_lamda", "gae_lambda"), ("kl_coeff", "kl_coef")]
+)
+def test_an_unknown_field_proposes_the_nearest(typed: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"no field '{typed}': did you mean '{meant}'"):
+        Config(**{typed: 0.1})
+    with pytest.raises(TypeError, match=f"did you mean '{meant}'"):
+        Config().replace(**{typed: 0.1})
+
+
+def test_a_field_like_no_other_lists_them_all() -> None:
+    with pytest.raises(TypeError, match="the fields are") as refused:
+        Config(zzz=1)
+    assert all(name in str(refused.value) for name in FIELDS)
+
+
+def test_it_cannot_be_changed_in_place() -> None:
+    config = Config()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.gamma = 0.5  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        config.weights["sentiment"] = 0.5  # type: ignore[index]
+
+
+def test_the_callers_weights_are_copied() -> None:
+    mine = {"sentiment": 1.0}
+    config = Config(weights=mine)
+    mine["sentiment"] = 2.0
+    assert config.weights["sentiment"] == 1.0
+
+
+def test_replace_changes_one_weight_and_keeps_the_others() -> None:
+    start = Config(gamma=0.9, weights={"sentiment": 0.25, "length": -1.0})
+    changed = start.replace(weight_length=0.5, weight_mine=1.5, clip_range=0.1)
+    assert dict(changed.weights) == {"sentiment": 0.25, "length": 0.5, "mine": 1.5}
+    assert (changed.clip_range, changed.gamma) == (0.1, 0.9)
+    assert dict(start.weights) == {"sentiment": 0.25, "length": -1.0}  # the original is untouched
+    with pytest.raises(ValueError, match="the weight of 'length' is 3"):
+        start.replace(weight_length=3)
+
+
+@given(configs)
+def test_flat_round_trip(config: Config) -> None:
+    assert Config.from_flat(config.flat()) == config
+
+
+@given(configs, configs)
+def test_differences_lead_from_one_to_the_other(mine: Config, theirs: Config) -> None:
+    differing = mine.differences(theirs)
+    assert theirs.differences(mine) == {name: (other, own) for name, (own, other) in differing.items()}
+    taken = mine.flat() | {name: other for name, (_, other) in differing.items()}
+    assert Config.from_flat(taken).differences(theirs) == {}
+
+
+def test_differences_name_both_values() -> None:
+    mine, theirs = Config(clip_range=0.1), Config(weights={**DEFAULT_WEIGHTS, "length": 0.5})
+    assert mine.differences(theirs) == {"clip_range": (0.1, 0.2), "weight_length": (0.0, 0.5)}
+
+
+def test_every_field_says_when_a_change_takes_effect() -> None:
+    assert {effect_of(name) for name in FIELDS} == {"what_if", "next_update", "reset"}
+    assert effect_of("weight_anything") == "what_if"
+
+
+def test_every_slider_lies_within_the_allowed_range_and_reaches_the_default() -> None:
+    for name in NUMBERS:
+        metadata, default = FIELDS[name].metadata, FIELDS[name].default
+        low, high = metadata["shown"]
+        assert metadata["low"] <= low < high <= metadata["high"], name
+        assert default is None or low <= default <= high, name
+        assert not metadata["log"] or low > 0, f"{name} has a logarithmic slider that begins at 0"
+
+
+def test_the_menus_are_what_ppo_offers() -> None:
+    from explorer.ppo.advantages import ADVANTAGES
+    from explorer.ppo.metrics import KL_ESTIMATORS
+    from explorer.ppo.objectives import OBJECTIVES
+    from explorer.ppo.rewards import REWARDS
+
+    assert CHOICES["estimator"] == tuple(ADVANTAGES)
+    assert CHOICES["objective"] == tuple(OBJECTIVES)
+    assert CHOICES["kl_estimator"] == tuple(KL_ESTIMATORS)
+    assert tuple(DEFAULT_WEIGHTS) == tuple(REWARDS)

@@ -1,0 +1,200 @@
+"""``ppo-explorer train``: what it prints, what it writes, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from explorer import cli, headless
+from explorer.config import Config
+from explorer.ppo.policy import load_policy
+from explorer.presets import PRESETS
+from explorer.recording.snapshot import Snapshot
+from explorer.recording.storage import Recording
+from explorer.train_command import build_config, read_prompts
+
+SMALL = ["--set", "batch_size=4", "--set", "response_length=4", "--set", "epochs=1"]
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """``run(*arguments)``: the command on a tiny policy, in this process; gives exit code, stdout and stderr."""
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        own = [] if "--policy" in arguments else ["--policy", str(tiny_checkpoint)]
+        monkeypatch.setattr(sys, "argv", ["ppo-explorer", "train", *SMALL, *own, *arguments])
+        with pytest.raises(SystemExit) as exit_of:
+            cli.main()
+        printed = capsys.readouterr()
+        return int(exit_of.value.code or 0), printed.out, printed.err
+
+    return command
+
+
+def test_json_is_one_line_an_update_and_nothing_else(run: Run, tiny_checkpoint: Path) -> None:
+    code, out, err = run("--updates", "3", "--json")
+    assert (code, err) == (0, "")
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in out.splitlines()]
+    assert [line["update"] for line in lines] == [1, 2, 3]
+    trainer = headless.Trainer(str(tiny_checkpoint), Config(batch_size=4, response_length=4, epochs=1))
+    for line, snapshot in zip(lines, trainer.train(3), strict=True):
+        expected = {name: value for name, value in snapshot.metrics.items() if not name.startswith("throughput/")}
+        assert expected.items() <= line["metrics"].items()
+
+
+def test_a_metric_that_is_no_number_is_null_in_json(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    update = headless.Trainer.update
+
+    def without_a_score(trainer: headless.Trainer) -> Snapshot:
+        snapshot = update(trainer)
+        return dataclasses.replace(snapshot, metrics={**snapshot.metrics, "objective/score": float("nan")})
+
+    monkeypatch.setattr(headless.Trainer, "update", without_a_score)
+    _, out, _ = run("--updates", "1", "--json")
+    assert json.loads(out, parse_constant=pytest.fail)["metrics"]["objective/score"] is None
+
+
+def test_it_runs_as_a_program_with_the_bundled_policy(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "explorer", "train", "--updates", "2", "--json", "--out", "run", *SMALL]
+    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [json.loads(line)["update"] for line in result.stdout.splitlines()] == [1, 2]
+    assert Recording.load(tmp_path / "run").info["policy"] == "bundled GPT-2"
+
+
+def test_it_records_and_saves_the_policy(run: Run, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("The cat\n\n  Lily went to the \n", encoding="utf-8")
+    arguments = ["--prompts", str(prompts), "--seed", "7", "--set", "clip_range=0.1", "--set", "weight_coherence=0.4"]
+    folders = ["--out", str(tmp_path / "run"), "--save-policy", str(tmp_path / "policy")]
+    code, out, _ = run("--updates", "5", "--keep-every", "4", *arguments, *folders)
+    assert code == 0
+    assert "5 updates" in out
+    assert str(tmp_path / "run") in out
+    recording = Recording.load(tmp_path / "run")
+    assert (recording.updates, recording.metrics.num_rows) == ([1, 4, 5], 5)
+    assert recording.info["prompts"] == ["The cat", "Lily went to the"]
+    config = recording.config_at(1)
+    assert (config.seed, config.clip_range, config.weights["coherence"]) == (7, 0.1, 0.4)
+    assert (tmp_path / "policy" / "config.json").is_file()
+
+
+def test_the_saved_policy_is_the_trained_one(run: Run, tmp_path: Path, tiny_checkpoint: Path) -> None:
+    run("--updates", "2", "--save-policy", str(tmp_path / "policy"))
+    trainer = headless.Trainer(str(tiny_checkpoint), Config(batch_size=4, response_length=4, epochs=1))
+    trainer.train(2)
+    before = load_policy(tiny_checkpoint).lm.state_dict()
+    saved, trained = load_policy(tmp_path / "policy").lm.state_dict(), trainer.policy.lm.state_dict()
+    assert all((saved[name] == trained[name]).all() for name in trained)
+    assert any((saved[name] != before[name]).any() for name in before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "clip_range=3"], "clip_range is 3.0, but must be from 0 to 1."),
+        (["--set", "clip_range=wide"], "clip_range is 'wide', but must be a number"),
+        (["--set", "clip_range"], "--set clip_range lacks a value"),
+        (["--set", "clip_rnage=0.1"], "did you mean 'clip_range'"),
+        (["--set", "weight_coherense=1"], "did you mean 'weight_coherence'"),
+        (["--set", "weights=1"], "one by one"),
+        (["--set", "whiten=maybe"], "whiten is 'maybe', but must be True or False."),
+        (["--set", "objective=klip"], "must be one of clip"),
+        (["--set", "epochs=none"], "epochs is None"),
+        (["--set", "epochs=1.5"], "whole number"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--preset", "no_such"], "there is no preset 'no_such'"),
+        (["--updates", "0"], "--updates is 0"),
+        (["--keep-every", "2"], "--out"),
+        (["--keep-every", "0", "--out", "new"], "--keep-every is 0"),
+        (["--prompts", "none.txt"], "none.txt"),
+        (["--prompts", "empty.txt"], "has no prompt"),
+        (["--prompts", "latin.txt"], "not text in UTF-8"),
+        (["--policy", "./none"], "There is no folder './none'"),
+        (["--out", "taken"], "'taken' is not empty"),
+        (["--out", "empty.txt"], "'empty.txt' is a file"),
+        (["--save-policy", "taken"], "'taken' is not empty"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_code_2(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").write_text("\n\n")
+    (tmp_path / "latin.txt").write_bytes("Das Mädchen".encode("latin-1"))
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").write_text("mine")
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "new").exists()
+    assert [path.name for path in (tmp_path / "taken").iterdir()] == ["mine.txt"]
+
+
+def test_a_run_that_diverges_says_so_and_keeps_what_it_recorded(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = headless.Trainer.update
+
+    def poisoned(trainer: headless.Trainer) -> Snapshot:
+        if trainer.updates == 2:
+            torch.nn.init.constant_(trainer.policy.value_head.weight, float("nan"))
+        return update(trainer)
+
+    monkeypatch.setattr(headless.Trainer, "update", poisoned)
+    code, _, err = run("--updates", "9", "--out", str(tmp_path / "run"))
+    assert (code, err[:7], len(err.splitlines())) == (1, "error: ", 1)
+    assert Recording.load(tmp_path / "run").updates == [1, 2]
+
+
+def test_an_interrupted_run_keeps_what_there_is(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    update = headless.Trainer.update
+
+    def interrupted(trainer: headless.Trainer) -> Snapshot:
+        if trainer.updates == 2:
+            raise KeyboardInterrupt
+        return update(trainer)
+
+    monkeypatch.setattr(headless.Trainer, "update", interrupted)
+    code, out, err = run("--updates", "9", "--out", str(tmp_path / "run"))
+    assert code == 130
+    assert "2 updates" in out
+    assert "after 2 of 9" in err
+    assert Recording.load(tmp_path / "run").updates == [1, 2]
+
+
+def test_a_config_starts_from_a_preset_and_takes_each_kind_of_value() -> None:
+    config = build_config(
+        "hack_the_reward",
+        ["objective=unclipped", "whiten=FALSE", "max_grad_norm=none", "epochs=2", "seed = 3", "weight_length=-1e0"],
+        None,
+    )
+    expected = PRESETS["hack_the_reward"].replace(
+        objective="unclipped", whiten=False, max_grad_norm=None, epochs=2, seed=3, weight_length=-1.0
+    )
+    assert config == expected
+    assert config.learning_rate == PRESETS["hack_the_reward"].learning_rate
+
+
+def test_the_seed_option_goes_before_a_setting() -> None:
+    assert build_config(None, ["seed=3"], 5) == Config(seed=5)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_prompts_keep_their_order_and_lose_their_edges(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_text("  First one \r\n\nsecond: é\n", encoding=encoding)
+    assert read_prompts(path) == ["First one", "second: é"]
