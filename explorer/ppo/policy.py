@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, GPT2LMHeadModel
 from transformers.utils import logging as transformers_logging
@@ -177,7 +178,7 @@ def load_policy(path_or_name: str | Path | None = None) -> Policy:
         transformers_logging.disable_progress_bar()
         lm = GPT2LMHeadModel.from_pretrained(str(source), dtype=torch.float32, **DROPOUTS)
         tokenizer = AutoTokenizer.from_pretrained(str(source))
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise PolicyError(_why_it_did_not_load(source, is_folder, error)) from error
     if len(tokenizer) > lm.config.vocab_size:
         raise PolicyError(

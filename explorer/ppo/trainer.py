@@ -96,7 +96,7 @@ class Trainer:
         self.updates = 0
         self._replay: deque[Experience] = deque(maxlen=MAX_REPLAYED)
         self._ends = sentence_ends(self.policy)
-        self.set_prompts(prompts or prompt_sets()["stories"])
+        self.set_prompts(prompt_sets()["stories"] if prompts is None else prompts)
 
     def set_prompts(self, prompts: Sequence[str]) -> None:
         """Train on other prompts from the next update on. Raises ValueError as ``encode`` does, changing nothing."""

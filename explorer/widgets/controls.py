@@ -34,6 +34,8 @@ FOLDED = frozenset({"advanced", "reset"})
 
 def css_name(name: str) -> str:
     """A field's CSS class without its prefix: ``weight_my reward`` becomes ``weight-my-reward``."""
+    if name == "objective":  # the clip picture is ``explorer-objective``
+        return "objective-choice"
     if not name.startswith("weight_"):
         return name
     slug = "".join(c if c.isalnum() else "-" for c in name.removeprefix("weight_").lower())

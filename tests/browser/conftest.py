@@ -1,0 +1,79 @@
+"""Fixtures of the browser tests: a Chromium, the servers, and a witness of what every page says and asks.
+
+They live as long as this package's tests and not as long as the session: Playwright's synchronous interface leaves an
+event loop running in the main thread, where the tests of other packages want none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.chromium import CHROMIUM_FLAGS, find_chromium
+from tests.browser.servers import ROOT, jupyterlab, serving
+from tests.browser.witness import Witness
+
+OpenPage: TypeAlias = Callable[..., Page]
+
+#: Seconds that anything in a page may take on a busy machine.
+PATIENCE = 60
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    """A headless Chromium."""
+    path = find_chromium()  # before: it may start a Playwright of its own
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def witness() -> Witness:
+    """Watches every page that ``open_page`` opens."""
+    return Witness()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_wrong(witness: Witness) -> Iterator[None]:
+    """After each test: no error in any console, none in any page, and no other host was asked for anything."""
+    yield
+    witness.check()
+
+
+@pytest.fixture(scope="package")
+def open_page(chromium: Browser, witness: Witness) -> OpenPage:
+    """``open_page(width=1280, height=800)``: an empty page in a context of its own, watched; close it yourself."""
+
+    def open_(width: int = 1280, height: int = 800) -> Page:
+        context = chromium.new_context(viewport={"width": width, "height": height}, locale="en-US")
+        context.set_default_timeout(PATIENCE * 1000)
+        witness.watch(context)
+        return context.new_page()
+
+    return open_
+
+
+@pytest.fixture(scope="package")
+def voila_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The explorer's own page, as ``make explore`` serves it."""
+    with serving(tmp_path_factory.mktemp("voila")) as address:
+        yield address
+
+
+@pytest.fixture(scope="package")
+def dark_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same, served with ``--theme dark``."""
+    with serving(tmp_path_factory.mktemp("dark"), "--theme", "dark") as address:
+        yield address
+
+
+@pytest.fixture(scope="package")
+def lab_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """JupyterLab with a copy of the notebook in a folder of its own."""
+    with jupyterlab(tmp_path_factory.mktemp("lab"), ROOT / "notebooks" / "explorer.ipynb") as address:
+        yield address

@@ -1,0 +1,159 @@
+"""One Explorer in a page, driven as its reader drives it: what can be seen is read, what can be pressed is pressed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from playwright.sync_api import Locator, Page, expect
+
+#: Milliseconds within which a re-scoring must be on screen: "at once".
+AT_ONCE = 2000
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What the clip picture says: the ends of the region, and of ``tokens`` tokens how many are outside or stuck."""
+
+    low: float
+    high: float
+    outside: int
+    tokens: int
+    zero: int
+
+
+class ExplorerPage:
+    """An Explorer.
+
+    Args:
+        page: the page that it is in.
+        root: its root element, where there are several; the first otherwise.
+    """
+
+    def __init__(self, page: Page, root: Locator | None = None) -> None:
+        self.page = page
+        self.root = root if root is not None else page.locator(".explorer").first
+
+    # ------------------------------------------------------------------ what can be seen
+
+    def part(self, key: str) -> Locator:
+        """A view, a control, a button, the status or the error, by the name in its class."""
+        return self.root.locator(f".explorer-{key}")
+
+    @property
+    def player(self) -> Locator:
+        """The head of the page; its attributes say what runs."""
+        return self.part("player")
+
+    @property
+    def status(self) -> str:
+        """The status line."""
+        return self.part("status").inner_text()
+
+    @property
+    def update(self) -> int:
+        """The update that the status line names."""
+        found = re.search(r"update (\d+)", self.status)
+        assert found, self.status
+        return int(found[1])
+
+    @property
+    def newest(self) -> int:
+        """The newest update of the run, at the right end of the scrubber."""
+        return int(self.part("scrubber").get_attribute("max") or 0) if self.update else 0
+
+    @property
+    def tokens(self) -> Locator:
+        """Every token of every response."""
+        return self.part("tokens").locator(".ex-token")
+
+    def token(self, row: int, t: int) -> Locator:
+        """One token."""
+        return self.part("tokens").locator(f'.ex-token[data-row="{row}"][data-t="{t}"]')
+
+    @property
+    def texts(self) -> list[str]:
+        """The text of every token."""
+        return self.tokens.all_text_contents()
+
+    @property
+    def pinned(self) -> tuple[int, int] | None:
+        """The token that is outlined as pinned."""
+        found = self.part("tokens").locator(".ex-token.ex-pinned")
+        if not found.count():
+            return None
+        return int(found.get_attribute("data-row") or -1), int(found.get_attribute("data-t") or -1)
+
+    @property
+    def clip(self) -> Clip:
+        """What the clip picture says."""
+        return Clip(**self.root.evaluate(CLIP))
+
+    def value(self, field: str) -> str:
+        """What a setting's number shows."""
+        return self.part(field).locator(".ex-number").input_value()
+
+    # ------------------------------------------------------------------ what can be done
+
+    def press(self, button: str) -> None:
+        """Press a button."""
+        self.part(button).click()
+
+    def slide(self, field: str, value: float) -> None:
+        """Drag a slider to a value: what the browser does for each step of a drag."""
+        self.part(field).locator("input[type=range]").evaluate(SLIDE, value)
+
+    def type(self, field: str, text: str) -> None:
+        """Type into a setting's number and press Enter."""
+        number = self.part(field).locator(".ex-number")
+        number.fill(text)
+        number.press("Enter")
+
+    def scrub(self, update: int) -> None:
+        """Drag the scrubber to an update."""
+        self.part("scrubber").evaluate(SLIDE, update)
+        expect(self.part("status")).to_contain_text(f"update {update} ")
+        expect(self.part("tokens")).to_have_attribute("data-update", str(update))
+
+    def train(self) -> None:
+        """Press Train."""
+        self.press("train")
+        expect(self.player).to_have_attribute("data-mode", "running")
+
+    def pause(self) -> None:
+        """Press Pause where it trains, and wait until it has stopped."""
+        if self.player.get_attribute("data-mode") == "running":
+            self.press("train")
+        expect(self.player).to_have_attribute("data-mode", "paused")
+
+    def step(self) -> None:
+        """Press Step and wait for the update to be on screen."""
+        self.press("step")
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until nothing runs and the newest update is on screen."""
+        expect(self.player).to_have_attribute("data-mode", "paused")
+        self.when("(root) => root.querySelector('.explorer-scrubber').max === root.querySelector('.explorer-tokens').dataset.update")
+
+    def wait_for_update(self, number: int) -> None:
+        """Wait until the status line names this update or a later one."""
+        self.when("(root, n) => Number(root.querySelector('.explorer-status').textContent.match(/update (\\d+)/)?.[1]) >= n", number)
+
+    def when(self, condition: str, argument: object = None, *, milliseconds: float | None = None) -> None:
+        """Wait until a JavaScript function of the root element and an argument gives something true."""
+        script = f"([root, argument]) => ({condition})(root, argument)"
+        self.page.wait_for_function(script, arg=[self.root.element_handle(), argument], timeout=milliseconds)
+
+
+#: Ends of the region, and the three numbers of the sentence above it.
+CLIP = """(root) => {
+  const region = root.querySelector('.explorer-objective .explorer-region');
+  const [outside, tokens, zero] = root.querySelector('.explorer-objective .ex-hint').textContent.match(/\\d+/g).map(Number);
+  return { low: Number(region.dataset.low), high: Number(region.dataset.high), outside, tokens, zero };
+}"""
+
+SLIDE = """(input, value) => {
+  input.value = String(value);
+  input.dispatchEvent(new Event('input', { bubbles: true }));
+}"""

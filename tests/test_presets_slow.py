@@ -1,0 +1,96 @@
+"""What each preset is there to show, on the policy that ships, over a whole run: minutes each.
+
+Every seed is drawn at test time and printed. What is asked for lies well within what was seen when this was written
+(in brackets), so that a run that fails has something to say.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from explorer.config import Config
+from explorer.ppo.policy import load_policy
+from explorer.ppo.trainer import Trainer
+from explorer.presets import PRESETS
+
+if TYPE_CHECKING:
+    from tests.conftest import RunUpdate
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+
+
+class Run(NamedTuple):
+    """One preset trained."""
+
+    untouched: Mapping[str, float]  # mean of each component over 256 responses of the policy that ships
+    updates: list[Mapping[str, float]]  # the metrics of every update
+
+    def mean(self, metric: str, first: int, last: int) -> float:
+        """Mean of a metric over some updates, both ends included."""
+        return fmean(metrics[metric] for metrics in self.updates[first - 1 : last])
+
+
+def drawn_seed() -> int:
+    return random.SystemRandom().randrange(2**31)
+
+
+def train(name: str, seed: int, updates: int, run_update: RunUpdate) -> Run:
+    trainer = Trainer(load_policy(), PRESETS[name].replace(seed=seed))
+    untouched = responses_of_the_untouched(trainer, trainer.config)
+    found = Run(untouched, [run_update(trainer).metrics for _ in range(updates)])
+    shown = (
+        "objective/score",
+        "objective/ref_kl",
+        "policy/outside_range_final",
+        *(f"component/{c}" for c in untouched),
+    )
+    print(f"\n{name}, seed {seed}:")
+    for metric in shown:
+        start, end = found.mean(metric, 1, 5), found.mean(metric, updates - 4, updates)
+        before = untouched.get(metric.removeprefix("component/"))
+        print(f"  {metric:28} untouched {before if before is None else round(before, 3)}  {start:.3f} -> {end:.3f}")
+    return found
+
+
+def responses_of_the_untouched(trainer: Trainer, config: Config) -> dict[str, float]:
+    """Mean of every component over 8 batches of 32 responses to the same prompts, before any training."""
+    assert trainer.updates == 0
+    batches = [trainer.score(config, *trainer.sample(config, number)) for number in range(1001, 1009)]
+    return {name: fmean(batch[name].mean().item() for batch in batches) for name in batches[0]}
+
+
+def test_learn_raises_the_score_for_at_least_nine_seeds_of_ten(run_update: RunUpdate) -> None:
+    seeds = [drawn_seed() for _ in range(10)]
+    rises = {}
+    for seed in seeds:
+        run = train("learn", seed, 40, run_update)
+        rises[seed] = run.mean("objective/score", 36, 40) - run.untouched["sentiment"]
+    print({seed: round(rise, 3) for seed, rise in rises.items()})
+    assert sum(rise >= 0.3 for rise in rises.values()) >= 9
+
+
+def test_hack_the_reward_reaches_the_score_and_loses_the_language(run_update: RunUpdate) -> None:
+    run = train("hack_the_reward", drawn_seed(), 40, run_update)
+    assert run.updates[-1]["objective/score"] > 0.9  # [0.97]
+    assert run.mean("component/coherence", 36, 40) < run.untouched["coherence"] - 0.3  # [-0.76]
+    assert run.mean("objective/ref_kl", 36, 40) > 20  # nats a response [54]
+
+
+def test_balanced_raises_the_sentiment_and_keeps_the_rest(run_update: RunUpdate) -> None:
+    run = train("balanced", drawn_seed(), 40, run_update)
+    assert run.mean("component/sentiment", 36, 40) > run.untouched["sentiment"] + 0.2  # [+0.36]
+    assert run.mean("component/coherence", 36, 40) > run.untouched["coherence"] - 0.1  # [-0.03]
+    assert run.mean("component/unbiasedness", 36, 40) > run.untouched["unbiasedness"] - 0.03  # [+0.06]
+
+
+def test_see_the_clip_leaves_one_token_in_five_outside(run_update: RunUpdate) -> None:
+    run = train("see_the_clip", drawn_seed(), 24, run_update)
+    outside = run.mean("policy/outside_range_final", 1, 24)  # after the fourth epoch [0.19]
+    print(f"outside 1 ± ε after the last epoch: {outside:.3f}")
+    assert 0.1 < outside < 0.35
+    assert run.mean("policy/clipfrac_final", 1, 24) > 0.05  # and many of them are held there
