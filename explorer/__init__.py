@@ -13,12 +13,12 @@ from explorer.config import Config
 
 if TYPE_CHECKING:
     from explorer.app import Explorer
+    from explorer.headless import Trainer
     from explorer.ppo.advantages import ADVANTAGES
     from explorer.ppo.metrics import METRICS
     from explorer.ppo.objectives import OBJECTIVES
     from explorer.ppo.policy import load_policy
     from explorer.ppo.rewards import REWARDS
-    from explorer.headless import Trainer
     from explorer.presets import PRESETS
     from explorer.recording.storage import Recording
 

@@ -77,6 +77,7 @@ class Explorer(ipywidgets.Box):
         super().__init__([self.player, self.controls, *panels, self.samples, self._curves_box])
         self.add_class("explorer")
         self._listen()
+        self.session.worker.submit(self._warm_curves)
         self._draw_batch()
         self._draw_run()
         self._draw_series()
@@ -170,8 +171,18 @@ class Explorer(ipywidgets.Box):
 
     # ------------------------------------------------------------------ the curves
 
+    def _warm_curves(self) -> None:
+        """In the worker: what is slow in plotly is its first figure, which would hold up the kernel's loop."""
+        from explorer.views.curves import figure
+
+        figure([], live=False)
+
     def _add_curves(self) -> None:
         """Add the plotly figure once the page is on screen: its script weighs 5 MB and would hold the page back."""
+        if self.board.drawn and self.curves is None:
+            self.session.worker.submit(lambda: self.session.loop.post(self._place_curves))
+
+    def _place_curves(self) -> None:
         if self.curves is not None:
             return
         from explorer.views.curves import Curves

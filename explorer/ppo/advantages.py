@@ -47,7 +47,7 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, gae_lamb
         ``[B, T]``, 0 outside the mask.
 
     Source:
-        Schulman et al. 2015 (arXiv 1506.02438), equation 16; computed backwards as A_t = delta_t + gamma lambda A_{t+1}.
+        Schulman et al. 2015 (arXiv 1506.02438), equation 16; computed backwards, A_t = delta_t + gamma lambda A_{t+1}.
     """
     return _discounted_sums(td_errors(rewards, values, mask, gamma=gamma), gamma * gae_lambda)
 

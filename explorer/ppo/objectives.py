@@ -18,7 +18,10 @@ from explorer.ppo.records import Curve
 
 
 def clip(log_ratios: Tensor, advantages: Tensor, config: Config, mask: Tensor | None = None) -> Tensor:
-    """PPO's clipped surrogate, ``min(rho A, clip(rho, 1 - eps, 1 + eps) A)``.
+    """The clipped surrogate of PPO.
+
+    ``L_t = min(rho A, clamp(rho, 1 - eps, 1 + eps) A)``: the smaller of what the step has earned and of what it could
+    have earned inside the band.
 
     Args:
         log_ratios: ``[B, T]`` log pi_new - log pi_old.

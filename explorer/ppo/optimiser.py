@@ -58,7 +58,7 @@ class Optimiser:
         """
         for group, rate in zip(self.adam.param_groups, (config.learning_rate, config.value_learning_rate), strict=True):
             group["lr"] = rate
-        seen = [torch.zeros_like(batch.old_logprobs) for _ in range(3)]
+        logprobs, values, entropies = (torch.zeros_like(batch.old_logprobs) for _ in range(3))
         norms, scales = [], []
         for rows in minibatches:
             part = batch.take(rows)
@@ -85,9 +85,10 @@ class Optimiser:
             self.adam.step()
             norms.append(norm)
             scales.append(min(1.0, limit / norm) if norm > 0 else 1.0)
-            for whole, piece in zip(seen, (scores.logprobs, scores.values, scores.entropies), strict=True):
-                whole[rows] = piece.detach()
-        return _record(batch, *seen, config, grad_norm=max(norms), grad_scale=min(scales))
+            logprobs[rows] = scores.logprobs.detach()
+            values[rows] = scores.values.detach()
+            entropies[rows] = scores.entropies.detach()
+        return _record(batch, logprobs, values, entropies, config, grad_norm=max(norms), grad_scale=min(scales))
 
     @torch.no_grad()
     def final(self, batch: Batch, config: Config) -> Epoch:

@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 from explorer.bundled import asset_path
 
 #: The dropouts of a GPT-2 configuration, all set to 0 on loading.
-DROPOUTS = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
+DROPOUTS: dict[str, Any] = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
 
 
 class PolicyError(ValueError):

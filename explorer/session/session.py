@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from traitlets import Bool, Dict, Float, HasTraits, Instance, Int, Unicode
 from traitlets import Any as AnyTrait
+from traitlets import Bool, Dict, Float, HasTraits, Instance, Int, Unicode
 
 from explorer.config import Config, effect_of
 from explorer.presets import PRESETS

@@ -20,4 +20,4 @@ def has_stopped_rising(scores: Sequence[float], window: int = 10) -> bool:
         return False
     before, after = scores[-2 * window : -window], scores[-window:]
     standard_error = ((stdev(before) ** 2 + stdev(after) ** 2) / window) ** 0.5
-    return fmean(after) - fmean(before) <= standard_error
+    return bool(fmean(after) - fmean(before) <= standard_error)

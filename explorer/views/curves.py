@@ -66,8 +66,13 @@ def axis_range(chart: Chart, values: Sequence[float], present: Sequence[float] |
     return [low, high]
 
 
-def figure(components: Sequence[str]) -> Any:
-    """An empty FigureWidget with every trace and axis in place: live updates add none."""
+def figure(components: Sequence[str], *, live: bool = True) -> Any:
+    """An empty FigureWidget with every trace and axis in place, so that live updates add none.
+
+    Args:
+        components: names of the reward components.
+        live: False makes a plain figure, which no browser is told of.
+    """
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
@@ -75,7 +80,7 @@ def figure(components: Sequence[str]) -> Any:
     grid = make_subplots(
         rows=rows, cols=COLUMNS, subplot_titles=[c.key for c in CHARTS], horizontal_spacing=0.085, vertical_spacing=0.26
     )
-    widget = go.FigureWidget(grid)
+    widget = go.FigureWidget(grid) if live else grid
     for i, metric in chart_lines(components):
         place = {"row": i // COLUMNS + 1, "col": i % COLUMNS + 1}
         widget.add_trace(go.Scatter(x=[], y=[], mode="lines", name=metric, showlegend=False), **place)

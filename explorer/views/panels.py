@@ -35,7 +35,7 @@ class Kl(BoardView):
 
 
 class Samples(BoardView):
-    """The same prompts answered by reference and policy, a prompt to try, the prompts to edit (``widgets/samples.js``)."""
+    """Prompts answered by reference and policy, one to try, the training prompts to edit (``widgets/samples.js``)."""
 
     _esm = script("samples")
     _css = style()

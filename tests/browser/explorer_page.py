@@ -146,10 +146,10 @@ class ExplorerPage:
         self.page.wait_for_function(script, arg=[self.root.element_handle(), argument], timeout=milliseconds)
 
 
-#: Ends of the region, and the three numbers of the sentence above it.
+#: Ends of the region, and the numbers of the sentence above it: "44 of 768 tokens outside 1±ε, 17 without gradient".
 CLIP = """(root) => {
   const region = root.querySelector('.explorer-objective .explorer-region');
-  const [outside, tokens, zero] = root.querySelector('.explorer-objective .ex-hint').textContent.match(/\\d+/g).map(Number);
+  const [outside, tokens, , zero] = root.querySelector('.explorer-objective .ex-hint').textContent.match(/\\d+/g).map(Number);
   return { low: Number(region.dataset.low), high: Number(region.dataset.high), outside, tokens, zero };
 }"""
 
