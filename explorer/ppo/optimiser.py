@@ -68,11 +68,9 @@ class Optimiser:
             # L = -L^CLIP + c_v L^VF - c_e H  (Schulman et al. 2017, equation 9)
             terms = OBJECTIVES[config.objective](log_ratios, part.advantages, config, part.mask)
             squares = value_terms(scores.values, part.old_values, part.returns, config.value_clip_range)
-            loss = (
-                -masked_mean(terms, part.mask)
-                + config.vf_coef * masked_mean(squares, part.mask)
-                - config.ent_coef * masked_mean(scores.entropies, part.mask)
-            )
+            loss = -masked_mean(terms, part.mask) + config.vf_coef * masked_mean(squares, part.mask)
+            if config.ent_coef > 0:  # without a bonus the backward pass need not go through the entropies
+                loss = loss - config.ent_coef * masked_mean(scores.entropies, part.mask)
             self.adam.zero_grad(set_to_none=True)
             loss.backward()
             limit = float("inf") if config.max_grad_norm is None else config.max_grad_norm

@@ -122,8 +122,12 @@ class Policy(nn.Module):
             rows[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
             mask[row, : len(ids)] = True
         start = torch.full((len(encoded), 1), self.end_of_text)
-        scores = self.score_tokens(start, torch.ones_like(start, dtype=torch.bool), rows, mask, temperature)
-        return scores.logprobs.sum(1), mask.sum(1)
+        ids, counted = torch.cat([start, rows], dim=1), torch.cat([torch.ones_like(start, dtype=torch.bool), mask], 1)
+        hidden = self.trunk(ids[:, :-1], counted[:, :-1], use_cache=False).last_hidden_state[mask]
+        logits = self.lm.lm_head(hidden) / temperature
+        written = logits.gather(1, rows[mask][:, None])[:, 0] - logits.logsumexp(1)
+        sums = torch.zeros(len(encoded)).index_add_(0, mask.nonzero()[:, 0], written)
+        return sums, mask.sum(1)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some tokens, end-of-text left out."""

@@ -288,6 +288,7 @@ class Session(HasTraits):
         if not self.live:
             self.live = self.waiting = True
         self.dismiss()
+        self.engine.show_stages = self.worker.slow_seconds > 0
         self.cursor.follow = True
 
     def _on_follow(self, change: Any) -> None:

@@ -12,8 +12,20 @@ from explorer.recording.history import History
 
 #: Blue, orange and inks that can be told apart without colour vision, by theme.
 PALETTES: Mapping[str, Mapping[str, Any]] = {
-    "light": {"ink": "#1c2430", "muted": "#5b6572", "grid": "#e3e7ec", "lines": ["#2166ac", "#b5500f", "#5b6572"]},
-    "dark": {"ink": "#e6e9ee", "muted": "#a3adba", "grid": "#2c343f", "lines": ["#6aaee8", "#f0924a", "#a3adba"]},
+    "light": {
+        "card": "#ffffff",
+        "ink": "#1c2430",
+        "muted": "#5b6572",
+        "grid": "#e3e7ec",
+        "lines": ["#2166ac", "#b5500f", "#5b6572"],
+    },
+    "dark": {
+        "card": "#242b34",
+        "ink": "#e6e9ee",
+        "muted": "#a3adba",
+        "grid": "#2c343f",
+        "lines": ["#6aaee8", "#f0924a", "#a3adba"],
+    },
 }
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
@@ -100,8 +112,9 @@ def figure(components: Sequence[str], *, live: bool = True) -> Any:
         uirevision="keep",
         hovermode="x",
         font={"size": 10, "family": "system-ui, 'Noto Sans', 'DejaVu Sans', sans-serif"},
-        modebar={"remove": ["lasso2d", "select2d"]},
     )
+    if live:
+        widget._config = {**widget._config, "displayModeBar": False}  # it would cover the small charts
     widget.update_xaxes(nticks=3, zeroline=False, fixedrange=False)
     widget.update_yaxes(nticks=4, zeroline=False)
     return widget
@@ -142,6 +155,8 @@ class Curves:
             for i, title in enumerate(self.widget.layout.annotations):
                 title.font = {"size": 11, "color": palette["ink"]}
                 title.hovertext = hover_text(CHARTS[i], words)
+                label = {"bgcolor": palette["card"], "bordercolor": palette["muted"], "font": {"color": palette["ink"]}}
+                title.hoverlabel = label
                 title.text = words["ui"]["charts"][CHARTS[i].key]
             for trace in self.widget.data[len(self.lines) :]:
                 trace.marker.color = palette["ink"]

@@ -72,7 +72,10 @@ function makeControl(board, model, tip, edit, field) {
   const back = make("button", { class: "ex-back", type: "button", hidden: true, onclick: () => edit(field.name, model.get("preset_values")[field.name]) });
   const node = make("div", { class: `ex-control explorer-${field.css}`, "data-effect": field.effect }, name, back);
   const value = () => model.get("values")[field.name];
-  const explain = () => tip.show(tipNodes(board, field, label), node.getBoundingClientRect());
+  const explain = () => {
+    const { right, top, bottom } = node.getBoundingClientRect();
+    tip.show(tipNodes(board, field, label), { left: right + 14, top: bottom + 8, bottom: top - 8 });
+  };
   name.addEventListener("mouseenter", explain);
   name.addEventListener("mouseleave", tip.hide);
   node.addEventListener("focusin", (event) => event.target.matches("input[type=range]:focus-visible") && explain());

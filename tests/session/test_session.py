@@ -117,7 +117,7 @@ def test_a_setting_changed_in_the_middle_of_an_update_waits_for_the_next(
 def test_what_starts_the_run_anew_asks_first(session: Session) -> None:
     session.train(2)
     before = session.config
-    with pytest.raises(ResetNeeded, match="seed, batch_size starts the run anew") as asked:
+    with pytest.raises(ResetNeeded, match="batch_size, seed starts the run anew") as asked:
         session.set(batch_size=4, seed=5, clip_range=0.3)
     assert asked.value.changes == {"batch_size": 4, "seed": 5}
     assert (session.config, session.updates) == (before, 2)
@@ -360,13 +360,13 @@ def test_the_last_prompt_that_was_tried_and_the_samples_are_there(session: Sessi
 def test_other_prompts_are_taken_from_the_next_update_on(session: Session) -> None:
     session.train(1)
     session.step_stage()
-    session.set_prompts(["Tim saw a big dog", "She was happy"])
-    assert session.prompts == ("Tim saw a big dog", "She was happy")
+    session.set_prompts(["Tim saw a big dog", "The cat was happy"])
+    assert session.prompts == ("Tim saw a big dog", "The cat was happy")
     session.step()
     assert set(session.recorded.tokens.prompts) == {"The cat", "One day, a little boy", "Lily went to the"}
     session.step()
-    assert set(session.recorded.tokens.prompts) == {"Tim saw a big dog", "She was happy"}
-    assert session.samples["prompts"] == ["Tim saw a big dog", "She was happy"]
+    assert set(session.recorded.tokens.prompts) == {"Tim saw a big dog", "The cat was happy"}
+    assert session.samples["prompts"] == ["Tim saw a big dog", "The cat was happy"]
 
 
 def test_bad_prompts_are_reported_and_change_nothing(session: Session) -> None:
