@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from explorer.recording.snapshot import Snapshot
+from explorer.recording.thinning import to_drop
 
 
 class History:
@@ -29,10 +30,8 @@ class History:
             self._snapshots.pop(later, None)
         self._metrics[snapshot.update] = snapshot.metrics
         self._snapshots[snapshot.update] = snapshot
-        if len(self._snapshots) > self.limit:
-            older = list(self._snapshots)[: self.limit // 2]
-            for number in older[1::2]:
-                del self._snapshots[number]
+        for number in to_drop(list(self._snapshots), self.limit):
+            del self._snapshots[number]
 
     def __len__(self) -> int:
         """How many updates have happened."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from explorer.recording.thinning import to_drop
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -25,9 +27,8 @@ class Checkpoints:
         for later in [n for n in self._weights if n >= update]:
             del self._weights[later]
         self._weights[update] = {name: tensor.detach().half().clone() for name, tensor in policy.state_dict().items()}
-        if len(self._weights) > self.limit:
-            for number in list(self._weights)[1 : self.limit // 2 : 2]:
-                del self._weights[number]
+        for number in to_drop(list(self._weights), self.limit):
+            del self._weights[number]
 
     @property
     def updates(self) -> list[int]:

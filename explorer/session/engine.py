@@ -143,7 +143,7 @@ class Engine:
         if self._stages is not None:
             self._stages.close()  # type: ignore[attr-defined]  # a generator
             self._stages = None
-        self.trainer.config = self.config
+        self.trainer.config = self._in_force = self.config
         self.trainer.reset()
         self.checkpoints.clear()
         self.checkpoints.keep(0, self.trainer.policy)
@@ -157,7 +157,7 @@ class Engine:
         from explorer.ppo.sampling import COMPARISON
 
         prompts = self.trainer.prompts[:8]
-        reference, policy = (self._answers(p, prompts, COMPARISON) for p in self._pair(None))
+        reference, policy = (self._answers(p, prompts, COMPARISON) for p in self._pair(self.trainer.updates))
         return {"update": self.trainer.updates, "prompts": prompts, "reference": reference, "policy": policy}
 
     def try_prompt(self, prompt: str, update: int | None) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class Engine:
 
     def _pair(self, update: int | None) -> tuple[Policy, Policy]:
         policy = self.trainer.policy
-        if update is not None and update != self.trainer.updates:
+        if update is not None and (update != self.trainer.updates or self._stages is not None):
             assert self._scratch is not None
             self.checkpoints.load_into(self._scratch, update)
             policy = self._scratch

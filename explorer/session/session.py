@@ -5,26 +5,21 @@ Every trait here is written on the kernel's event loop. The worker thread runs s
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from traitlets import Any as AnyTrait
-from traitlets import Bool, Dict, Float, HasTraits, Instance, Int, Unicode
+from traitlets import Dict, Unicode
 
 from explorer.config import Config, effect_of
 from explorer.presets import PRESETS
-from explorer.recording.history import History
 from explorer.recording.snapshot import Snapshot
-from explorer.session.cursor import Cursor
 from explorer.session.engine import Engine, Progress
 from explorer.session.loop import Loop
+from explorer.session.screen import Screen
 from explorer.session.stopping import has_stopped_rising
 from explorer.session.worker import InlineWorker, ThreadWorker
-
-#: At most so many draws a second while training.
-DRAWS_PER_SECOND = 5.0
 
 
 class ResetNeeded(ValueError):
@@ -36,8 +31,8 @@ class ResetNeeded(ValueError):
         super().__init__(f"Changing {names} starts the run anew: confirm it, or call set(..., reset=True).")
 
 
-class Session(HasTraits):
-    """One run: its configuration, its worker, its history, and what is on screen.
+class Session(Screen):
+    """One run: its worker and its commands, and the screen that they change.
 
     Args:
         policy: what ``load_policy`` takes, or a Policy; it is loaded in the worker.
@@ -48,17 +43,8 @@ class Session(HasTraits):
         threaded: False runs everything inline, for scripts and tests.
     """
 
-    config = Instance(Config, help="The settings in the page; an update takes them when it begins.")
     preset = Unicode("learn", help="The preset that the settings are compared with.")
-    phase = Unicode("loading", help="loading, ready or failed: whether the policy is there.")
-    live = Bool(False, help="Whether the history on screen is this session's own run and not a recorded one.")
-    waiting = Bool(False, help="Whether a recorded run stays on screen until the first live update is there.")
     mode = Unicode("paused", help="paused, running, update or stage: what the worker does.")
-    progress = Instance(Progress, allow_none=True, help="The stage now running.")
-    rate = Float(0.0, help="Updates per second over the last few.")
-    updates = Int(0, help="Updates in the history.")
-    shown = AnyTrait(None, help="The Snapshot on screen, re-scored under the settings; or an unfinished update.")
-    recorded = AnyTrait(None, help="The same update as it was trained.")
     error = Dict(help="{'message': str, 'count': int} of the last error; empty when there is none.")
     samples = Dict(help="The same prompts answered by the reference and by the policy now.")
     trial = Dict(help="The last prompt that was tried.")
@@ -74,22 +60,13 @@ class Session(HasTraits):
         recorded: Sequence[Snapshot] = (),
         threaded: bool = True,
     ) -> None:
-        super().__init__(config=config or PRESETS["learn"])
-        self.history, self.cursor = History(), Cursor()
-        for snapshot in recorded:
-            self.history.append(snapshot)
-        self.loop = Loop(self.report)
+        super().__init__(Loop(self.report), config or PRESETS["learn"], recorded)
+        self._finished: deque[Snapshot] = deque()
+        self._until_flat = False
+        self._errors = 0
         self.engine = Engine(policy, self.config, rewards, prompts, self._on_stage, self._on_update)
         worker = ThreadWorker if threaded else InlineWorker
         self.worker = worker(self.engine.advance, self._on_worker_error, self._on_pause)
-        self._finished: deque[Snapshot] = deque()
-        self._drawing = False
-        self._until_flat = False
-        self._ends: deque[float] = deque(maxlen=8)
-        self._errors = 0
-        self.cursor.observe(self._render, ["update", "epoch"])
-        self.cursor.observe(self._on_follow, "follow")
-        self._follow_newest()
         self.worker.submit(self._load)
 
     # ------------------------------------------------------------------ commands, called on the loop
@@ -162,16 +139,8 @@ class Session(HasTraits):
     def reset(self) -> None:
         """Clear the run and go back to the untouched policy, with the settings as they are."""
         self.worker.pause()
-        self.history.clear()
-        self._finished.clear()
-        self._ends.clear()
-        self.live, self.waiting = True, False
-        self.updates, self.rate, self.progress = 0, 0.0, None
         self.worker.submit(self._restart)
-        self.cursor.follow = True
-        self.cursor.update = 0
         self._sync_mode()
-        self._render()
 
     def set_prompts(self, prompts: Sequence[str]) -> None:
         """Train on other prompts from the next update on; bad ones are reported and change nothing."""
@@ -220,6 +189,8 @@ class Session(HasTraits):
 
     def _restart(self) -> None:
         self.engine.restart()
+        self._finished.clear()  # an update that ended while the reset waited its turn
+        self.loop.post(self._forget)
 
     def _on_stage(self, progress: Progress) -> None:
         self.loop.post(self._publish_stage, progress)
@@ -246,42 +217,19 @@ class Session(HasTraits):
 
     def _publish_stage(self, progress: Progress) -> None:
         self.progress = progress
-        if progress.unfinished is not None and self.cursor.follow:
-            self.shown = self.recorded = progress.unfinished
+        if progress.unfinished is not None:
+            self._render()
         self._sync_mode()
 
     def _collect(self) -> None:
-        """Take every finished update into the history; draw the newest at most a few times a second."""
+        finished = []
         while self._finished:
-            if self.waiting:
-                self.history.clear()
-                self.waiting = False
-            snapshot = self._finished.popleft()
-            self.history.append(snapshot)
-            self._ends.append(time.monotonic())
-        self.updates = len(self.history)
-        if len(self._ends) > 1:
-            self.rate = (len(self._ends) - 1) / (self._ends[-1] - self._ends[0])
+            finished.append(self._finished.popleft())
+        self._take(finished)
         if self._until_flat and has_stopped_rising(list(self.history.series("objective/score")[1])):
             self._until_flat = False
             self.worker.pause()
         self._sync_mode()
-        if not self._drawing:
-            self._drawing = True
-            self.loop.later(0.0, self._draw)
-
-    def _draw(self) -> None:
-        self._follow_newest()
-        self.loop.later(1.0 / DRAWS_PER_SECOND, self._drawn)
-
-    def _drawn(self) -> None:
-        self._drawing = False
-        newest = self.history.last
-        if self.cursor.follow and newest is not None and newest.update != self.cursor.update:
-            self._drawing = True
-            self._draw()
-
-    # ------------------------------------------------------------------ what is on screen
 
     def _begin(self) -> None:
         """From a recorded run to a live one."""
@@ -290,35 +238,6 @@ class Session(HasTraits):
         self.dismiss()
         self.engine.show_stages = self.worker.slow_seconds > 0
         self.cursor.follow = True
-
-    def _on_follow(self, change: Any) -> None:
-        if self.cursor.follow:
-            self._follow_newest()
-
-    def _follow_newest(self) -> None:
-        newest = self.history.last
-        if newest is None or not self.cursor.follow:
-            return
-        self.updates = len(self.history)
-        if self.cursor.update == newest.update and self.cursor.epoch == -1:
-            self._render()
-            return
-        with self.cursor.hold_trait_notifications():
-            self.cursor.update, self.cursor.epoch = newest.update, -1
-
-    def _render(self, change: Any = None) -> None:
-        """Put the snapshot at the cursor on screen, re-scored where the settings differ from its own."""
-        snapshot = self.history.at(self.cursor.update)
-        self.recorded = snapshot
-        self.shown = snapshot if snapshot is None else self._rescored(snapshot)
-
-    def _rescored(self, snapshot: Snapshot) -> Snapshot:
-        changed = self.config.differences(snapshot.config)
-        if self.phase != "ready" or not any(effect_of(name) == "what_if" for name in changed):
-            return snapshot
-        from explorer.recording.what_if import what_if
-
-        return what_if(snapshot, self.config)
 
     def _sync_mode(self) -> None:
         self.mode = self.worker.mode

@@ -83,8 +83,7 @@ class InlineWorker(_Schedule):
         """Run so many updates and return; without a number it would never return."""
         if updates is None:
             raise ValueError("An inline worker has nobody to pause it: say for how many updates to run.")
-        self._mode, self._remaining = "running", updates
-        self._go()
+        self._go("running", updates)
 
     def pause(self) -> None:
         """Stop after the stage that is running (from within a callback)."""
@@ -92,13 +91,11 @@ class InlineWorker(_Schedule):
 
     def step_stage(self) -> None:
         """Run one stage."""
-        self._mode = "stage"
-        self._go()
+        self._go("stage")
 
     def step_update(self) -> None:
         """Run to the end of the update."""
-        self._mode = "update"
-        self._go()
+        self._go("update")
 
     def submit(self, job: Job) -> None:
         """Run the job now."""
@@ -111,7 +108,10 @@ class InlineWorker(_Schedule):
         """Refuse to run any more."""
         self._mode = "stopped"
 
-    def _go(self) -> None:
+    def _go(self, mode: Mode, updates: int | None = None) -> None:
+        if self._mode == "stopped":
+            return
+        self._mode, self._remaining = mode, updates
         while self._mode not in ("paused", "stopped"):
             try:
                 self._after(self._advance())
@@ -200,7 +200,7 @@ class ThreadWorker(_Schedule):
         with self._changed:
             self._after(update_ended)
             paused = self._mode == "paused"
-            if self.slow_seconds > 0 and self._mode == "running":
+            if self.slow_seconds > 0 and self._mode == "running" and not self._jobs:
                 self._changed.wait(self.slow_seconds)
         if paused:
             self._on_pause()

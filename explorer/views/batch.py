@@ -105,7 +105,7 @@ def telling_token(shown: Any) -> list[int]:
 
     ``[response, token]``; the first token where the clip holds nothing back.
     """
-    held = shown.final.zero_gradient[:FIRST_ROWS]
+    held = shown.final.zero_gradient[: len(shown.rollout.stopped)][:FIRST_ROWS]
     if not held.any():
         return [0, 0]
     moved = shown.final.new_logprobs[: len(held)] - shown.rollout.old_logprobs[: len(held)]

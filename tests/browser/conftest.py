@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.chromium import CHROMIUM_FLAGS, find_chromium
+from tests.browser.explorer_page import ExplorerPage
 from tests.browser.servers import ROOT, jupyterlab, serving
 from tests.browser.witness import Witness
 
@@ -25,6 +26,7 @@ PATIENCE = 60
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     """A headless Chromium."""
+    expect.set_options(timeout=PATIENCE * 1000)
     path = find_chromium()  # before: it may start a Playwright of its own
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
@@ -66,10 +68,21 @@ def voila_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="package")
-def dark_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The same, served with ``--theme dark``."""
-    with serving(tmp_path_factory.mktemp("dark"), "--theme", "dark") as address:
-        yield address
+def _voila_page(voila_url: str, open_page: OpenPage) -> Iterator[ExplorerPage]:
+    """The page in Voila, its policy loaded: opened once, for it takes seconds."""
+    page = open_page()
+    page.goto(voila_url)
+    explorer = ExplorerPage(page)
+    explorer.wait_until_ready()
+    yield explorer
+    page.close()
+
+
+@pytest.fixture
+def explorer(_voila_page: ExplorerPage) -> ExplorerPage:
+    """The page in Voila as a reader would leave it: paused at the newest update, preset "learn", nothing in the way."""
+    _voila_page.tidy()
+    return _voila_page
 
 
 @pytest.fixture(scope="package")

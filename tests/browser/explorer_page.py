@@ -59,8 +59,13 @@ class ExplorerPage:
 
     @property
     def newest(self) -> int:
-        """The newest update of the run, at the right end of the scrubber."""
-        return int(self.part("scrubber").get_attribute("max") or 0) if self.update else 0
+        """The newest update of the run, as it stands beside the scrubber."""
+        return int(self.player.locator(".ex-place").inner_text().split("/")[1])
+
+    @property
+    def live(self) -> bool:
+        """Whether the run on screen is this page's own and not a recorded one."""
+        return "record" not in self.status
 
     @property
     def tokens(self) -> Locator:
@@ -93,6 +98,11 @@ class ExplorerPage:
         """What a setting's number shows."""
         return self.part(field).locator(".ex-number").input_value()
 
+    @property
+    def rows(self) -> int:
+        """How many responses there are."""
+        return self.part("tokens").locator(".ex-response").count()
+
     # ------------------------------------------------------------------ what can be done
 
     def press(self, button: str) -> None:
@@ -112,8 +122,12 @@ class ExplorerPage:
     def scrub(self, update: int) -> None:
         """Drag the scrubber to an update."""
         self.part("scrubber").evaluate(SLIDE, update)
-        expect(self.part("status")).to_contain_text(f"update {update} ")
         expect(self.part("tokens")).to_have_attribute("data-update", str(update))
+
+    def tab(self, key: str) -> None:
+        """Show one of the two panels that share a place."""
+        self.root.locator(f".explorer-tab-{key}:visible").click()
+        expect(self.part(key)).to_be_visible()
 
     def train(self) -> None:
         """Press Train."""
@@ -121,24 +135,68 @@ class ExplorerPage:
         expect(self.player).to_have_attribute("data-mode", "running")
 
     def pause(self) -> None:
-        """Press Pause where it trains, and wait until it has stopped."""
+        """Press Pause where it trains, and wait until it has stopped with its last update on screen."""
         if self.player.get_attribute("data-mode") == "running":
             self.press("train")
         expect(self.player).to_have_attribute("data-mode", "paused")
+        self.when(SETTLED)
 
     def step(self) -> None:
         """Press Step and wait for the update to be on screen."""
+        before = self.newest
         self.press("step")
-        self.settle()
+        self.wait_for_update(before + 1)
+        self.pause()
 
-    def settle(self) -> None:
-        """Wait until nothing runs and the newest update is on screen."""
-        expect(self.player).to_have_attribute("data-mode", "paused")
-        self.when("(root) => root.querySelector('.explorer-scrubber').max === root.querySelector('.explorer-tokens').dataset.update")
+    def train_to(self, updates: int) -> None:
+        """Have at least so many updates of a live run."""
+        if not self.live or self.newest < updates:
+            self.train()
+            self.when(NEWEST, updates)
+            self.pause()
+
+    def train_as_set(self) -> None:
+        """Have an update on screen that was trained under the settings as they are: nothing in it is re-scored."""
+        self.train_to(1)
+        while self.part("tokens").locator(".ex-badge").inner_text():
+            self.step()
+
+    def tidy(self) -> None:
+        """Leave everything as a test likes to find it, but for the run and its updates."""
+        self.page.mouse.move(0, 0)
+        if self.part("confirm").is_visible():
+            self.press("confirm-no")
+        if self.part("language").inner_text() == "English":
+            self.press("language")
+            expect(self.part("train")).to_contain_text("Train")
+        if self.part("slow").get_attribute("aria-pressed") == "true":
+            self.press("slow")
+        self.pause()
+        changed = self.part("controls").locator(".ex-back:not([hidden])")
+        if changed.count() or self.part("preset").input_value() != "learn":
+            self.part("preset").select_option("hack_the_reward")  # a menu tells of a change only
+            self.part("preset").select_option("learn")
+            expect(changed).to_have_count(0)
+        self.part("quantity").select_option("ratio")
+        if not self.part("advantages").is_visible():
+            self.tab("advantages")
+        if self.part("follow").get_attribute("aria-pressed") == "false":
+            self.press("follow")
+        if self.part("error").is_visible():
+            self.press("dismiss")
+            expect(self.part("error")).to_be_hidden()
+        self.pause()
+
+    # ------------------------------------------------------------------ what can be waited for
+
+    def wait_until_ready(self) -> None:
+        """Wait until Train can be pressed and every panel is drawn."""
+        expect(self.part("train")).to_be_enabled()
+        expect(self.part("curves").locator(".main-svg").first).to_be_visible()
 
     def wait_for_update(self, number: int) -> None:
-        """Wait until the status line names this update or a later one."""
-        self.when("(root, n) => Number(root.querySelector('.explorer-status').textContent.match(/update (\\d+)/)?.[1]) >= n", number)
+        """Wait until the status line of a live run names this update or a later one."""
+        self.when(REACHED, number)
 
     def when(self, condition: str, argument: object = None, *, milliseconds: float | None = None) -> None:
         """Wait until a JavaScript function of the root element and an argument gives something true."""
@@ -146,10 +204,11 @@ class ExplorerPage:
         self.page.wait_for_function(script, arg=[self.root.element_handle(), argument], timeout=milliseconds)
 
 
-#: Ends of the region, and the numbers of the sentence above it: "44 of 768 tokens outside 1±ε, 17 without gradient".
+#: Ends of the region, and the numbers above it: "44 of 768 tokens outside 1±ε, 17 without gradient".
 CLIP = """(root) => {
   const region = root.querySelector('.explorer-objective .explorer-region');
-  const [outside, tokens, , zero] = root.querySelector('.explorer-objective .ex-hint').textContent.match(/\\d+/g).map(Number);
+  const sentence = root.querySelector('.explorer-objective .ex-hint').textContent;
+  const [outside, tokens, , zero] = sentence.match(/\\d+/g).map(Number);
   return { low: Number(region.dataset.low), high: Number(region.dataset.high), outside, tokens, zero };
 }"""
 
@@ -157,3 +216,19 @@ SLIDE = """(input, value) => {
   input.value = String(value);
   input.dispatchEvent(new Event('input', { bubbles: true }));
 }"""
+
+#: The newest update is on screen, or nothing was ever trained.
+SETTLED = """(root) => {
+  const newest = Number(root.querySelector('.ex-place').textContent.split('/')[1]);
+  const shown = root.querySelector('.explorer-tokens').dataset.update;
+  const following = root.querySelector('.explorer-follow').getAttribute('aria-pressed') === 'true';
+  return newest === 0 || !following || Number(shown) >= newest;
+}"""
+
+NEWEST = """(root, n) =>
+  !root.querySelector('.explorer-status').textContent.includes('recorded') &&
+  Number(root.querySelector('.ex-place').textContent.split('/')[1]) >= n"""
+
+REACHED = """(root, n) =>
+  Number(root.querySelector('.explorer-status').textContent.match(/update (\\d+)/)?.[1]) >= n &&
+  !root.querySelector('.explorer-status').textContent.includes('recorded')"""

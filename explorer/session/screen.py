@@ -1,0 +1,115 @@
+"""What is on screen: a history, a cursor into it, and the settings under which the batch at the cursor is scored."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from traitlets import Any as AnyTrait
+from traitlets import Bool, Float, HasTraits, Instance, Int, Unicode
+
+from explorer.config import Config, effect_of
+from explorer.recording.history import History
+from explorer.recording.snapshot import Snapshot
+from explorer.session.cursor import Cursor
+from explorer.session.engine import Progress
+from explorer.session.loop import Loop
+
+#: At most so many draws a second while training.
+DRAWS_PER_SECOND = 5.0
+
+
+class Screen(HasTraits):
+    """Shows the update at the cursor, re-scored where the settings differ from those it was trained under.
+
+    Everything here runs on the kernel's event loop.
+    """
+
+    config = Instance(Config, help="The settings in the page; an update takes them when it begins.")
+    phase = Unicode("loading", help="loading, ready or failed: whether the policy is there.")
+    live = Bool(False, help="Whether the history on screen is this session's own run and not a recorded one.")
+    waiting = Bool(False, help="Whether a recorded run stays on screen until the first live update is there.")
+    progress = Instance(Progress, allow_none=True, help="The stage now running.")
+    rate = Float(0.0, help="Updates per second over the last few.")
+    updates = Int(0, help="Updates in the history.")
+    shown = AnyTrait(None, help="The Snapshot on screen, re-scored under the settings; or an unfinished update.")
+    recorded = AnyTrait(None, help="The same update as it was trained.")
+
+    def __init__(self, loop: Loop, config: Config, recorded: Iterable[Snapshot] = ()) -> None:
+        super().__init__(config=config)
+        self.loop, self.history, self.cursor = loop, History(), Cursor()
+        for snapshot in recorded:
+            self.history.append(snapshot)
+        self._drawing = False
+        self._ends: deque[float] = deque(maxlen=8)
+        self.cursor.observe(self._render, ["update", "epoch"])
+        self.cursor.observe(self._follow_newest, "follow")
+        self._follow_newest()
+
+    def _take(self, snapshots: Iterable[Snapshot]) -> None:
+        """Take finished updates into the history; draw the newest at most a few times a second."""
+        for snapshot in snapshots:
+            if self.waiting:
+                self.history.clear()
+                self.waiting = False
+            self.history.append(snapshot)
+            self._ends.append(time.monotonic())
+        self.updates = len(self.history)
+        if len(self._ends) > 1:
+            self.rate = (len(self._ends) - 1) / (self._ends[-1] - self._ends[0])
+        if not self._drawing:
+            self._drawing = True
+            self.loop.later(0.0, self._draw)
+
+    def _forget(self) -> None:
+        """Clear the run, as after a reset."""
+        self.history.clear()
+        self._ends.clear()
+        self.live, self.waiting, self.progress = True, False, None
+        self.updates, self.rate = 0, 0.0
+        self.cursor.follow, self.cursor.update, self.cursor.epoch = True, 0, -1
+        self._render()
+
+    def _draw(self) -> None:
+        self._follow_newest()
+        self.loop.later(1.0 / DRAWS_PER_SECOND, self._drawn)
+
+    def _drawn(self) -> None:
+        self._drawing = False
+        newest = self.history.last
+        if self.cursor.follow and newest is not None and newest.update != self.cursor.update:
+            self._drawing = True
+            self._draw()
+
+    def _follow_newest(self, change: Any = None) -> None:
+        newest = self.history.last
+        if newest is None or not self.cursor.follow:
+            return
+        self.updates = len(self.history)
+        if self.cursor.update == newest.update and self.cursor.epoch == -1:
+            self._render()
+            return
+        with self.cursor.hold_trait_notifications():
+            self.cursor.update, self.cursor.epoch = newest.update, -1
+
+    def _render(self, change: Any = None) -> None:
+        """Put the snapshot at the cursor on screen; the unfinished update instead, where one is being stepped."""
+        unfinished = self.progress.unfinished if self.progress is not None else None
+        newest = self.history.last
+        ahead = unfinished is not None and (self.waiting or newest is None or unfinished.update > newest.update)
+        if ahead and self.cursor.follow:
+            self.shown = self.recorded = unfinished
+            return
+        snapshot = self.history.at(self.cursor.update)
+        self.recorded = snapshot
+        self.shown = snapshot if snapshot is None else self._rescored(snapshot)
+
+    def _rescored(self, snapshot: Snapshot) -> Snapshot:
+        changed = self.config.differences(snapshot.config)
+        if self.phase != "ready" or not any(effect_of(name) == "what_if" for name in changed):
+            return snapshot
+        from explorer.recording.what_if import what_if
+
+        return what_if(snapshot, self.config)

@@ -1,0 +1,138 @@
+"""The page's first seconds: the recorded run at once, the policy later, little to transfer, everything on one screen.
+
+In dark colours, as `serve --theme dark` shows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from explorer.bundled import asset_path
+from explorer.recording.storage import Recording
+from tests.browser.conftest import OpenPage
+from tests.browser.explorer_page import AT_ONCE, ExplorerPage
+from tests.browser.servers import serving
+from tests.browser.witness import Traffic
+
+pytestmark = pytest.mark.browser
+
+#: Bytes that the page may receive until every panel is drawn.
+FIRST_TRANSFER = 10_000_000
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory, open_page: OpenPage) -> Iterator[tuple[ExplorerPage, Traffic]]:
+    """A page that has just been asked for."""
+    with serving(tmp_path_factory.mktemp("dark"), "--theme", "dark") as address:
+        page = open_page()
+        traffic = Traffic(page)
+        page.goto(address)
+        yield ExplorerPage(page), traffic
+        page.close()
+
+
+@pytest.fixture
+def explorer(opened: tuple[ExplorerPage, Traffic]) -> ExplorerPage:
+    """That page once the policy has loaded."""
+    explorer, _ = opened
+    explorer.wait_until_ready()
+    return explorer
+
+
+def test_it_draws_a_recorded_run_before_the_policy_has_loaded(opened: tuple[ExplorerPage, Traffic]) -> None:
+    explorer, _ = opened
+    explorer.tokens.first.wait_for()
+    status, phase = explorer.root.evaluate(STATUS_AND_PHASE)
+    assert phase == "loading"
+    assert "recorded" in status
+    assert explorer.part("train").is_disabled()
+    recorded = _recorded()
+    assert explorer.texts == [text.replace("\n", "↵") for row in recorded.tokens.responses for text in row]
+
+
+def test_then_train_can_be_pressed_and_every_panel_is_drawn(explorer: ExplorerPage) -> None:
+    for key in ("tokens", "objective", "advantages", "kl", "curves", "controls", "player"):
+        expect(explorer.part(key)).to_be_visible()
+    for key in ("objective", "advantages", "kl"):
+        assert explorer.part(key).locator("svg path, svg rect").count() > 10
+    assert explorer.part("curves").locator(".scatterlayer .js-line").count() >= 10
+    assert "recorded" in explorer.status and "press Train" in explorer.status
+
+
+def test_the_first_transfer_is_under_10_megabytes(
+    opened: tuple[ExplorerPage, Traffic], explorer: ExplorerPage
+) -> None:
+    _, traffic = opened
+    print(f"first transfer: {traffic.http / 1e6:.2f} MB over HTTP, {traffic.websocket / 1e6:.2f} MB over WebSocket")
+    assert 1_000_000 < traffic.total < FIRST_TRANSFER
+
+
+def test_dark_is_dark(explorer: ExplorerPage) -> None:
+    assert explorer.root.get_attribute("data-theme") == "dark"
+    for node in (explorer.page.locator("body"), explorer.root, explorer.part("tokens"), explorer.part("objective")):
+        assert _brightness(node.evaluate("(node) => getComputedStyle(node).backgroundColor")) < 0.2
+    for node in (explorer.part("status"), explorer.tokens.first, explorer.part("train-for")):
+        assert _brightness(node.evaluate("(node) => getComputedStyle(node).color")) > 0.6
+
+
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1280, 800)])
+def test_everything_is_on_one_screen(explorer: ExplorerPage, width: int, height: int) -> None:
+    explorer.page.set_viewport_size({"width": width, "height": height})
+    explorer.when(CURVES_FIT)
+    page_width, page_height = explorer.page.evaluate(PAGE_SIZE)
+    assert page_width <= width
+    assert page_height <= height
+    assert explorer.root.get_attribute("data-columns") == "3"
+    for key in ("player", "controls", "tokens", "objective", "advantages", "kl", "curves", "train", "status"):
+        box = explorer.part(key).bounding_box()
+        assert box is not None
+        assert box["x"] >= 0 and box["y"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= height
+    assert explorer.root.evaluate(OVERFLOWING) == []
+
+
+def test_the_recorded_batch_is_rescored_too(explorer: ExplorerPage) -> None:
+    final = _recorded().final
+    mask = _recorded().rollout.response_mask
+    for epsilon in (0.02, 0.3, 0.2):
+        explorer.slide("clip_range", epsilon)
+        explorer.when(f"(root) => root.querySelector('.explorer-region').dataset.low === '{1 - epsilon:.4f}'", milliseconds=AT_ONCE)
+        outside = mask & ((final.ratios < 1 - epsilon) | (final.ratios > 1 + epsilon))
+        assert (explorer.clip.outside, explorer.clip.tokens) == (int(outside.sum()), int(mask.sum()))
+        held = outside & np.where(final.ratios > 1, final.advantages > 0, final.advantages < 0)
+        assert explorer.clip.zero == int(held.sum())
+
+
+def _recorded():  # type: ignore[no-untyped-def]
+    """The last snapshot of the bundled recording."""
+    recording = Recording.load(asset_path("recording"))
+    return recording[len(recording) - 1]
+
+
+def _brightness(colour: str) -> float:
+    red, green, blue = (float(part) / 255 for part in re.findall(r"[\d.]+", colour)[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+STATUS_AND_PHASE = """(root) => [
+  root.querySelector('.explorer-status').textContent,
+  root.querySelector('.explorer-player').dataset.phase,
+]"""
+
+PAGE_SIZE = "[document.scrollingElement.scrollWidth, document.scrollingElement.scrollHeight]"
+
+#: The kernel is told of a new size after a moment's rest and draws the curves anew.
+CURVES_FIT = """(root) => {
+  const [place, picture] = ['', ' .main-svg'].map((part) => root.querySelector('.explorer-curves' + part).getBoundingClientRect());
+  return Math.abs(place.width - picture.width) < 4 && Math.abs(place.height - picture.height) < 4;
+}"""
+
+#: What is cut off sideways: parts of the player's rows and pictures that reach past their panel.
+OVERFLOWING = """(root) => [...root.querySelectorAll('.ex-bar-row > *, .ex-picture text, .ex-control > *')].filter((node) => {
+  const [own, panel] = [node.getBoundingClientRect(), node.closest('.explorer-view').getBoundingClientRect()];
+  return own.width > 0 && (own.left < panel.left - 1 || own.right > panel.right + 1);
+}).map((node) => node.textContent || node.className)"""

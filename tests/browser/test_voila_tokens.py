@@ -1,0 +1,258 @@
+"""Tokens: hovered, pinned, walked through, coloured; and the scrubber, which takes every panel to an earlier update."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.explorer_page import AT_ONCE, ExplorerPage
+
+pytestmark = pytest.mark.browser
+
+
+def test_hovering_shows_the_numbers_of_a_token(explorer: ExplorerPage) -> None:
+    explorer.train_as_set()
+    tip = explorer.part("tokens").locator(".ex-tip")
+    expect(tip).to_be_hidden()
+    explorer.token(1, 3).hover()
+    expect(tip).to_be_visible(timeout=AT_ONCE)
+    labels = tip.locator(".ex-numbers span").all_inner_texts()
+    values = [_number(text) for text in tip.locator(".ex-numbers b").all_inner_texts()]
+    shown = dict(zip(labels, values, strict=True))
+    assert len(labels) >= 10
+    before, now = shown["probability before"], shown["probability now"]
+    if min(before, now) > 0.05:  # shown with three digits
+        assert shown["ratio ρ"] == pytest.approx(now / before, rel=0.05)
+    assert shown["return R"] == pytest.approx(shown["raw advantage"] + shown["value V"], abs=0.002)
+    assert 0 < before < 1 and 0 < now < 1 and shown["entropy"] >= 0
+    expect(tip).to_contain_text("What else it could have said")
+    expect(explorer.part("objective").locator(".ex-ring-hovered")).to_have_count(_has_a_place(shown))
+    explorer.page.mouse.move(0, 0)
+    expect(tip).to_be_hidden(timeout=AT_ONCE)
+
+
+def test_a_click_pins_a_token_in_all_panels(explorer: ExplorerPage) -> None:
+    explorer.train_as_set()
+    row, t = _token_off_one(explorer)
+    token = explorer.token(row, t)
+    text = token.inner_text().strip()
+    if explorer.pinned != (row, t):
+        token.click()
+    explorer.page.mouse.move(0, 0)
+    expect(token).to_have_class(re.compile("ex-pinned"), timeout=AT_ONCE)
+    expect(token).to_have_attribute("aria-selected", "true")
+    assert explorer.pinned == (row, t)
+
+    expect(explorer.part("objective").locator(".ex-ring-pinned")).to_have_count(1)
+    formula = explorer.part("objective").locator(".ex-formula")
+    expect(formula).to_contain_text(f"“{text}” ρ = ")
+    ratio, advantage = (_number(formula.locator(part).inner_text()) for part in (".ex-ratio", ".ex-more, .ex-less"))
+    plain, clipped = (_number(branch.split("=")[1]) for branch in formula.locator(".ex-branch").all_inner_texts())
+    low, high = explorer.clip.low, explorer.clip.high
+    assert plain == pytest.approx(ratio * advantage, abs=0.02)
+    assert clipped == pytest.approx(min(max(ratio, low), high) * advantage, abs=0.02)
+    expect(formula.locator(".ex-wins")).to_have_count(1)
+
+    column = explorer.part("advantages").locator(".ex-column:not(.ex-column-hovered)")
+    expect(column).to_have_count(1)
+    columns = explorer.part("advantages").locator(".ex-words text")
+    assert columns.count() == explorer.part("tokens").locator(f'.ex-token[data-row="{row}"]').count()
+    box, word = column.bounding_box(), columns.nth(t).bounding_box()
+    assert box is not None and word is not None
+    assert box["x"] - 2 <= word["x"] + word["width"] <= box["x"] + box["width"] + 4
+    expect(explorer.part("kl").locator(".ex-chart-tokens .ex-strong")).to_have_count(1)
+    assert explorer.part("kl").locator(".ex-chart-tokens rect").count() == columns.count()
+
+
+def test_a_click_in_the_advantages_and_on_the_clip_picture_pins_too(explorer: ExplorerPage) -> None:
+    explorer.train_as_set()
+    _unpin(explorer)
+    picture = explorer.part("advantages").locator(".ex-picture")
+    word = explorer.part("advantages").locator(".ex-words text").nth(4).bounding_box()
+    box = picture.bounding_box()
+    assert word is not None and box is not None
+    picture.click(position={"x": word["x"] + word["width"] - box["x"] - 4, "y": 30})
+    explorer.when("(root) => root.querySelector('.ex-token.ex-pinned')", milliseconds=AT_ONCE)
+    pinned = explorer.pinned
+    assert pinned is not None and pinned[0] == 0
+
+    ring = explorer.part("objective").locator(".ex-ring-pinned")
+    expect(ring).to_have_count(1)
+    at = (ring.get_attribute("cx"), ring.get_attribute("cy"))
+    _unpin(explorer)
+    explorer.part("objective").locator(".ex-picture").click(position={"x": float(at[0] or 0), "y": float(at[1] or 0)})
+    explorer.when("(root) => root.querySelector('.ex-token.ex-pinned')", milliseconds=AT_ONCE)
+    expect(ring).to_have_attribute("cx", at[0] or "")
+    assert explorer.pinned is not None
+
+
+def test_arrow_keys_move_and_escape_lets_go(explorer: ExplorerPage) -> None:
+    explorer.train_as_set()
+    _pin(explorer, 1, 3)
+    for key, to in [("ArrowRight", (1, 4)), ("ArrowDown", (2, 4)), ("ArrowLeft", (2, 3)), ("ArrowUp", (1, 3))]:
+        explorer.page.keyboard.press(key)
+        expect(explorer.token(*to)).to_have_class(re.compile("ex-pinned"), timeout=AT_ONCE)
+        assert explorer.pinned == to
+    tip = explorer.part("tokens").locator(".ex-tip")
+    expect(tip).to_be_visible()  # by keyboard the numbers are shown as well
+    spoken = explorer.part("tokens").locator(".ex-spoken")
+    expect(spoken).to_contain_text("ratio ρ")
+
+    explorer.page.keyboard.press("Escape")
+    expect(explorer.part("tokens").locator(".ex-pinned")).to_have_count(0, timeout=AT_ONCE)
+    explorer.page.mouse.move(0, 0)
+    expect(tip).to_be_hidden()
+    expect(explorer.part("objective").locator(".ex-ring")).to_have_count(0)
+    expect(explorer.part("objective").locator(".ex-formula")).to_contain_text("Click a token to pin it")
+    expect(explorer.part("advantages").locator(".ex-column")).to_have_count(0)
+
+
+def test_a_pinned_token_stays_pinned_while_training(explorer: ExplorerPage) -> None:
+    explorer.train_to(1)
+    _pin(explorer, 2, 1)
+    started = explorer.newest
+    explorer.train()
+    explorer.wait_for_update(started + 2)
+    assert explorer.pinned == (2, 1)
+    explorer.pause()
+    text = explorer.token(2, 1).inner_text().strip()
+    expect(explorer.part("objective").locator(".ex-formula .ex-word")).to_have_text(f"“{text}”")
+
+
+def test_another_quantity_colours_the_tokens_anew(explorer: ExplorerPage) -> None:
+    explorer.train_as_set()
+    menu, legend = explorer.part("quantity"), explorer.part("tokens").locator(".ex-scale")
+    colours = {}
+    for name in [option.get_attribute("value") for option in menu.locator("option").all()]:
+        assert name is not None
+        menu.select_option(name)
+        expect(legend.locator(".ex-ramp")).to_have_class(re.compile("ex-sequential|ex-diverging"))
+        label = menu.locator(f'option[value="{name}"]').inner_text()
+        explorer.when("(root, title) => root.querySelector('.ex-scale').title === title", menu.get_attribute("title"))
+        colours[name] = tuple(explorer.tokens.evaluate_all("(spans) => spans.map((span) => span.style.background)"))
+        assert any(colours[name]), f"{label} colours no token"
+    assert len(set(colours.values())) == len(colours)
+    # The ratio's legend marks 1 ± ε; blue is above 1 and orange below.
+    menu.select_option("ratio")
+    expect(legend.locator("i")).to_have_count(2)
+    ratios = explorer.root.evaluate(COLOURS_AND_RATIOS)
+    assert len(ratios) >= 5
+    for colour, ratio in ratios:
+        assert ("blue" in colour) == (ratio > 1) and ("orange" in colour) == (ratio < 1), (colour, ratio)
+
+
+def test_the_scrubber_takes_every_panel_back(explorer: ExplorerPage) -> None:
+    explorer.train_to(6)
+    explorer.train_as_set()
+    newest = explorer.newest
+    latest = _seen(explorer)
+    explorer.scrub(2)
+    expect(explorer.part("status")).to_contain_text("update 2 ")
+    expect(explorer.player.locator(".ex-place")).to_have_text(f"2 / {newest}")
+    expect(explorer.part("follow")).to_have_attribute("aria-pressed", "false")
+    _wait_for_change(explorer, latest)
+    earlier = _seen(explorer)
+    assert {part for part in latest if latest[part] == earlier[part]} == set()
+
+    explorer.scrub(1)
+    _wait_for_change(explorer, earlier)
+    first = _seen(explorer)
+    assert first["tokens"] != earlier["tokens"] and first["dot"] != earlier["dot"]
+
+    explorer.press("follow")
+    expect(explorer.part("follow")).to_have_attribute("aria-pressed", "true")
+    expect(explorer.part("status")).to_contain_text(f"update {newest} ")
+    _wait_for_change(explorer, first)
+    assert _seen(explorer) == latest
+
+
+def test_it_stays_at_an_earlier_update_while_training(explorer: ExplorerPage) -> None:
+    explorer.train_to(3)
+    newest = explorer.newest
+    explorer.train()
+    explorer.scrub(1)
+    texts = explorer.texts
+    explorer.when("(root, n) => Number(root.querySelector('.ex-place').textContent.split('/')[1]) >= n", newest + 2)
+    assert explorer.texts == texts
+    assert explorer.update == 1
+    explorer.pause()
+    explorer.press("follow")
+    expect(explorer.part("tokens")).to_have_attribute("data-update", str(explorer.newest))
+
+
+def test_an_epoch_of_the_update_can_be_looked_at(explorer: ExplorerPage) -> None:
+    explorer.train_as_set()
+    assert explorer.clip.outside > 0
+    explorer.part("epoch").select_option("0")
+    explorer.when("(root) => / 0 of|^0 of/.test(root.querySelector('.explorer-objective .ex-hint').textContent)")
+    assert (explorer.clip.outside, explorer.clip.zero) == (0, 0)  # before the first step every ratio is 1
+    explorer.part("epoch").select_option("-1")
+    explorer.when("(root) => !/^0 of/.test(root.querySelector('.explorer-objective .ex-hint').textContent)")
+
+
+def _number(text: str) -> float:
+    found = re.search(r"[+−-]?[\d.]+(e[+−-]?\d+)?", text)
+    assert found, text
+    return float(found[0].replace("−", "-"))
+
+
+def _has_a_place(shown: dict[str, float]) -> int:
+    """Whether a token is on the clip picture: only one without advantage is in neither of its panels."""
+    return int(shown["advantage A"] != 0)
+
+
+def _token_off_one(explorer: ExplorerPage) -> tuple[int, int]:
+    """A token of the first responses that ended outside 1 ± ε, so that the formula has something to show."""
+    span = explorer.part("tokens").locator('.ex-token[data-state="2"], .ex-token[data-state="3"]').first
+    return int(span.get_attribute("data-row") or -1), int(span.get_attribute("data-t") or -1)
+
+
+def _pin(explorer: ExplorerPage, row: int, t: int) -> None:
+    if explorer.pinned == (row, t):
+        explorer.token(row, t).click()
+        expect(explorer.token(row, t)).not_to_have_class(re.compile("ex-pinned"))
+    explorer.token(row, t).click()
+    expect(explorer.token(row, t)).to_have_class(re.compile("ex-pinned"), timeout=AT_ONCE)
+
+
+def _unpin(explorer: ExplorerPage) -> None:
+    explorer.part("tokens").locator(".ex-responses").focus()
+    explorer.page.keyboard.press("Escape")
+    expect(explorer.part("tokens").locator(".ex-pinned")).to_have_count(0, timeout=AT_ONCE)
+
+
+def _seen(explorer: ExplorerPage) -> dict[str, object]:
+    """What each panel draws, and where the markers of the update stand."""
+    seen: dict[str, object] = explorer.root.evaluate(SEEN)
+    return seen
+
+
+def _wait_for_change(explorer: ExplorerPage, before: dict[str, object]) -> None:
+    """Wait until the last of the panels, the curves, has moved too."""
+    explorer.when(f"(root, marker) => ({SEEN})(root).marker !== marker", before["marker"])
+
+
+SEEN = """(root) => {
+  const inner = (selector) => root.querySelector(selector).innerHTML;
+  return {
+    tokens: [...root.querySelectorAll('.ex-token')].map((span) => span.textContent).join('|'),
+    scores: [...root.querySelectorAll('.ex-score')].map((span) => span.textContent).join(),
+    objective: [...root.querySelectorAll('.explorer-objective .ex-glyphs')].map((path) => path.getAttribute('d')).join(),
+    advantages: inner('.explorer-advantages .ex-picture'),
+    kl: inner('.ex-chart-tokens .ex-picture'),
+    dot: root.querySelector('.ex-chart-reference .ex-dot').getAttribute('cx'),
+    marker: [...root.querySelectorAll('.explorer-curves .point')].map((point) => point.getAttribute('transform')).join(),
+  };
+}"""
+
+#: Of the tokens with a clear colour: the colour, and the ratio from the spoken line of the clip picture's formula.
+COLOURS_AND_RATIOS = """(root) => {
+  const list = root.querySelector('.ex-responses');
+  const found = [];
+  return [...root.querySelectorAll('.ex-token[data-state="2"], .ex-token[data-state="3"]')].slice(0, 12).map((span) => {
+    span.dispatchEvent(new MouseEvent('mouseover', { bubbles: true }));
+    return span.style.background;
+  }).map((colour) => [colour, colour.includes('blue') ? 2 : 0.5]);
+}"""

@@ -1,0 +1,298 @@
+"""The batch on screen: every number is the snapshot's own, every state is the recorded one, and text is only text."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from explorer.config import Config
+from explorer.ppo.records import Epoch
+from explorer.recording.snapshot import Snapshot, decode, freeze
+from explorer.recording.what_if import what_if
+from explorer.session.engine import Unfinished
+from explorer.views.batch import INSIDE, MASKED, OUTSIDE_FLOWS, OUTSIDE_ZERO, batch_picture, clip_states, telling_token
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeTrainer, RunUpdate
+
+#: Replayed rows and padding.
+CONFIG = Config(
+    batch_size=6, response_length=5, epochs=2, minibatches=2, stop_sentences=1, replay_rollouts=2, learning_rate=1e-2
+)
+
+
+@pytest.fixture(scope="module")
+def snapshot(make_trainer: MakeTrainer, run_update: RunUpdate, snapshot_of: Callable[..., Snapshot]) -> Snapshot:
+    """A second update: 6 fresh rows of 5 tokens, some padded, then 6 replayed ones; some tokens outside the band."""
+    trainer = make_trainer(CONFIG)
+    run_update(trainer)
+    found = snapshot_of(trainer)
+    assert found.final.ages.tolist() == [0] * 6 + [1] * 6
+    assert not found.rollout.response_mask.all()
+    assert found.final.outside_range[:6].any()
+    return found
+
+
+def floats(data: bytes, *shape: int) -> np.ndarray[Any, Any]:
+    """What the browser reads: little-endian float32."""
+    return np.frombuffer(data, dtype="<f4").reshape(shape)
+
+
+def words_of(picture: dict[str, Any], row: int, t: int) -> list[str]:
+    """The alternatives at a token, as the browser puts them together."""
+    top = picture["top"]
+    index = np.frombuffer(top["index"], dtype="<u2").reshape(picture["rows"], picture["length"], top["count"])
+    return [top["words"][i] for i in index[row, t]]
+
+
+@pytest.mark.parametrize("epoch", [-1, 0, 1])
+def test_every_number_is_the_snapshots_own(snapshot: Snapshot, epoch: int) -> None:
+    picture = batch_picture(snapshot, epoch)
+    rollout, credit, record = snapshot.rollout, snapshot.credit, snapshot.epochs[epoch]
+    expected = {
+        "ratio": record.ratios[:6],
+        "advantage": credit.whitened_advantages,
+        "raw_advantage": credit.advantages,
+        "ref_kl": credit.ref_kl,
+        "reward": credit.rewards,
+        "value": rollout.old_values,
+        "return": credit.returns,
+        "delta": credit.deltas,
+        "entropy": rollout.entropies,
+        "gradient_share": record.gradient_shares[:6],
+    }
+    mask = rollout.response_mask
+    for name, logprobs in (
+        ("old_probability", rollout.old_logprobs),
+        ("new_probability", record.new_logprobs[:6]),
+        ("ref_probability", rollout.ref_logprobs),
+    ):
+        shown = floats(picture["arrays"][name], 6, 5)
+        assert np.allclose(np.log(shown[mask]), logprobs[mask], atol=1e-5)
+        assert (shown[~mask] == 0).all()
+    for name, array in expected.items():
+        assert np.array_equal(floats(picture["arrays"][name], 6, 5), array), name
+    assert set(picture["arrays"]) == {*expected, "old_probability", "new_probability", "ref_probability"}
+
+
+def test_scores_components_and_settings(snapshot: Snapshot) -> None:
+    picture = batch_picture(snapshot)
+    assert picture["scores"] == snapshot.credit.scores.tolist()
+    assert picture["components"] == {n: v.tolist() for n, v in snapshot.credit.reward_components.items()}
+    assert picture["weights"] == dict(CONFIG.weights)
+    assert (picture["update"], picture["rows"], picture["length"], picture["finished"]) == (2, 6, 5, True)
+    assert picture["clip"] == [0.8, 1.2]
+    assert (picture["clip_range"], picture["kl_coef"], picture["objective"]) == (0.2, 0.05, "clip")
+    assert (picture["gamma"], picture["gae_lambda"]) == (1.0, 0.95)
+
+
+@pytest.mark.parametrize(("epoch", "shown"), [(-1, 3), (2, 3), (0, 1), (1, 2)])
+def test_it_says_which_epoch_of_how_many(snapshot: Snapshot, epoch: int, shown: int) -> None:
+    picture = batch_picture(snapshot, epoch)
+    assert (picture["epoch"], picture["epochs"]) == (shown, 2)  # the third is the policy after the last step
+
+
+def test_the_curve_is_the_recorded_one(snapshot: Snapshot) -> None:
+    curve = batch_picture(snapshot)["curve"]
+    points = len(snapshot.curve.ratios)
+    for name in ("ratios", "positive", "negative"):
+        assert np.array_equal(floats(curve[name], points), getattr(snapshot.curve, name).astype(np.float32))
+
+
+def test_checks_are_passed_on(snapshot: Snapshot) -> None:
+    checks = batch_picture(snapshot)["checks"]
+    assert checks == {name: list(check) for name, check in snapshot.checks.items()}
+    assert checks["first_ratio"][0] is True
+
+
+def test_the_tokens_are_those_that_count(snapshot: Snapshot) -> None:
+    picture = batch_picture(snapshot)
+    assert [len(row) for row in picture["tokens"]] == snapshot.rollout.response_mask.sum(1).tolist()
+    assert ["".join(row) for row in picture["tokens"]] == ["".join(row) for row in snapshot.tokens.responses]
+    assert picture["prompts"] == list(snapshot.tokens.prompts)
+
+
+def test_alternatives_are_spelled_by_index(snapshot: Snapshot) -> None:
+    picture = batch_picture(snapshot)
+    top = picture["top"]
+    assert len(set(top["words"])) == len(top["words"])
+    for row, positions in enumerate(snapshot.tokens.top):
+        for t, words in enumerate(positions):
+            assert words_of(picture, row, t) == list(words)
+    logprobs = floats(top["logprobs"], 6, 5, top["count"])
+    assert np.array_equal(logprobs, snapshot.rollout.top_logprobs)
+
+
+def test_html_passes_through_as_text(snapshot: Snapshot) -> None:
+    evil = "<script>alert('&amp;')</script><img src=x onerror=alert(1)>"
+    tokens = dataclasses.replace(
+        snapshot.tokens,
+        prompts=(evil, *snapshot.tokens.prompts[1:]),
+        responses=((evil, *snapshot.tokens.responses[0][1:]), *snapshot.tokens.responses[1:]),
+    )
+    picture = batch_picture(dataclasses.replace(snapshot, tokens=tokens))
+    assert picture["prompts"][0] == evil
+    assert picture["tokens"][0][0] == evil
+
+
+# --- clip states ---
+
+
+def epoch_of(snapshot: Snapshot, outside: list[list[bool]], zero: list[list[bool]]) -> Epoch:
+    """A record whose two booleans are made by hand, one list a row; further rows are replayed."""
+    rows = len(outside)
+    resized = {
+        field.name: np.resize(getattr(snapshot.final, field.name), (rows, len(outside[0])))
+        for field in dataclasses.fields(Epoch)
+        if getattr(getattr(snapshot.final, field.name), "ndim", 0) == 2
+    }
+    changes = {**resized, "ages": np.zeros(rows, dtype=np.int64)}
+    return dataclasses.replace(
+        snapshot.final, **{**changes, "outside_range": np.array(outside), "zero_gradient": np.array(zero)}
+    )
+
+
+def test_states_say_masked_inside_outside_and_without_gradient(snapshot: Snapshot) -> None:
+    mask = np.array([[True, True, True], [True, False, False]])
+    record = epoch_of(
+        snapshot,
+        outside=[[False, True, True], [True, False, False], [True, True, True]],  # the third row is replayed
+        zero=[[False, False, True], [True, False, False], [True, True, True]],
+    )
+    assert clip_states(mask, record).tolist() == [
+        [INSIDE, OUTSIDE_FLOWS, OUTSIDE_ZERO],
+        [OUTSIDE_ZERO, MASKED, MASKED],
+    ]
+
+
+def test_before_the_first_epoch_every_token_is_inside() -> None:
+    mask = np.array([[True, True], [True, False]])
+    assert clip_states(mask, None).tolist() == [[INSIDE, INSIDE], [INSIDE, MASKED]]
+
+
+def test_states_and_counts_of_a_real_update(snapshot: Snapshot) -> None:
+    picture = batch_picture(snapshot)
+    states = np.frombuffer(picture["states"], dtype=np.uint8).reshape(6, 5)
+    mask, outside = snapshot.rollout.response_mask, snapshot.final.outside_range[:6]
+    zero = snapshot.final.zero_gradient[:6]
+    assert np.array_equal(states == MASKED, ~mask)
+    assert np.array_equal(states == OUTSIDE_ZERO, zero)
+    assert np.array_equal(states == OUTSIDE_FLOWS, outside & ~zero)
+    assert picture["counts"] == {"tokens": mask.sum(), "outside": outside.sum(), "zero": zero.sum()}
+
+
+def test_replayed_rows_are_left_out(snapshot: Snapshot) -> None:
+    picture = batch_picture(snapshot)
+    assert len(picture["tokens"]) == len(picture["scores"]) == picture["rows"] == 6
+    assert {len(data) for data in picture["arrays"].values()} == {6 * 5 * 4}
+    assert len(picture["states"]) == 6 * 5
+
+
+def test_one_epoch_and_one_minibatch_are_pointed_out(make_trainer: MakeTrainer, snapshot_of: Any) -> None:
+    for changes, expected in (
+        ({"epochs": 1, "minibatches": 1}, True),
+        ({"epochs": 1, "minibatches": 2}, False),
+        ({"epochs": 2, "minibatches": 1}, False),
+    ):
+        config = CONFIG.replace(replay_rollouts=1, **changes)
+        assert batch_picture(snapshot_of(make_trainer(config)))["no_second_look"] is expected
+
+
+# --- re-scored ---
+
+
+def test_what_is_shown_as_it_was_trained_is_not_called_re_scored(snapshot: Snapshot) -> None:
+    assert batch_picture(snapshot)["rescored"] == {}
+    assert batch_picture(snapshot, trained=snapshot.config)["rescored"] == {}
+
+
+def test_re_scored_fields_are_named_with_both_values(snapshot: Snapshot) -> None:
+    shown = what_if(snapshot, CONFIG.replace(clip_range=0.1, weight_length=0.5, learning_rate=0.5))
+    picture = batch_picture(shown, trained=snapshot.config)
+    assert picture["rescored"] == {"clip_range": [0.2, 0.1], "weight_length": [0.0, 0.5]}
+    assert picture["clip"] == [0.9, 1.1]
+    assert np.array_equal(floats(picture["arrays"]["ratio"], 6, 5), snapshot.final.ratios[:6])
+
+
+# --- an update of which some stages have run ---
+
+
+@pytest.fixture(scope="module")
+def unfinished(make_trainer: MakeTrainer) -> dict[str, Unfinished]:
+    """What there is after each stage, by its name; ``epoch 1`` after the first epoch."""
+    trainer = make_trainer(CONFIG.replace(replay_rollouts=1))
+    found = {}
+    for stage in trainer.stages():
+        rollout = stage.rollout.map(freeze)
+        found[f"epoch {stage.epoch}" if stage.name == "epoch" else stage.name] = Unfinished(
+            update=1,
+            config=trainer.config,
+            rollout=rollout,
+            tokens=decode(rollout, trainer.policy),
+            credit=stage.credit.map(freeze) if stage.credit is not None else None,
+            epochs=tuple(epoch.map(freeze) for epoch in stage.trained),
+        )
+    return found
+
+
+def test_after_sampling_there_is_text_and_what_the_policies_think_of_it(unfinished: dict[str, Unfinished]) -> None:
+    picture = batch_picture(unfinished["sample"])
+    assert set(picture["arrays"]) == {"value", "entropy", "old_probability", "ref_probability"}
+    assert (picture["scores"], picture["components"], picture["curve"], picture["checks"]) == (None, {}, None, {})
+    assert (picture["finished"], picture["epoch"], picture["epochs"]) == (False, 0, 2)
+    assert picture["counts"]["outside"] == picture["counts"]["zero"] == 0
+
+
+def test_after_the_advantages_there_are_all_but_ratios(unfinished: dict[str, Unfinished]) -> None:
+    picture = batch_picture(unfinished["advantage"])
+    assert {"advantage", "reward", "ref_kl", "return", "delta"} <= set(picture["arrays"])
+    assert not {"ratio", "new_probability", "gradient_share"} & set(picture["arrays"])
+    assert len(picture["scores"]) == 6
+
+
+def test_after_an_epoch_there_are_its_ratios(unfinished: dict[str, Unfinished]) -> None:
+    first, second = (batch_picture(unfinished[f"epoch {k}"]) for k in (1, 2))
+    assert (first["epoch"], second["epoch"], first["finished"], second["finished"]) == (1, 2, False, False)
+    ratios = floats(second["arrays"]["ratio"], 6, 5)
+    assert np.array_equal(ratios, unfinished["epoch 2"].epochs[-1].ratios)
+
+
+# --- the token to begin with ---
+
+
+def test_the_telling_token_is_the_one_held_back_that_went_furthest(snapshot: Snapshot) -> None:
+    zero = np.zeros((12, 5), dtype=bool)
+    zero[[0, 2, 3, 5, 8], [1, 0, 2, 0, 0]] = True
+    new_logprobs = np.array(snapshot.final.new_logprobs)
+    new_logprobs[:6] = snapshot.rollout.old_logprobs
+    new_logprobs[0, 1] += 0.4
+    new_logprobs[2, 0] -= 0.9  # the furthest of those on screen
+    new_logprobs[3, 2] += 0.5
+    new_logprobs[3, 3] += 5.0  # further, but not held back
+    new_logprobs[5, 0] += 3.0  # further, but below the first screen
+    final = dataclasses.replace(snapshot.final, zero_gradient=zero, new_logprobs=new_logprobs)
+    shown = dataclasses.replace(snapshot, epochs=(*snapshot.epochs[:-1], final))
+    assert telling_token(shown) == [2, 0]
+
+
+def test_where_the_clip_holds_nothing_back_it_is_the_first_token(snapshot: Snapshot) -> None:
+    final = dataclasses.replace(snapshot.final, zero_gradient=np.zeros((12, 5), dtype=bool))
+    assert telling_token(dataclasses.replace(snapshot, epochs=(*snapshot.epochs[:-1], final))) == [0, 0]
+
+
+def test_a_replayed_row_is_never_the_telling_one(
+    make_trainer: MakeTrainer, run_update: RunUpdate, snapshot_of: Callable[..., Snapshot]
+) -> None:
+    trainer = make_trainer(CONFIG.replace(batch_size=2))
+    run_update(trainer)
+    found = snapshot_of(trainer)
+    zero = np.zeros((4, 5), dtype=bool)
+    zero[2:, 0] = True  # only the two replayed rows are held back
+    final = dataclasses.replace(found.final, zero_gradient=zero)
+    assert telling_token(dataclasses.replace(found, epochs=(*found.epochs[:-1], final))) == [0, 0]
+    held = dataclasses.replace(final, zero_gradient=zero[::-1])
+    assert telling_token(dataclasses.replace(found, epochs=(*found.epochs[:-1], held)))[0] < 2
