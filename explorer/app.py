@@ -15,6 +15,7 @@ from explorer.recording.storage import Recording
 from explorer.session.session import ResetNeeded, Session
 from explorer.text import LANGUAGES, labels
 from explorer.views.batch import batch_picture, telling_token
+from explorer.views.curves_panel import CurvesPanel
 from explorer.views.panels import Advantages, Kl, Objective, Samples, Tokens
 from explorer.views.quantities import scales
 from explorer.views.run import run_picture, series_picture
@@ -68,16 +69,13 @@ class Explorer(ipywidgets.Box):
         self.controls = Controls(config, PRESETS["learn"], self._edit, self._refused, board=self.board)
         self.samples = Samples(board=self.board)
         self.samples.on_msg(lambda widget, content, buffers: self._command(content))
-        self.curves: Any = None
-        self._curves_box = ipywidgets.Box()
-        self._curves_box.add_class("explorer-curves")
+        self.curves = CurvesPanel(self.board, self.session)
         self._asked: dict[str, Any] = {}
         self._sampled_at = -1
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl)]
-        super().__init__([self.player, self.controls, *panels, self.samples, self._curves_box])
+        super().__init__([self.player, self.controls, *panels, self.samples, self.curves])
         self.add_class("explorer")
         self._listen()
-        self.session.worker.submit(self._warm_curves)
         self._draw_batch()
         self._draw_run()
         self._draw_series()
@@ -105,7 +103,7 @@ class Explorer(ipywidgets.Box):
     def close(self) -> None:
         """Stop the worker and take the page down."""
         self.session.close()
-        for child in [*self._curves_box.children, *self.children, self.board]:
+        for child in [*self.children, self.board]:
             child.close()
         super().close()
 
@@ -120,9 +118,6 @@ class Explorer(ipywidgets.Box):
         session.observe(lambda change: setattr(board, "samples", dict(session.samples)), "samples")
         session.observe(lambda change: setattr(board, "trial", dict(session.trial)), "trial")
         board.observe(lambda change: self._draw_words(), "language")
-        board.observe(lambda change: self._add_curves(), "drawn")
-        board.observe(lambda change: self._restyle_curves(), "shown_theme")
-        board.observe(lambda change: self._resize_curves(), "curves_size")
         board.observe(lambda change: self._keep_samples_fresh(), "wants_samples")
 
     def _draw_batch(self) -> None:
@@ -137,7 +132,6 @@ class Explorer(ipywidgets.Box):
                 run=run_picture(session),
                 series=series_picture(session.history),
             )
-        self._draw_curves()
         self._keep_samples_fresh()
 
     def _draw_run(self) -> None:
@@ -155,7 +149,6 @@ class Explorer(ipywidgets.Box):
 
     def _draw_words(self) -> None:
         self.board.words = labels(self.board.language)
-        self._restyle_curves()
 
     def _keep_samples_fresh(self) -> None:
         session = self.session
@@ -168,43 +161,6 @@ class Explorer(ipywidgets.Box):
         ):
             self._sampled_at = session.updates
             session.compare()
-
-    # ------------------------------------------------------------------ the curves
-
-    def _warm_curves(self) -> None:
-        """In the worker: what is slow in plotly is its first figure, which would hold up the kernel's loop."""
-        from explorer.views.curves import figure
-
-        figure([], live=False)
-
-    def _add_curves(self) -> None:
-        """Add the plotly figure once the page is on screen: its script weighs 5 MB and would hold the page back."""
-        if self.board.drawn and self.curves is None:
-            self.session.worker.submit(lambda: self.session.loop.post(self._place_curves))
-
-    def _place_curves(self) -> None:
-        if self.curves is not None:
-            return
-        from explorer.views.curves import Curves
-
-        self.curves = Curves(list(self.session.config.weights))
-        self._restyle_curves()
-        self._resize_curves()
-        self._draw_curves()
-        self._curves_box.children = [self.curves.widget]
-
-    def _restyle_curves(self) -> None:
-        if self.curves is not None:
-            self.curves.style(self.board.shown_theme or "light", self.board.words)
-            self._draw_curves()
-
-    def _resize_curves(self) -> None:
-        if self.curves is not None and len(self.board.curves_size) == 2:
-            self.curves.resize(*self.board.curves_size)
-
-    def _draw_curves(self) -> None:
-        if self.curves is not None:
-            self.curves.show(self.session.history, self.session.cursor.update, self.board.words)
 
     # ------------------------------------------------------------------ from the browser to the session
 
@@ -256,8 +212,6 @@ class Explorer(ipywidgets.Box):
             action()
 
     def _reset(self) -> None:
-        if self.curves is not None:
-            self.curves.reset()
         self._sampled_at = -1
         self.session.reset()
 

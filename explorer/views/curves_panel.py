@@ -1,0 +1,67 @@
+"""The place of the run's curves on the page: filled once the page is on screen, kept in step with the session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets
+
+from explorer.session.session import Session
+from explorer.views.curves import Curves, figure
+from explorer.widgets.board import Board
+
+
+class CurvesPanel(ipywidgets.Box):
+    """An empty box at first: plotly's script weighs 5 MB and would hold the page back.
+
+    Args:
+        board: says when the page is on screen, its theme, words and the size of this place.
+        session: whose history is drawn.
+    """
+
+    def __init__(self, board: Board, session: Session) -> None:
+        super().__init__()
+        self.add_class("explorer-curves")
+        self.board, self.session = board, session
+        self.curves: Curves | None = None
+        # In the worker, since what is slow in plotly is its first figure, and the kernel's loop has sliders to serve.
+        session.worker.submit(lambda: figure([], live=False))
+        session.observe(lambda change: self.draw(), "shown")
+        board.observe(lambda change: self._add(), "drawn")
+        board.observe(lambda change: self._restyle(), ["shown_theme", "words"])
+        board.observe(lambda change: self._resize(), "curves_size")
+
+    def draw(self) -> None:
+        """Draw the history as it is, with the update on screen marked."""
+        if self.curves is None:
+            return
+        if not self.session.history:
+            self.curves.reset()
+        self.curves.show(self.session.history, self.session.cursor.update, self.board.words)
+
+    def close(self) -> None:
+        """Take the figure down with the box."""
+        for child in self.children:
+            child.close()
+        super().close()
+
+    def _add(self) -> None:
+        if self.board.drawn and self.curves is None:
+            self.session.worker.submit(lambda: self.session.loop.post(self._place))
+
+    def _place(self) -> None:
+        if self.curves is None:
+            self.curves = Curves(list(self.session.config.weights))
+            self._restyle()
+            self._resize()
+            self.children = [self.curves.widget]
+
+    def _restyle(self) -> None:
+        if self.curves is not None:
+            self.curves.style(self.board.shown_theme or "light", self.board.words)
+            self.draw()
+
+    def _resize(self) -> None:
+        size: list[Any] = self.board.curves_size
+        if self.curves is not None and len(size) == 2:
+            self.curves.resize(*size)
