@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -28,6 +29,10 @@ SLOW_SECONDS = 1.5
 
 #: How often the samples are drawn anew while they are on screen, in updates.
 SAMPLES_EVERY = 5
+
+#: A page that has not been heard of for so long is gone, and its training pauses. Browsers let a page in the background
+#: speak about once a minute.
+PAGE_GONE_SECONDS = 240.0
 
 _by_cell: dict[str, weakref.ref[Explorer]] = {}
 
@@ -72,6 +77,7 @@ class Explorer(ipywidgets.Box):
         self.curves = CurvesPanel(self.board, self.session)
         self._asked: dict[str, Any] = {}
         self._sampled_at = -1
+        self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl)]
         super().__init__([self.player, self.controls, *panels, self.samples, self.curves])
         self.add_class("explorer")
@@ -118,6 +124,7 @@ class Explorer(ipywidgets.Box):
         session.observe(lambda change: setattr(board, "samples", dict(session.samples)), "samples")
         session.observe(lambda change: setattr(board, "trial", dict(session.trial)), "trial")
         board.observe(lambda change: self._draw_words(), "language")
+        board.observe(lambda change: setattr(self, "_page_seen", time.monotonic()), "heartbeat")
         board.observe(lambda change: self._keep_samples_fresh(), "wants_samples")
 
     def _draw_batch(self) -> None:
@@ -135,6 +142,9 @@ class Explorer(ipywidgets.Box):
         self._keep_samples_fresh()
 
     def _draw_run(self) -> None:
+        if self._page_seen is not None and time.monotonic() - self._page_seen > PAGE_GONE_SECONDS:
+            self._page_seen = None
+            self.session.pause()
         self.board.run = run_picture(self.session)
 
     def _draw_series(self) -> None:

@@ -35,6 +35,7 @@ class Board(OnLoopWidget):
     curves_size = List(help="[width, height] in pixels that the browser has for the curves.").tag(sync=True)
     shown_theme = Unicode("", help="light or dark: what the browser shows; empty before it has said.").tag(sync=True)
     drawn = Int(0, help="How many batches the browser has drawn; 0 until the page is on screen.").tag(sync=True)
+    heartbeat = Int(0, help="Grows while a page of its own is open; a notebook's view sends none.").tag(sync=True)
     wants_samples = Bool(False, help="Whether the samples are on screen and should be kept fresh.").tag(sync=True)
 
     def show(self, **state: Any) -> None:

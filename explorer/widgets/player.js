@@ -76,7 +76,7 @@ const build = (model) => (root, board) => {
   };
 
   watchCurves(root, board);
-  watchWidth(root);
+  watchWidth(root, board);
   return () => {
     const run = board.get("run");
     const ready = run.phase === "ready";
@@ -222,12 +222,13 @@ function watchCurves(root, board) {
 }
 
 // How many columns fit, and whether the page is ours alone (Voila) or a cell among others: CSS lays out by both.
-function watchWidth(root) {
+function watchWidth(root, board) {
   const alone = /\btheme-(light|dark)\b/.test(document.body.className);
   const wait = () => {
     const page = root.closest(".explorer");
     if (!page) return requestAnimationFrame(wait);
     page.dataset.host = alone ? "page" : "cell";
+    if (alone) beat(board);
     const fit = () => {
       const width = page.clientWidth;
       const columns = width >= 1160 ? "3" : width >= 700 ? "2" : "1";
@@ -238,4 +239,12 @@ function watchWidth(root) {
     return null;
   };
   requestAnimationFrame(wait);
+}
+
+// Tell the kernel that somebody is there: a browser that crashed says no goodbye, and training would go on for ever.
+function beat(board) {
+  setInterval(() => {
+    board.set("heartbeat", (board.get("heartbeat") ?? 0) + 1);
+    board.save_changes();
+  }, 15000);
 }
