@@ -10,16 +10,17 @@ from typing import Any
 import ipywidgets
 
 from explorer.bundled import asset_path
-from explorer.config import Config
+from explorer.config import DEFAULT_WEIGHTS, Config
 from explorer.presets import PRESETS
+from explorer.recording.history import History
 from explorer.recording.storage import Recording
 from explorer.session.session import ResetNeeded, Session
-from explorer.text import LANGUAGES, labels
-from explorer.views.batch import batch_picture, telling_token
+from explorer.text import LANGUAGES, labels, text
+from explorer.views.batch import telling_token
 from explorer.views.curves_panel import CurvesPanel
+from explorer.views.mirror import Mirror
 from explorer.views.panels import Advantages, Kl, Objective, Samples, Tokens
 from explorer.views.quantities import scales
-from explorer.views.run import run_picture, series_picture
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
 from explorer.widgets.player import Player
@@ -27,14 +28,11 @@ from explorer.widgets.player import Player
 #: Seconds that slow motion waits after every stage.
 SLOW_SECONDS = 1.5
 
-#: How often the samples are drawn anew while they are on screen, in updates.
-SAMPLES_EVERY = 5
-
 #: A page that has not been heard of for so long is gone, and its training pauses. Browsers let a page in the background
 #: speak about once a minute.
 PAGE_GONE_SECONDS = 240.0
 
-_by_cell: dict[str, weakref.ref[Explorer]] = {}
+_by_cell: dict[str, list[tuple[str, weakref.ref[Explorer]]]] = {}
 
 
 class Explorer(ipywidgets.Box):
@@ -64,6 +62,8 @@ class Explorer(ipywidgets.Box):
     ) -> None:
         if config is not None and not isinstance(config, Config):
             raise TypeError(f"config is a {type(config).__name__}, but must be an explorer.Config.")
+        if rewards is not None and not isinstance(rewards, Mapping):
+            raise TypeError(f"rewards is a {type(rewards).__name__}, but must map each reward's name to its function.")
         config = _with_weights(config or PRESETS["learn"], rewards or {})
         words = labels(language)
         own = policy is not None or prompts is not None or bool(rewards)
@@ -76,15 +76,13 @@ class Explorer(ipywidgets.Box):
         self.samples.on_msg(lambda widget, content, buffers: self._command(content))
         self.curves = CurvesPanel(self.board, self.session)
         self._asked: dict[str, Any] = {}
-        self._sampled_at = -1
         self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl)]
         super().__init__([self.player, self.controls, *panels, self.samples, self.curves])
         self.add_class("explorer")
-        self._listen()
-        self._draw_batch()
-        self._draw_run()
-        self._draw_series()
+        self.mirror = Mirror(self.session, self.board, self.player, self.controls)
+        self.board.observe(lambda change: setattr(self, "_page_seen", time.monotonic()), "heartbeat")
+        self.session.observe(lambda change: self._watch_page(), "updates")
         if self.session.shown is not None:
             self.board.pinned = telling_token(self.session.shown)
         _replace_in_cell(self)
@@ -108,69 +106,18 @@ class Explorer(ipywidgets.Box):
 
     def close(self) -> None:
         """Stop the worker and take the page down."""
-        self.session.close()
-        for child in [*self.children, self.board]:
-            child.close()
+        if hasattr(self, "session"):  # an argument may have been refused before there was one
+            self.session.close()
+            for child in [*self.children, self.board]:
+                child.close()
         super().close()
 
-    # ------------------------------------------------------------------ from the session to the board
-
-    def _listen(self) -> None:
-        session, board = self.session, self.board
-        session.observe(lambda change: self._draw_batch(), "shown")
-        session.observe(lambda change: self._draw_run(), ["phase", "mode", "progress", "error", "prompts", "live"])
-        session.observe(lambda change: self._draw_settings(), ["config", "preset"])
-        session.observe(lambda change: self._draw_policy(), "policy")
-        session.observe(lambda change: setattr(board, "samples", dict(session.samples)), "samples")
-        session.observe(lambda change: setattr(board, "trial", dict(session.trial)), "trial")
-        board.observe(lambda change: self._draw_words(), "language")
-        board.observe(lambda change: setattr(self, "_page_seen", time.monotonic()), "heartbeat")
-        board.observe(lambda change: self._keep_samples_fresh(), "wants_samples")
-
-    def _draw_batch(self) -> None:
-        session = self.session
-        if session.shown is None:
-            self.board.batch = {}
-        else:
-            trained = session.recorded.config if session.recorded is not None else None
-            epoch = session.cursor.epoch if session.cursor.epoch < len(session.shown.epochs) else -1
-            self.board.show(
-                batch=batch_picture(session.shown, epoch, trained),
-                run=run_picture(session),
-                series=series_picture(session.history),
-            )
-        self._keep_samples_fresh()
-
-    def _draw_run(self) -> None:
+    def _watch_page(self) -> None:
+        """Pause when the page has not been heard of for long."""
         if self._page_seen is not None and time.monotonic() - self._page_seen > PAGE_GONE_SECONDS:
             self._page_seen = None
             self.session.pause()
-        self.board.run = run_picture(self.session)
-
-    def _draw_series(self) -> None:
-        self.board.series = series_picture(self.session.history)
-
-    def _draw_settings(self) -> None:
-        self.controls.show(self.session.config, PRESETS[self.session.preset])
-        self._draw_run()
-
-    def _draw_policy(self) -> None:
-        self.player.policy = dict(self.session.policy)
-
-    def _draw_words(self) -> None:
-        self.board.words = labels(self.board.language)
-
-    def _keep_samples_fresh(self) -> None:
-        session = self.session
-        if not self.board.wants_samples or session.phase != "ready":
-            return
-        if (
-            self._sampled_at < 0
-            or session.updates < self._sampled_at
-            or session.updates - self._sampled_at >= SAMPLES_EVERY
-        ):
-            self._sampled_at = session.updates
-            session.compare()
+            self.session.note = "page_gone"
 
     # ------------------------------------------------------------------ from the browser to the session
 
@@ -187,8 +134,8 @@ class Explorer(ipywidgets.Box):
 
     def _ask(self, action: Callable[[], None]) -> None:
         self._asked["action"] = action
-        text = self.board.words["ui"]["reset_confirm"].replace("{updates}", str(self.session.updates))
-        self.player.send({"kind": "confirm", "text": text})
+        question = text(self.board.language, "ui.reset_confirm", updates=self.session.updates)
+        self.player.send({"kind": "confirm", "text": question})
 
     def _command(self, message: dict[str, Any]) -> None:
         """Do what a button, menu or scrubber asks; what goes wrong is shown in the error panel."""
@@ -198,7 +145,7 @@ class Explorer(ipywidgets.Box):
             "step": self.session.step,
             "stage": self.session.step_stage,
             "slow": lambda: self.session.set_slow(SLOW_SECONDS if message["on"] else 0.0),
-            "reset": lambda: self._ask(self._reset) if self.session.live and self.session.updates else self._reset(),
+            "reset": lambda: self._ask(self.session.reset) if self._has_run() else self.session.reset(),
             "confirm": lambda: self._confirmed(bool(message["yes"])),
             "preset": lambda: self.session.use_preset(str(message["name"])),
             "scrub": lambda: self._scrub(int(message["update"])),
@@ -214,16 +161,15 @@ class Explorer(ipywidgets.Box):
             commands[message["kind"]]()
         except Exception as error:  # a message has no cell to show its error in
             self.session.report(error)
-        self._draw_run()
+        self.mirror.draw_run()
 
     def _confirmed(self, yes: bool) -> None:
         action = self._asked.pop("action", None)
         if yes and action is not None:
             action()
 
-    def _reset(self) -> None:
-        self._sampled_at = -1
-        self.session.reset()
+    def _has_run(self) -> bool:
+        return self.session.live and self.session.updates > 0
 
     def _scrub(self, update: int) -> None:
         cursor = self.session.cursor
@@ -239,29 +185,38 @@ class _Waiting(ValueError):
 
 
 def _with_weights(config: Config, rewards: Mapping[str, Any]) -> Config:
-    """Give every reward of the user's own a weight: 1 where the config has none."""
-    return config.replace(**{f"weight_{name}": config.weights.get(name, 1.0) for name in rewards})
+    """Give every component a slider: built-in ones that the config does not name at 0, the user's own at 1."""
+    return config.replace(
+        weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), **dict.fromkeys(rewards, 1.0), **config.weights}
+    )
 
 
-def _recorded(recording: Any, *, use_bundled: bool) -> list[Any]:
-    """The snapshots to show before training: the caller's, or the bundled run's for the bundled policy."""
+def _recorded(recording: Any, *, use_bundled: bool) -> History:
+    """The run to show before training: the caller's, or the bundled one for the bundled policy."""
     if recording is None:
         if not use_bundled:
-            return []
+            return History()
         recording = asset_path("recording")
     loaded = recording if isinstance(recording, Recording) else Recording.load(recording)
-    return [loaded[i] for i in range(len(loaded))]
+    history = History()
+    for row in loaded.metrics.to_pylist():
+        history.note(int(row["update"]), {name: value for name, value in row.items() if value is not None})
+    for snapshot in loaded:
+        history.keep(snapshot)
+    return history
 
 
 def _replace_in_cell(explorer: Explorer) -> None:
-    """Running a cell again closes the Explorer that the same cell made before; others in the kernel live on."""
+    """Running a cell again closes the Explorers that its last run made; others in the kernel live on."""
     try:
         from IPython import get_ipython
 
-        cell = get_ipython().get_parent()["metadata"]["cellId"]
+        parent = get_ipython().get_parent()
+        cell, run = parent["metadata"]["cellId"], parent["header"]["msg_id"]
     except (ImportError, AttributeError, KeyError, TypeError):
         return
-    before = _by_cell.get(cell)
-    if before is not None and (old := before()) is not None:
-        old.close()
-    _by_cell[cell] = weakref.ref(explorer)
+    made = _by_cell.setdefault(cell, [])
+    for before, old in made:
+        if before != run and (live := old()) is not None:
+            live.close()
+    _by_cell[cell] = [(before, old) for before, old in made if before == run] + [(run, weakref.ref(explorer))]

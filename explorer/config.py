@@ -126,11 +126,18 @@ class Config:
             TypeError: a field does not exist.
             ValueError: a value is outside its range.
         """
-        weights = dict(changes.pop("weights", self.weights))
+        weights = dict(_checked_weights(changes.pop("weights", self.weights)))
         for name in [name for name in changes if name.startswith("weight_")]:
             weights[name.removeprefix("weight_")] = changes.pop(name)
         _refuse_unknown(changes)
         return dataclasses.replace(self, weights=weights, **changes)
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted((name, repr(value)) for name, value in self.flat().items())))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles go through plain values: a read-only mapping can do neither."""
+        return type(self).from_flat, (self.flat(),)
 
     def differences(self, other: Config) -> dict[str, tuple[Any, Any]]:
         """``{field: (mine, theirs)}`` for every field that differs; weights are compared one by one."""
@@ -148,7 +155,7 @@ class Config:
         """The Config whose ``flat()`` is ``values``. Raises as the constructor does."""
         plain = {k: v for k, v in values.items() if not k.startswith("weight_")}
         weights = {k.removeprefix("weight_"): v for k, v in values.items() if k.startswith("weight_")}
-        return cls(**plain, **({"weights": weights} if weights else {}))
+        return cls(**plain, weights=weights)
 
 
 FIELDS: Mapping[str, dataclasses.Field[Any]] = MappingProxyType({f.name: f for f in dataclasses.fields(Config)})

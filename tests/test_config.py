@@ -169,6 +169,11 @@ def test_flat_round_trip(config: Config) -> None:
     assert Config.from_flat(config.flat()) == config
 
 
+def test_a_config_without_any_weight_survives_too() -> None:
+    bare = Config(weights={})
+    assert Config.from_flat(bare.flat()) == bare
+
+
 @given(configs, configs)
 def test_differences_lead_from_one_to_the_other(mine: Config, theirs: Config) -> None:
     differing = mine.differences(theirs)

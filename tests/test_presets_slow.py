@@ -69,28 +69,30 @@ def test_learn_raises_the_score_for_at_least_nine_seeds_of_ten(run_update: RunUp
     rises = {}
     for seed in seeds:
         run = train("learn", seed, 40, run_update)
+        # The default weights sentiment with 1 and nothing else: the untouched score is the untouched sentiment.
         rises[seed] = run.mean("objective/score", 36, 40) - run.untouched["sentiment"]
     print({seed: round(rise, 3) for seed, rise in rises.items()})
-    assert sum(rise >= 0.3 for rise in rises.values()) >= 9
+    assert sum(rise >= 0.3 for rise in rises.values()) >= 9  # [ten of ten, 0.40 to 0.46]
 
 
 def test_hack_the_reward_reaches_the_score_and_loses_the_language(run_update: RunUpdate) -> None:
     run = train("hack_the_reward", drawn_seed(), 40, run_update)
-    assert run.updates[-1]["objective/score"] > 0.9  # [0.97]
-    assert run.mean("component/coherence", 36, 40) < run.untouched["coherence"] - 0.3  # [-0.76]
-    assert run.mean("objective/ref_kl", 36, 40) > 20  # nats a response [54]
+    assert run.updates[-1]["objective/score"] > 0.9  # [0.97, 0.99]
+    assert run.mean("component/coherence", 36, 40) < run.untouched["coherence"] - 0.3  # [-0.76, -1.2]
+    assert run.mean("objective/ref_kl", 36, 40) > 20  # nats a response [54, 79]
 
 
 def test_balanced_raises_the_sentiment_and_keeps_the_rest(run_update: RunUpdate) -> None:
     run = train("balanced", drawn_seed(), 40, run_update)
-    assert run.mean("component/sentiment", 36, 40) > run.untouched["sentiment"] + 0.2  # [+0.36]
-    assert run.mean("component/coherence", 36, 40) > run.untouched["coherence"] - 0.1  # [-0.03]
-    assert run.mean("component/unbiasedness", 36, 40) > run.untouched["unbiasedness"] - 0.03  # [+0.06]
+    assert run.mean("component/sentiment", 36, 40) > run.untouched["sentiment"] + 0.2  # [+0.36 to +0.44]
+    assert run.mean("component/coherence", 36, 40) > run.untouched["coherence"] - 0.1  # [-0.03 to +0.04]
+    assert run.mean("component/diversity", 36, 40) > run.untouched["diversity"] - 0.15  # [0.00 to +0.04]
+    assert run.mean("component/unbiasedness", 36, 40) > 0.8 * run.untouched["unbiasedness"]  # gap 33 to 48 % smaller
 
 
 def test_see_the_clip_leaves_one_token_in_five_outside(run_update: RunUpdate) -> None:
     run = train("see_the_clip", drawn_seed(), 24, run_update)
-    outside = run.mean("policy/outside_range_final", 1, 24)  # after the fourth epoch [0.19]
+    outside = run.mean("policy/outside_range_final", 1, 24)  # after the fourth epoch [0.19, 0.20]
     print(f"outside 1 ± ε after the last epoch: {outside:.3f}")
     assert 0.1 < outside < 0.35
     assert run.mean("policy/clipfrac_final", 1, 24) > 0.05  # and many of them are held there

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from explorer.config import Config
-from explorer.ppo.masked import masked_mean, masked_var, row_sums
+from explorer.ppo.masked import last_true, masked_mean, masked_var, row_sums
 from explorer.ppo.metrics import KL_ESTIMATORS
-from explorer.ppo.records import Credit, Rollout
+from explorer.ppo.records import Credit, Epoch, Rollout
 
 #: What each check claims. The bound on its measured number is beside it in ``check_update``.
 CHECKS: dict[str, str] = {
@@ -22,13 +23,23 @@ CHECKS: dict[str, str] = {
     "reward_sum": "max_i |Σ_t r_t − (s_i − β Σ_t KL_t)|",
     "monte_carlo": "max |R_t − Σ_{u≥t} r_u| where γ = λ = 1",
     "kl_positive": "smallest k2 and k3 of a token",
-    "stop_counts": "responses shorter than the limit whose stop token is outside the mask",
+    "zero_gradient": "tokens where autograd and the rule (A > 0 and ρ > 1 + ε, or A < 0 and ρ < 1 − ε) differ",
+    "stop_counts": "responses that ended by themselves but whose last token that counts is no stop",
     "optimiser_steps": "optimiser steps beside epochs × minibatches",
 }
 
 
 def check_update(
-    config: Config, rollout: Rollout, credit: Credit, first_ratios: Tensor, *, update: int, steps: int, expected: int
+    config: Config,
+    rollout: Rollout,
+    credit: Credit,
+    first_ratios: Tensor,
+    *,
+    update: int,
+    steps: int,
+    expected: int,
+    final: Epoch | None = None,
+    stops: Tensor | None = None,
 ) -> dict[str, tuple[bool, float]]:
     """Every check that applies to this update, as ``{name: (holds, measured)}``.
 
@@ -40,6 +51,8 @@ def check_update(
         update: the update's number; the reference equals the policy in update 1 only.
         steps: optimiser steps taken.
         expected: ``epochs * minibatches``.
+        final: the policy after the last step, for the check of who gets no gradient.
+        stops: ``[V]`` bool, the tokens that may end a response; for the check that the stop counts.
     """
     mask, log_ratios = rollout.response_mask, rollout.old_logprobs - rollout.ref_logprobs
     found: dict[str, tuple[bool, float]] = {}
@@ -54,7 +67,8 @@ def check_update(
     if config.whiten:
         mean = float(masked_mean(credit.whitened_advantages, mask))
         deviation = math.sqrt(float(masked_var(credit.whitened_advantages, mask)))
-        error = max(abs(mean), abs(deviation - 1))
+        equal = float(masked_var(credit.advantages, mask)) < 1e-12  # equal advantages have no deviation to scale
+        error = abs(mean) if equal else max(abs(mean), abs(deviation - 1))
         found["whitened"] = (error < 1e-3, error)
     scores = credit.scores - config.kl_coef * row_sums(credit.ref_kl, mask)
     sum_error = largest(row_sums(credit.rewards, mask) - scores)
@@ -65,11 +79,30 @@ def check_update(
         found["monte_carlo"] = (error < 1e-4, error)
     lowest = min(float(KL_ESTIMATORS[name](log_ratios)[mask].min()) for name in ("k2", "k3"))
     found["kl_positive"] = (lowest > -1e-6, lowest)
+    if final is not None and config.objective == "clip":
+        differing = float(clip_rule_differs(config, final).sum())
+        found["zero_gradient"] = (differing == 0, differing)
     lengths = mask.sum(1)
-    missed = float(((lengths == 0) | (~rollout.stopped & (lengths < mask.shape[1]))).sum())
+    unfinished = (lengths == 0) | (~rollout.stopped & (lengths < mask.shape[1]))
+    if stops is not None:
+        last = torch.where(last_true(mask), stops[rollout.response_ids], False).any(dim=1)
+        unfinished |= rollout.stopped & ~last
+    missed = float(unfinished.sum())
     found["stop_counts"] = (missed == 0, missed)
     found["optimiser_steps"] = (steps == expected, float(steps))
     return found
+
+
+def clip_rule_differs(config: Config, epoch: Epoch) -> Tensor:
+    """``[rows, T]`` bool: where autograd's zero gradients are not those that PPO's clip is meant to have.
+
+    Ratios within rounding of the edge are left out: there either answer is right.
+    """
+    ratios, advantages, eps = epoch.ratios, epoch.advantages, config.clip_range
+    rule = ((advantages > 0) & (ratios > 1 + eps)) | ((advantages < 0) & (ratios < 1 - eps) & (ratios > 0))
+    at_edge = ((ratios - 1).abs() - eps).abs() < 1e-5
+    differs: Tensor = (rule != epoch.zero_gradient) & ~at_edge
+    return differs
 
 
 def first_minibatch(epoch_ratios: Tensor, rows: Tensor, mask: Tensor, fresh: int) -> Tensor:

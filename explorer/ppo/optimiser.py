@@ -32,6 +32,11 @@ class Optimiser:
             weight_decay=0.0,
         )
 
+    @property
+    def steps(self) -> int:
+        """How many steps Adam has taken, by its own count."""
+        return max((int(moments["step"]) for moments in self.adam.state.values()), default=0)
+
     def state(self) -> dict[str, Any]:
         """A copy of the weights and of Adam's moments."""
         weights = {name: tensor.clone() for name, tensor in self.policy.state_dict().items()}

@@ -16,13 +16,16 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoTokenizer, GPT2LMHeadModel
+from transformers import AutoConfig, AutoTokenizer, GPT2LMHeadModel
 from transformers.utils import logging as transformers_logging
 
 from explorer.bundled import asset_path
 
 #: The dropouts of a GPT-2 configuration, all set to 0 on loading.
 DROPOUTS: dict[str, Any] = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
+
+
+_NOT_GPT2 = "'{source}' holds a model of type '{kind}', not a GPT-2: only GPT-2 checkpoints can be trained here."
 
 
 class PolicyError(ValueError):
@@ -149,7 +152,12 @@ class Policy(nn.Module):
         """Write the language model and tokenizer in Hugging Face format, so that any tool can load them.
 
         The value head is not part of that format and is left out.
+
+        Raises:
+            NotADirectoryError: a file of that name is in the way.
         """
+        if Path(folder).is_file():
+            raise NotADirectoryError(f"'{folder}' is a file: name a folder to save the policy in.")
         self.lm.save_pretrained(str(folder))
         self.tokenizer.save_pretrained(str(folder))
 
@@ -169,7 +177,7 @@ def load_policy(path_or_name: str | Path | None = None) -> Policy:
             the hub cannot be reached.
     """
     source = asset_path("policy") if path_or_name is None else path_or_name
-    folder = Path(source)
+    folder = Path(source).expanduser()
     is_folder = folder.is_dir()
     if not is_folder and (isinstance(source, Path) or _looks_like_a_path(str(source))):
         raise PolicyError(
@@ -177,13 +185,32 @@ def load_policy(path_or_name: str | Path | None = None) -> Policy:
             "model.safetensors, tokenizer.json), a hub name such as 'gpt2', or nothing for the bundled policy."
         )
     if is_folder:
+        source = folder
         _check_checkpoint(folder)
     try:
         transformers_logging.disable_progress_bar()
-        lm = GPT2LMHeadModel.from_pretrained(str(source), dtype=torch.float32, **DROPOUTS)
+        kind = AutoConfig.from_pretrained(str(source)).model_type
+        if kind != "gpt2":
+            raise PolicyError(_NOT_GPT2.format(source=source, kind=kind))
+        loaded: Any = GPT2LMHeadModel.from_pretrained(
+            str(source), dtype=torch.float32, output_loading_info=True, **DROPOUTS
+        )
+        lm, report = loaded
         tokenizer = AutoTokenizer.from_pretrained(str(source))
+    except PolicyError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise PolicyError(_why_it_did_not_load(source, is_folder, error)) from error
+    missing = sorted(name for name in report["missing_keys"] if name != "lm_head.weight")  # tied to the embeddings
+    if missing:
+        raise PolicyError(
+            f"The checkpoint in '{source}' lacks {len(missing)} of its weights, such as '{missing[0]}': save the whole "
+            "model again."
+        )
+    if not tokenizer("The cat")["input_ids"]:
+        raise PolicyError(
+            f"'{source}' has no tokenizer: put the tokenizer.json that the checkpoint was trained with beside it."
+        )
     if len(tokenizer) > lm.config.vocab_size:
         raise PolicyError(
             f"The tokenizer in '{source}' has {len(tokenizer)} tokens but the model's vocabulary has "
@@ -208,9 +235,7 @@ def _check_checkpoint(folder: Path) -> None:
     except (json.JSONDecodeError, UnicodeDecodeError, AttributeError):
         raise PolicyError(f"config.json in '{folder}' is not valid JSON: save the checkpoint again.") from None
     if kind != "gpt2":
-        raise PolicyError(
-            f"'{folder}' holds a model of type '{kind}', not a GPT-2: only GPT-2 checkpoints can be trained here."
-        )
+        raise PolicyError(_NOT_GPT2.format(source=folder, kind=kind))
 
 
 def _why_it_did_not_load(source: str | Path, is_folder: bool, error: Exception) -> str:

@@ -34,10 +34,8 @@ from explorer.ppo.records import Credit, Epoch, Rollout, Update
 from explorer.ppo.replay import Experience, join, reuse
 from explorer.ppo.rewards import REWARDS, Responses, from_texts, score
 from explorer.ppo.rewards.score import weighted
+from explorer.ppo.rollouts import collect
 from explorer.ppo.sampling import MINIBATCHES, ROLLOUT, generator, sample, sentence_ends
-
-#: The likeliest tokens kept at every position, for "what else could it have said".
-TOP_ALTERNATIVES = 8
 
 #: Older rollouts kept for replay: the most that ``replay_rollouts`` can ask for, beside the fresh one.
 MAX_REPLAYED = int(FIELDS["replay_rollouts"].metadata["high"]) - 1
@@ -52,7 +50,7 @@ class Stage(NamedTuple):
         epochs: how many there will be.
         rollout: the responses.
         components: raw reward components, from ``score`` on.
-        credit: rewards and advantages, from ``advantage`` on.
+        credit: rewards from ``shape`` on, and advantages.
         trained: the epochs finished so far.
         update: the whole update, at ``done``.
     """
@@ -105,8 +103,22 @@ class Trainer:
         self.prompts = checked
 
     def check(self, config: Config) -> None:
-        """Whether this policy can run a config. Raises ValueError when prompt and response do not fit its positions."""
+        """Whether this trainer can run a config.
+
+        Raises:
+            ValueError: prompt and response do not fit the policy's positions, or a weight is that of no component.
+        """
         encode(self.policy, self.prompts, config.response_length)
+        for name, weight in config.weights.items():
+            if weight and name not in self.components:
+                known = ", ".join(self.components)
+                raise ValueError(f"There is no reward component '{name}' to give a weight to: there are {known}.")
+
+    def _stops(self, config: Config) -> Tensor:
+        """``[V]`` bool: the tokens with which a response may end by itself."""
+        stops = self._ends.clone() if config.stop_sentences else torch.zeros_like(self._ends)
+        stops[self.policy.end_of_text] = True
+        return stops
 
     def reset(self) -> None:
         """Go back to the untouched policy: the reference's weights, a fresh optimiser, no experience, update 0."""
@@ -126,12 +138,15 @@ class Trainer:
             FloatingPointError: the loss or its gradient is no number any more.
         """
         config = config or self.config
-        before, number = self.optimiser.state(), self.updates + 1
+        self.check(config)
+        optimiser, number = self.optimiser, self.updates + 1
+        before = optimiser.state()
         try:
             yield from self._stages(config)
         except BaseException:
-            if self.updates < number:  # a generator dropped after ``done`` has done its work
-                self.optimiser.restore(before)
+            # A generator dropped after ``done`` has done its work; one from before a reset has nothing to restore.
+            if self.updates < number and self.optimiser is optimiser:
+                optimiser.restore(before)
             raise
 
     def _stages(self, config: Config) -> Iterator[Stage]:
@@ -161,13 +176,12 @@ class Trainer:
         fresh = Experience(rollout, credit, born=number)
         batch = join([fresh, *reuse(self._replay, config.replay_rollouts - 1)], number)
         trained: list[Epoch] = []
-        steps, first_ratios = 0, torch.ones(0)
+        steps_before, first_ratios = self.optimiser.steps, torch.ones(0)
         for k in range(1, config.epochs + 1):
             clock.start()
             order = torch.randperm(batch.rows, generator=generator(config.seed, number, MINIBATCHES, k))
             minibatches = order.tensor_split(min(config.minibatches, batch.rows))
             epoch = self.optimiser.epoch(batch, minibatches, config)
-            steps += len(minibatches)
             if k == 1:
                 fresh_rows = rollout.response_mask.shape[0]
                 first_ratios = first_minibatch(epoch.ratios, minibatches[0], batch.mask, fresh_rows)
@@ -178,8 +192,18 @@ class Trainer:
         # Repeat: record what the policy has become, and let the next update begin.
         clock.start()
         epochs = (*trained, self.optimiser.final(batch, config))
-        expected = config.epochs * min(config.minibatches, batch.rows)
-        checks = check_update(config, rollout, credit, first_ratios, update=number, steps=steps, expected=expected)
+        steps = self.optimiser.steps - steps_before
+        checks = check_update(
+            config,
+            rollout,
+            credit,
+            first_ratios,
+            update=number,
+            steps=steps,
+            expected=config.epochs * min(config.minibatches, batch.rows),
+            final=epochs[-1],
+            stops=self._stops(config),
+        )
         metrics = measure(config, rollout, credit, epochs, steps)
         clock.mark("record")
         metrics["throughput/seconds"] = sum(clock.seconds.values())
@@ -197,44 +221,19 @@ class Trainer:
         )
         yield Stage("done", config.epochs, config.epochs, rollout, components, credit, tuple(trained), update)
 
-    @torch.no_grad()
     def sample(self, config: Config, number: int) -> tuple[Rollout, list[str]]:
         """Draw the responses of update ``number``; also the prompt that each row answers."""
         rows = rows_for(len(self.prompts), config.batch_size, seed=config.seed, update=number)
-        encoded = encode(self.policy, self.prompts, config.response_length)
-        prompt_ids, prompt_mask = encoded[0][rows], encoded[1][rows]
-        uniforms = torch.rand(
-            config.batch_size, config.response_length, generator=generator(config.seed, number, ROLLOUT)
-        )
-        response_ids, mask, stopped = sample(
-            self.policy,
-            prompt_ids,
-            prompt_mask,
-            uniforms,
-            temperature=config.temperature,
-            stop_sentences=config.stop_sentences,
-            ends=self._ends,
-        )
-        tokens = (prompt_ids, prompt_mask, response_ids, mask, config.temperature)
-        old, reference = self.policy.score_tokens(*tokens), self.reference.score_tokens(*tokens)
-        top = old.all_logprobs.topk(min(TOP_ALTERNATIVES, old.all_logprobs.shape[-1]), dim=-1)
-        rollout = Rollout(
-            prompt_ids=prompt_ids,
-            prompt_mask=prompt_mask,
-            response_ids=response_ids,
-            response_mask=mask,
-            stopped=stopped,
-            old_logprobs=old.logprobs,
-            ref_logprobs=reference.logprobs,
-            old_values=old.values,
-            entropies=old.entropies,
-            top_ids=top.indices,
-            top_logprobs=top.values,
+        prompt_ids, prompt_mask = encode(self.policy, self.prompts, config.response_length)
+        shape = (config.batch_size, config.response_length)
+        uniforms = torch.rand(*shape, generator=generator(config.seed, number, ROLLOUT))
+        rollout = collect(
+            self.policy, self.reference, prompt_ids[rows], prompt_mask[rows], uniforms, config, self._ends
         )
         return rollout, [self.prompts[int(row)] for row in rows]
 
-    def answer(self, policy: Policy, prompts: Sequence[str], purpose: int, config: Config) -> list[str]:
-        """Answers of a policy to some prompts, drawn with random numbers that depend on the seed and purpose alone.
+    def answer(self, policy: Policy, prompts: Sequence[str], purpose: int, config: Config, draw: int = 0) -> list[str]:
+        """Answers of a policy to some prompts, drawn with random numbers of (seed, purpose, draw) alone.
 
         Two policies, or one at two times, so get the same numbers: where their answers differ, the policies do.
 
@@ -242,7 +241,7 @@ class Trainer:
             ValueError: a prompt is too long.
         """
         prompt_ids, prompt_mask = encode(policy, prompts, config.response_length)
-        uniforms = torch.rand(len(prompts), config.response_length, generator=generator(config.seed, 0, purpose))
+        uniforms = torch.rand(len(prompts), config.response_length, generator=generator(config.seed, 0, purpose, draw))
         ids, mask, _ = sample(
             policy,
             prompt_ids,

@@ -13,13 +13,13 @@ from explorer.recording.thinning import to_drop
 class History:
     """Metric series and a bounded store of snapshots.
 
-    Metrics are kept for every update. Snapshots are kept up to ``limit``; past it every second one of the older half
-    is dropped, so that the newest are whole and the past grows coarser. At 32 responses of 24 tokens a snapshot weighs
-    about 0.3 MB.
+    Metrics are kept for every update. Snapshots are kept up to ``limit`` and up to so many ``megabytes``; past that,
+    every second one of the older half is dropped: the newest are whole, and the past grows coarser. At 32 responses of
+    24 tokens and 4 epochs a snapshot weighs about 0.2 MB.
     """
 
-    def __init__(self, limit: int = 400) -> None:
-        self.limit = limit
+    def __init__(self, limit: int = 400, megabytes: int = 200) -> None:
+        self.limit, self.megabytes = limit, megabytes
         self._snapshots: dict[int, Snapshot] = {}
         self._metrics: dict[int, Mapping[str, float]] = {}
 
@@ -28,9 +28,18 @@ class History:
         for later in [n for n in self._metrics if n >= snapshot.update]:
             self._metrics.pop(later)
             self._snapshots.pop(later, None)
-        self._metrics[snapshot.update] = snapshot.metrics
+        self.note(snapshot.update, snapshot.metrics)
+        self.keep(snapshot)
+
+    def note(self, update: int, metrics: Mapping[str, float]) -> None:
+        """Add an update's metrics alone, as those of a recorded run that kept fewer snapshots."""
+        self._metrics[update] = metrics
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot whose metrics are there, and let older ones go where the bound asks for it."""
         self._snapshots[snapshot.update] = snapshot
-        for number in to_drop(list(self._snapshots), self.limit):
+        limit = max(1, min(self.limit, self.megabytes * 1_000_000 // max(snapshot.nbytes, 1)))
+        for number in to_drop(list(self._snapshots), limit):
             del self._snapshots[number]
 
     def __len__(self) -> int:

@@ -66,6 +66,19 @@ class Snapshot:
         return self.epochs[-1]
 
     @property
+    def nbytes(self) -> int:
+        """What its arrays weigh, in bytes."""
+        sizes: list[int] = []
+
+        def weigh(array: Array) -> Array:
+            sizes.append(array.nbytes)
+            return array
+
+        for record in (self.rollout, self.credit, self.curve, *self.epochs):
+            record.map(weigh)
+        return sum(sizes)
+
+    @property
     def trained(self) -> tuple[Epoch, ...]:
         """The K epochs of optimisation, without ``final``."""
         return self.epochs[:-1]

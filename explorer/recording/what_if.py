@@ -39,8 +39,9 @@ def what_if(snapshot: Snapshot, config: Config) -> Snapshot:
     import torch
 
     from explorer.ppo.credit import assign_credit
+    from explorer.ppo.masked import masked_sum
     from explorer.ppo.metrics import measure
-    from explorer.ppo.objectives import curve, judge_tokens
+    from explorer.ppo.objectives import curve, judge_tokens, value_terms
     from explorer.ppo.rewards.score import weighted
 
     def live(array: Any) -> Tensor:
@@ -53,13 +54,20 @@ def what_if(snapshot: Snapshot, config: Config) -> Snapshot:
         credit = assign_credit(config, rollout, recorded.reward_components, scores)
         epochs = []
         for epoch in (epoch.map(live) for epoch in snapshot.epochs):
-            replayed = epoch.advantages[len(scores) :]
-            advantages = torch.cat([credit.whitened_advantages, replayed])
+            fresh = len(scores)
+            advantages = torch.cat([credit.whitened_advantages, epoch.advantages[fresh:]])
             mask = epoch.ratios > 0  # a ratio is exactly 0 outside the mask and positive inside it
+            mask[:fresh] = rollout.response_mask
             log_ratios = torch.where(mask, epoch.ratios, 1.0).log()
-            log_ratios[: len(scores)] = epoch.new_logprobs[: len(scores)] - rollout.old_logprobs
+            log_ratios[:fresh] = epoch.new_logprobs[:fresh] - rollout.old_logprobs
             tokens = judge_tokens(log_ratios, advantages, mask, config)
             counted = mask.sum().clamp(min=1)
+            # The value head's targets are new for the fresh rows; what the replayed rows added to the loss stays.
+            before, after = (
+                value_terms(epoch.values[:fresh], rollout.old_values, targets, config.value_clip_range)
+                for targets in (recorded.returns, credit.returns)
+            )
+            moved = masked_sum(after, rollout.response_mask) - masked_sum(before, rollout.response_mask)
             epochs.append(
                 dataclasses.replace(
                     epoch,
@@ -69,6 +77,7 @@ def what_if(snapshot: Snapshot, config: Config) -> Snapshot:
                     gradient_shares=tokens.gradient_shares,
                     policy_terms=tokens.terms,
                     policy_loss=-float(tokens.terms.sum() / counted),
+                    value_loss=epoch.value_loss + float(moved / counted),
                     clipfrac=float(tokens.zero_gradient.sum() / counted),
                 )
             )

@@ -15,19 +15,24 @@ if TYPE_CHECKING:
 class Checkpoints:
     """Weights in half precision by update; update 0 is the reference.
 
-    About 2 MB each for the bundled policy. Past ``limit`` every second one of the older half is dropped.
+    About 2 MB each for the bundled policy. Past ``limit``, or past so many ``megabytes``, every second one of the older
+    half is dropped.
     """
 
-    def __init__(self, limit: int = 40) -> None:
-        self.limit = limit
+    def __init__(self, limit: int = 40, megabytes: int = 400) -> None:
+        self.limit, self.megabytes = limit, megabytes
         self._weights: dict[int, dict[str, Tensor]] = {}
 
     def keep(self, update: int, policy: Policy) -> None:
         """Keep the policy's weights as those after ``update``; later ones, of a run that was reset, are forgotten."""
         for later in [n for n in self._weights if n >= update]:
             del self._weights[later]
-        self._weights[update] = {name: tensor.detach().half().clone() for name, tensor in policy.state_dict().items()}
-        for number in to_drop(list(self._weights), self.limit):
+        state = policy.state_dict()
+        kept = {name: state[name].detach().half().clone() for name in set(_sources(state).values())}
+        self._weights[update] = kept
+        size = sum(tensor.nbytes for tensor in kept.values())
+        limit = max(2, min(self.limit, self.megabytes * 1_000_000 // size)) if self.limit > 1 else 1
+        for number in to_drop(list(self._weights), limit):
             del self._weights[number]
 
     @property
@@ -45,8 +50,15 @@ class Checkpoints:
             nearest = min(self._weights, key=lambda n: abs(n - update), default=None)
             hint = f"the nearest kept are those of update {nearest}." if nearest is not None else "none are kept."
             raise ValueError(f"The weights of update {update} are no longer kept: {hint}")
-        policy.load_state_dict({name: tensor.float() for name, tensor in self._weights[update].items()})
+        weights = {name: tensor.float() for name, tensor in self._weights[update].items()}
+        policy.load_state_dict({name: weights[source] for name, source in _sources(policy.state_dict()).items()})
 
     def clear(self) -> None:
         """Forget all."""
         self._weights.clear()
+
+
+def _sources(state: dict[str, Tensor]) -> dict[str, str]:
+    """``{name: the first name of the same memory}``: tied weights, such as embeddings and output layer, are one."""
+    first: dict[int, str] = {}
+    return {name: first.setdefault(tensor.data_ptr(), name) for name, tensor in state.items()}

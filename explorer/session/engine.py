@@ -7,7 +7,7 @@ screen before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from explorer.config import Config
@@ -16,7 +16,7 @@ from explorer.session.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
     from explorer.ppo.policy import Policy
-    from explorer.ppo.records import Credit, Epoch, Rollout
+    from explorer.ppo.records import Credit, Curve, Epoch, Rollout
     from explorer.ppo.trainer import Stage, Trainer
 
 #: The stages before the epochs, in order.
@@ -25,7 +25,14 @@ BEFORE_EPOCHS = ("sample", "score", "shape", "advantage")
 
 @dataclass(frozen=True, kw_only=True)
 class Unfinished:
-    """An update of which some stages have run: as much of a Snapshot as there is."""
+    """An update of which some stages have run: as much of a Snapshot as there is.
+
+    Attributes:
+        components, scores: ``{name: [B]}`` and ``[B]`` from the stage ``score`` on, empty and None before.
+        credit: from ``shape`` on, None before.
+        epochs: those that have run.
+        update, config, rollout, tokens, curve: as in a Snapshot.
+    """
 
     update: int
     config: Config
@@ -33,6 +40,9 @@ class Unfinished:
     tokens: Tokens
     credit: Credit | None
     epochs: tuple[Epoch, ...]
+    components: Mapping[str, Any] = field(default_factory=dict)
+    scores: Any = None
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +95,19 @@ class Engine:
         self._stages: Iterator[Stage] | None = None
         self._in_force = config
         self._scratch: Policy | None = None
+        self._failure: Exception | None = None
+        self._trials: tuple[Any, int] = (None, 0)
 
     def load(self) -> None:
         """Import torch, load the policy and make the trainer. Raises as ``Trainer`` does."""
+        self._failure = None
+        try:
+            self._load()
+        except Exception as error:
+            self._failure = error
+            raise
+
+    def _load(self) -> None:
         import torch
 
         from explorer.ppo.trainer import Trainer
@@ -102,7 +122,9 @@ class Engine:
 
     @property
     def trainer(self) -> Trainer:
-        """The trainer. Raises RuntimeError before it is loaded."""
+        """The trainer. Raises RuntimeError before it is loaded, and what loading raised where it failed."""
+        if self._failure is not None:
+            raise self._failure
         if self._trainer is None:
             raise RuntimeError("The policy is still loading: try again in a moment.")
         return self._trainer
@@ -148,6 +170,11 @@ class Engine:
         self.checkpoints.clear()
         self.checkpoints.keep(0, self.trainer.policy)
 
+    def close(self) -> None:
+        """Let go of the policy and of every weight that was kept."""
+        self.checkpoints.clear()
+        self._stages = self._trainer = self._scratch = None
+
     def set_prompts(self, prompts: Sequence[str]) -> None:
         """Other training prompts from the next update on. Raises ValueError, changing nothing."""
         self.trainer.set_prompts(prompts)
@@ -163,6 +190,8 @@ class Engine:
     def try_prompt(self, prompt: str, update: int | None) -> dict[str, Any]:
         """One prompt answered three times by the reference and by the policy as of an update.
 
+        Asked again for the same, the answers are drawn anew; asked for another update, with the same random numbers.
+
         Raises:
             ValueError: the prompt is empty or too long, or that update's weights are no longer kept.
         """
@@ -170,20 +199,24 @@ class Engine:
         from explorer.ppo.sampling import TRIAL
 
         prompts = check_prompts([prompt]) * 3
-        reference, policy = (self._answers(p, prompts, TRIAL) for p in self._pair(update))
         shown = self.trainer.updates if update is None else update
+        asked, times = self._trials
+        times = 0 if asked is None or asked[0] != prompt else times + (asked == (prompt, shown))
+        self._trials = ((prompt, shown), times)
+        reference, policy = (self._answers(p, prompts, TRIAL, times) for p in self._pair(update))
         return {"update": shown, "prompt": prompt, "reference": reference, "policy": policy}
 
     def _pair(self, update: int | None) -> tuple[Policy, Policy]:
-        policy = self.trainer.policy
-        if update is not None and (update != self.trainer.updates or self._stages is not None):
-            assert self._scratch is not None
-            self.checkpoints.load_into(self._scratch, update)
-            policy = self._scratch
-        return self.trainer.reference, policy
+        """The reference, and the policy as of an update; in the middle of one the policy is no update's."""
+        trainer = self.trainer
+        if self._stages is None and update in (None, trainer.updates):
+            return trainer.reference, trainer.policy
+        assert self._scratch is not None
+        self.checkpoints.load_into(self._scratch, trainer.updates if update is None else update)
+        return trainer.reference, self._scratch
 
-    def _answers(self, policy: Policy, prompts: list[str], purpose: int) -> list[str]:
-        return self.trainer.answer(policy, prompts, purpose, self._in_force)
+    def _answers(self, policy: Policy, prompts: list[str], purpose: int, draw: int = 0) -> list[str]:
+        return self.trainer.answer(policy, prompts, purpose, self._in_force, draw)
 
     def _progress(self, stage: Stage | None) -> Progress:
         epochs = self._in_force.epochs
@@ -211,12 +244,19 @@ class Engine:
         )
 
     def _unfinished(self, stage: Stage, update: int) -> Unfinished:
+        from explorer.ppo.objectives import curve
+        from explorer.ppo.rewards.score import weighted
+
+        components = stage.components or {}
         rollout = stage.rollout.map(freeze)
         return Unfinished(
             update=update,
             config=self._in_force,
             rollout=rollout,
             tokens=decode(rollout, self.trainer.policy),
+            components={name: freeze(values) for name, values in components.items()},
+            scores=freeze(weighted(components, self._in_force.weights)) if components else None,
+            curve=curve(self._in_force).map(freeze),
             credit=stage.credit.map(freeze) if stage.credit is not None else None,
             epochs=tuple(epoch.map(freeze) for epoch in stage.trained),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -16,6 +15,7 @@ from explorer.recording.snapshot import Snapshot
 from explorer.session.cursor import Cursor
 from explorer.session.engine import Progress
 from explorer.session.loop import Loop
+from explorer.session.throttle import Throttle
 
 #: At most so many draws a second while training.
 DRAWS_PER_SECOND = 5.0
@@ -36,32 +36,34 @@ class Screen(HasTraits):
     updates = Int(0, help="Updates in the history.")
     shown = AnyTrait(None, help="The Snapshot on screen, re-scored under the settings; or an unfinished update.")
     recorded = AnyTrait(None, help="The same update as it was trained.")
+    note = Unicode("", help="Why training has stopped by itself, a key of ``ui`` in the labels; empty otherwise.")
 
-    def __init__(self, loop: Loop, config: Config, recorded: Iterable[Snapshot] = ()) -> None:
+    def __init__(self, loop: Loop, config: Config, recorded: History | Iterable[Snapshot] = ()) -> None:
         super().__init__(config=config)
         self.loop, self.history, self.cursor = loop, History(), Cursor()
-        for snapshot in recorded:
-            self.history.append(snapshot)
-        self._drawing = False
+        if isinstance(recorded, History):
+            self.history = recorded
+        else:
+            for snapshot in recorded:
+                self.history.append(snapshot)
+        self._drawing = Throttle(loop, self._follow_newest, DRAWS_PER_SECOND)
         self._ends: deque[float] = deque(maxlen=8)
         self.cursor.observe(self._render, ["update", "epoch"])
         self.cursor.observe(self._follow_newest, "follow")
         self._follow_newest()
 
-    def _take(self, snapshots: Iterable[Snapshot]) -> None:
-        """Take finished updates into the history; draw the newest at most a few times a second."""
-        for snapshot in snapshots:
-            if self.waiting:
-                self.history.clear()
-                self.waiting = False
-            self.history.append(snapshot)
-            self._ends.append(time.monotonic())
+    def _take(self, snapshot: Snapshot, ended: float) -> None:
+        """Take a finished update into the history and draw soon; ``ended`` is when, in seconds of a monotonic clock."""
+        if self.waiting:
+            self.history.clear()
+            self.waiting = False
+        self.history.append(snapshot)
+        self._ends.append(ended)
         self.updates = len(self.history)
-        if len(self._ends) > 1:
-            self.rate = (len(self._ends) - 1) / (self._ends[-1] - self._ends[0])
-        if not self._drawing:
-            self._drawing = True
-            self.loop.later(0.0, self._draw)
+        span = self._ends[-1] - self._ends[0]
+        if span > 0:
+            self.rate = (len(self._ends) - 1) / span
+        self._drawing.request()
 
     def _forget(self) -> None:
         """Clear the run, as after a reset."""
@@ -71,17 +73,6 @@ class Screen(HasTraits):
         self.updates, self.rate = 0, 0.0
         self.cursor.follow, self.cursor.update, self.cursor.epoch = True, 0, -1
         self._render()
-
-    def _draw(self) -> None:
-        self._follow_newest()
-        self.loop.later(1.0 / DRAWS_PER_SECOND, self._drawn)
-
-    def _drawn(self) -> None:
-        self._drawing = False
-        newest = self.history.last
-        if self.cursor.follow and newest is not None and newest.update != self.cursor.update:
-            self._drawing = True
-            self._draw()
 
     def _follow_newest(self, change: Any = None) -> None:
         newest = self.history.last
@@ -103,6 +94,9 @@ class Screen(HasTraits):
             self.shown = self.recorded = unfinished
             return
         snapshot = self.history.at(self.cursor.update)
+        if snapshot is not None and snapshot.update != self.cursor.update:
+            self.cursor.update = snapshot.update  # the nearest that is kept; renders by itself
+            return
         self.recorded = snapshot
         self.shown = snapshot if snapshot is None else self._rescored(snapshot)
 

@@ -5,8 +5,8 @@ Every trait here is written on the kernel's event loop. The worker thread runs s
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from traitlets import Any as AnyTrait
@@ -14,6 +14,7 @@ from traitlets import Dict, Unicode
 
 from explorer.config import Config, effect_of
 from explorer.presets import PRESETS
+from explorer.recording.history import History
 from explorer.recording.snapshot import Snapshot
 from explorer.session.engine import Engine, Progress
 from explorer.session.loop import Loop
@@ -39,7 +40,7 @@ class Session(Screen):
         config: the first configuration.
         rewards: components of the user's own.
         prompts: the training prompts.
-        recorded: snapshots of a recorded run, shown until the live one has something to show.
+        recorded: a recorded run, as a history or as snapshots, shown until the live one has something to show.
         threaded: False runs everything inline, for scripts and tests.
     """
 
@@ -57,12 +58,11 @@ class Session(Screen):
         config: Config | None = None,
         rewards: Mapping[str, Callable[..., Any]] | None = None,
         prompts: Sequence[str] | None = None,
-        recorded: Sequence[Snapshot] = (),
+        recorded: History | Iterable[Snapshot] = (),
         threaded: bool = True,
     ) -> None:
         super().__init__(Loop(self.report), config or PRESETS["learn"], recorded)
-        self._finished: deque[Snapshot] = deque()
-        self._until_flat = False
+        self._flat_from: int | None = None
         self._errors = 0
         self.engine = Engine(policy, self.config, rewards, prompts, self._on_stage, self._on_update)
         worker = ThreadWorker if threaded else InlineWorker
@@ -87,11 +87,16 @@ class Session(Screen):
         needing = {n: v for n, (v, _) in config.differences(self.config).items() if effect_of(n) == "reset"}
         if needing and self.live and self.history and not reset:
             raise ResetNeeded(needing)
-        self.engine.check(config)
-        self.config = config
-        self.engine.config = config
+        if config.response_length != self.config.response_length or config.weights.keys() != self.config.weights.keys():
+            self.engine.check(config)
         if needing:
+            self.worker.pause()
+        self.config = self.engine.config = config
+        if needing and self.phase == "ready":  # before that there is nothing to go back from
             self.reset()
+        if self.phase == "failed":  # what failed may have been the setting
+            self.phase = "loading"
+            self.worker.submit(self._load)
         self._render()
 
     def use_preset(self, name: str) -> None:
@@ -106,10 +111,10 @@ class Session(Screen):
 
     def train(self, updates: int | None = None, *, until_flat: bool = False) -> None:
         """Train until paused, for so many updates, or until the score stops rising."""
-        if updates is not None and updates < 1:
-            raise ValueError(f"'{updates}' updates cannot be trained: give a number of at least 1.")
+        if updates is not None and (type(updates) is not int or updates < 1):
+            raise ValueError(f"'{updates}' updates cannot be trained: give a whole number of at least 1.")
         self._begin()
-        self._until_flat = until_flat
+        self._flat_from = (0 if self.waiting else len(self.history)) if until_flat else None
         self.worker.run(updates)
         self._sync_mode()
 
@@ -164,7 +169,7 @@ class Session(Screen):
         """Show an error; the run and its history stay. Called on the loop."""
         self._errors += 1
         message = str(error).strip() or type(error).__name__
-        if not isinstance(error, (ValueError, RuntimeError, FloatingPointError, OSError)):
+        if not isinstance(error, (ValueError, TypeError, RuntimeError, FloatingPointError, OSError)):
             message = f"{type(error).__name__}: {message}"
         self.error = {"message": message, "count": self._errors}
 
@@ -173,8 +178,9 @@ class Session(Screen):
         self.error = {}
 
     def close(self) -> None:
-        """Stop the worker for good."""
-        self.worker.stop()
+        """Stop the worker for good and let go of the run: a notebook keeps what its cells have shown."""
+        self.worker.stop(self.engine.close)
+        self.history.clear()
 
     # ------------------------------------------------------------------ on the worker
 
@@ -182,6 +188,7 @@ class Session(Screen):
         try:
             self.engine.load()
         except Exception as error:
+            self.worker.pause()
             self.loop.post(self.set_trait, "phase", "failed")
             self.loop.post(self.report, error)
             return
@@ -189,15 +196,13 @@ class Session(Screen):
 
     def _restart(self) -> None:
         self.engine.restart()
-        self._finished.clear()  # an update that ended while the reset waited its turn
-        self.loop.post(self._forget)
+        self.loop.post(self._forget)  # after what the old run has still posted
 
     def _on_stage(self, progress: Progress) -> None:
         self.loop.post(self._publish_stage, progress)
 
     def _on_update(self, snapshot: Snapshot) -> None:
-        self._finished.append(snapshot)
-        self.loop.post(self._collect)
+        self.loop.post(self._collect, snapshot, time.monotonic())
 
     def _on_worker_error(self, error: BaseException) -> None:
         self.loop.post(self.report, error)
@@ -221,13 +226,12 @@ class Session(Screen):
             self._render()
         self._sync_mode()
 
-    def _collect(self) -> None:
-        finished = []
-        while self._finished:
-            finished.append(self._finished.popleft())
-        self._take(finished)
-        if self._until_flat and has_stopped_rising(list(self.history.series("objective/score")[1])):
-            self._until_flat = False
+    def _collect(self, snapshot: Snapshot, ended: float) -> None:
+        self._take(snapshot, ended)
+        scores = self.history.series("objective/score")[1]
+        if self._flat_from is not None and has_stopped_rising(list(scores[self._flat_from :])):
+            self._flat_from = None
+            self.note = "stopped_rising"
             self.worker.pause()
         self._sync_mode()
 
@@ -236,6 +240,8 @@ class Session(Screen):
         if not self.live:
             self.live = self.waiting = True
         self.dismiss()
+        self.note = ""
+        self._ends.clear()
         self.engine.show_stages = self.worker.slow_seconds > 0
         self.cursor.follow = True
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Literal, Protocol
@@ -40,9 +42,22 @@ class Worker(Protocol):
         """Run a job between two stages."""
         ...
 
-    def stop(self) -> None:
-        """End for good."""
+    def stop(self, last: Job = lambda: None) -> None:
+        """End for good, with one last job."""
         ...
+
+
+#: Workers whose thread may be in the middle of a stage when the interpreter ends.
+_running: weakref.WeakSet[ThreadWorker] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Let every thread leave torch before the interpreter goes, or the process aborts."""
+    for worker in list(_running):
+        worker.stop()
+    for worker in list(_running):
+        worker.join(10.0)
 
 
 class _Schedule:
@@ -104,9 +119,10 @@ class InlineWorker(_Schedule):
         except Exception as error:
             self._on_error(error)
 
-    def stop(self) -> None:
-        """Refuse to run any more."""
+    def stop(self, last: Job = lambda: None) -> None:
+        """Refuse to run any more, after one last job."""
         self._mode = "stopped"
+        last()
 
     def _go(self, mode: Mode, updates: int | None = None) -> None:
         if self._mode == "stopped":
@@ -126,7 +142,7 @@ class ThreadWorker(_Schedule):
 
     Args:
         advance: runs one stage; True at the end of an update.
-        on_error: called in the worker's thread with what ``advance`` or a job raised; the worker is paused by then.
+        on_error: called in the worker's thread with what ``advance`` or a job raised; after ``advance`` it is paused.
         on_pause: called in the worker's thread when it has paused by itself.
     """
 
@@ -138,8 +154,10 @@ class ThreadWorker(_Schedule):
     ) -> None:
         super().__init__(advance, on_error, on_pause)
         self._jobs: deque[Job] = deque()
+        self._last: Job = lambda: None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._main, name="ppo-explorer-worker", daemon=True)
+        _running.add(self)
         self._thread.start()
 
     def run(self, updates: int | None = None) -> None:
@@ -164,8 +182,9 @@ class ThreadWorker(_Schedule):
             self._jobs.append(job)
             self._changed.notify_all()
 
-    def stop(self) -> None:
-        """End the thread after the stage that is running."""
+    def stop(self, last: Job = lambda: None) -> None:
+        """End the thread after the stage that is running, with ``last`` as its last job."""
+        self._last = last
         self._switch("stopped")
 
     def join(self, seconds: float | None = None) -> bool:
@@ -184,23 +203,25 @@ class ThreadWorker(_Schedule):
             with self._changed:
                 self._changed.wait_for(lambda: self._jobs or self._mode != "paused")
                 if self._mode == "stopped":
-                    return
+                    break
                 job = self._jobs.popleft() if self._jobs else None
             try:
                 if job is not None:
                     job()
                 else:
                     self._run_stage()
-            except Exception as error:  # whatever a policy or a reward raises must reach the page, not kill the thread
-                self._switch("paused")
+            except BaseException as error:  # what a policy or a reward raises reaches the page, and kills no thread
+                if job is None:
+                    self._switch("paused")
                 self._on_error(error)
+        self._last()
 
     def _run_stage(self) -> None:
         update_ended = self._advance()
         with self._changed:
             self._after(update_ended)
             paused = self._mode == "paused"
-            if self.slow_seconds > 0 and self._mode == "running" and not self._jobs:
+            if self.slow_seconds > 0 and self._mode in ("running", "update") and not self._jobs:
                 self._changed.wait(self.slow_seconds)
         if paused:
             self._on_pause()

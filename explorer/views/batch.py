@@ -45,6 +45,8 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
     alternatives, spelled = _spelled(shown.tokens.top)
     states = clip_states(rollout.response_mask, record)
     config = shown.config
+    scores = credit.scores if credit is not None else shown.scores
+    components = credit.reward_components if credit is not None else shown.components
     return {
         "update": shown.update,
         "epoch": epoch % len(shown.epochs) + 1 if shown.epochs else 0,
@@ -54,8 +56,8 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         "length": length,
         "prompts": list(shown.tokens.prompts),
         "tokens": [list(response) for response in shown.tokens.responses],
-        "scores": credit.scores.tolist() if credit is not None else None,
-        "components": {n: v.tolist() for n, v in credit.reward_components.items()} if credit is not None else {},
+        "scores": scores.tolist() if scores is not None else None,
+        "components": {name: values.tolist() for name, values in components.items()},
         "weights": dict(config.weights),
         "arrays": arrays,
         "states": _bytes(states, np.uint8),
@@ -72,9 +74,9 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         "gamma": config.gamma,
         "gae_lambda": config.gae_lambda,
         "objective": config.objective,
-        "curve": {name: _bytes(getattr(shown.curve, name), np.float32) for name in ("ratios", "positive", "negative")}
-        if whole
-        else None,
+        "curve": None
+        if shown.curve is None
+        else {name: _bytes(getattr(shown.curve, name), np.float32) for name in ("ratios", "positive", "negative")},
         "checks": {name: [holds, measured] for name, (holds, measured) in shown.checks.items()} if whole else {},
         "no_second_look": config.epochs == 1 and config.minibatches == 1,
         "rescored": rescored_fields(config, trained),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from explorer.recording.history import History
+from explorer.widgets.on_loop import OnLoop
 
 #: Blue, orange and inks that can be told apart without colour vision, by theme.
 PALETTES: Mapping[str, Mapping[str, Any]] = {
@@ -92,7 +94,7 @@ def figure(components: Sequence[str], *, live: bool = True) -> Any:
     grid = make_subplots(
         rows=rows, cols=COLUMNS, subplot_titles=[c.key for c in CHARTS], horizontal_spacing=0.085, vertical_spacing=0.26
     )
-    widget = go.FigureWidget(grid) if live else grid
+    widget = _live_figure()(grid) if live else grid
     for i, metric in chart_lines(components):
         place = {"row": i // COLUMNS + 1, "col": i % COLUMNS + 1}
         widget.add_trace(go.Scatter(x=[], y=[], mode="lines", name=metric, showlegend=False), **place)
@@ -118,6 +120,14 @@ def figure(components: Sequence[str], *, live: bool = True) -> Any:
     widget.update_xaxes(nticks=3, zeroline=False, fixedrange=False)
     widget.update_yaxes(nticks=4, zeroline=False)
     return widget
+
+
+@cache
+def _live_figure() -> Any:
+    """Plotly's FigureWidget, kept to the loop: its browser side answers redraws with messages that set traits."""
+    import plotly.graph_objects as go
+
+    return type("LiveFigure", (OnLoop, go.FigureWidget), {})
 
 
 class Curves:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import ipywidgets
 
 from explorer.session.session import Session
+from explorer.session.throttle import Throttle
 from explorer.views.curves import Curves, figure
 from explorer.widgets.board import Board
 
@@ -24,15 +26,19 @@ class CurvesPanel(ipywidgets.Box):
         self.add_class("explorer-curves")
         self.board, self.session = board, session
         self.curves: Curves | None = None
-        # In the worker, since what is slow in plotly is its first figure, and the kernel's loop has sliders to serve.
-        session.worker.submit(lambda: figure([], live=False))
-        session.observe(lambda change: self.draw(), "shown")
+        self._warm = False
+        threading.Thread(target=self._warm_up, name="ppo-explorer-plotly", daemon=True).start()
+        self._drawing = Throttle(session.loop, self._draw)
+        session.observe(lambda change: self.draw(), ["shown", "updates"])
         board.observe(lambda change: self._add(), "drawn")
         board.observe(lambda change: self._restyle(), ["shown_theme", "words"])
         board.observe(lambda change: self._resize(), "curves_size")
 
     def draw(self) -> None:
-        """Draw the history as it is, with the update on screen marked."""
+        """Draw the history as it is, with the update on screen marked, soon."""
+        self._drawing.request()
+
+    def _draw(self) -> None:
         if self.curves is None:
             return
         if not self.session.history:
@@ -45,15 +51,21 @@ class CurvesPanel(ipywidgets.Box):
             child.close()
         super().close()
 
-    def _add(self) -> None:
-        if self.board.drawn and self.curves is None:
-            self.session.worker.submit(lambda: self.session.loop.post(self._place))
+    def _warm_up(self) -> None:
+        """What is slow in plotly is its first figure, and the kernel's loop has sliders to serve meanwhile."""
+        figure([], live=False)
+        self.session.loop.post(self._warmed)
 
-    def _place(self) -> None:
-        if self.curves is None:
+    def _warmed(self) -> None:
+        self._warm = True
+        self._add()
+
+    def _add(self) -> None:
+        if self._warm and self.board.drawn and self.curves is None:
             self.curves = Curves(list(self.session.config.weights))
             self._restyle()
             self._resize()
+            self._draw()
             self.children = [self.curves.widget]
 
     def _restyle(self) -> None:

@@ -33,6 +33,8 @@ def run_picture(session: Any) -> dict[str, Any]:
         "epochs": progress.epochs if progress else session.config.epochs,
         "fraction": progress.fraction if progress else 0.0,
         "error": dict(session.error),
+        "note": session.note,
+        "edited": session.recorded is not None and bool(session.config.differences(session.recorded.config)),
         "preset": session.preset,
         "prompts": list(session.prompts),
         "weights_kept": session.engine.checkpoints.updates,

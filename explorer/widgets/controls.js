@@ -10,12 +10,11 @@ export default {
 const build = (model) => (root, board) => {
   const tip = tooltip(root);
   let controls = [];
-  let numbered = 0;
-
   // Edits travel as the newest value of each field: ipywidgets keeps one message under way and merges the rest.
   const edit = (name, value) => {
-    numbered += 1;
-    model.set("edits", { ...model.get("edits"), [name]: { value, n: numbered } });
+    const edits = model.get("edits");
+    const n = 1 + Math.max(0, ...Object.values(edits).map((earlier) => earlier.n));
+    model.set("edits", { ...edits, [name]: { value, n } });
     model.save_changes();
   };
 
@@ -92,13 +91,13 @@ function makeControl(board, model, tip, edit, field) {
   return { node, paint };
 }
 
-// A number as its control writes it: no more digits than the step has.
+// A number as its control writes it: the digits of the slider's step, and more only where the value has more.
 function show(value, field) {
   if (value === null) return "–";
   if (typeof value !== "number") return String(value);
-  if (field.log) return value === 0 ? "0" : value.toExponential(1).replace("e-", "e-");
+  if (field.log) return value === 0 ? "0" : value.toExponential(Number(value.toExponential(1)) === value ? 1 : 2);
   const digits = field.step >= 1 ? 0 : field.step >= 0.01 ? 2 : 3;
-  return value.toFixed(digits);
+  return Number(value.toFixed(digits)) === value ? value.toFixed(digits) : String(Number(value.toPrecision(4)));
 }
 
 function sliderInputs(board, field, id, label, edit, value) {
@@ -119,7 +118,7 @@ function sliderInputs(board, field, id, label, edit, value) {
     else edit(field.name, text === "" || Number.isNaN(Number(text)) ? text : Number(text));
   };
   number.addEventListener("change", commit);
-  number.addEventListener("keydown", (event) => event.key === "Enter" && commit());
+  number.addEventListener("keydown", (event) => event.key === "Enter" && number.blur());
   const paint = (force) => {
     const now = value();
     const fraction = now === null ? 1 : clamp((toSlider(now) - low) / (high - low), 0, 1);
@@ -158,6 +157,7 @@ function tipNodes(board, field, label) {
   if (field.kind === "choice") nodes.push(...field.choices.map((choice) => make("p", {}, make("b", { text: `${say(board, `fields.${field.name}.options.${choice}.label`)}: ` }), say(board, `fields.${field.name}.options.${choice}.what`))));
   else nodes.push(make("p", {}, "▲ ", fieldWords(board, field, "up")), make("p", {}, "▼ ", fieldWords(board, field, "down")));
   nodes.push(make("p", { class: "ex-hint", text: say(board, `effects.${field.effect}.label`) }));
+  if (field.optional) nodes.push(make("p", { class: "ex-hint", text: `– : ${say(board, "ui.no_limit")}` }));
   if (field.kind === "slider") nodes.push(make("p", { class: "ex-hint", text: say(board, "ui.range", { low: show(field.low, field), high: show(field.high, field) }) }));
   return nodes;
 }

@@ -84,8 +84,8 @@ class Controls(BoardView):
     Args:
         config: the settings to show.
         preset: what they are compared with.
-        on_edit: called on the loop with ``{field: value}``; what it raises goes to ``on_error``, and the sliders go
-            back to ``config``.
+        on_edit: called on the loop with ``{field: value}``, once an edit; what it raises goes to ``on_error``, and the
+            sliders go back to ``config``.
         on_error: called with that exception.
     """
 
@@ -124,8 +124,9 @@ class Controls(BoardView):
         if not fresh:
             return
         self._taken = fresh[-1][0]
-        try:
-            self._on_edit({name: value for _, name, value in fresh})
-        except (TypeError, ValueError) as error:
-            self._on_error(error)
-            self.send({"kind": "rejected"})
+        for _, name, value in fresh:  # one by one: a refused edit takes no other with it
+            try:
+                self._on_edit({name: value})
+            except Exception as error:  # a message has no cell to show its error in
+                self._on_error(error)
+                self.send({"kind": "rejected"})

@@ -20,10 +20,13 @@ function build(root, board) {
     return { title, note, picture };
   });
   root.append(head, charts);
+  let drawn = null;
   return () => {
     const batch = board.get("batch");
+    const stamp = [batch, board.get("series"), board.get("words"), board.get("run").cursor, String(focusOf(board)), root.clientWidth, root.clientHeight];
+    if (drawn && stamp.every((part, i) => part === drawn[i])) return;
+    drawn = stamp;
     head.replaceChildren(...heading(board, "kl"));
-    if (!hasBatch(batch)) return;
     drawTokens(tokens, board, batch);
     drawSeries(reference, board, "objective/ref_kl", "kl.reference", "units.per_response");
     drawSeries(old, board, "policy/approx_kl_final", "kl.old", "units.per_token");
@@ -33,7 +36,7 @@ function build(root, board) {
 function drawTokens({ title, note, picture }, board, batch) {
   const [width, height] = [picture.clientWidth || 140, picture.clientHeight || 60];
   const [row, t] = focusOf(board) ?? [0, -1];
-  const values = quantityOf(batch, "ref_kl");
+  const values = hasBatch(batch) ? quantityOf(batch, "ref_kl") : null;
   const scale = board.get("quantities").ref_kl;
   title.textContent = say(board, "ui.kl.reference");
   note.textContent = say(board, "ui.units.per_token");

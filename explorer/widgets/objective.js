@@ -133,7 +133,7 @@ function nearestIndex(values, target) {
 
 // Every token of the panel's sign at its ratio, on the curve; tokens of one place are stacked about it, so that their
 // number can be seen. Triangles point where the advantage pushes; hollow ones get no gradient.
-function drawTokens(group, batch, { x, y }, sign) {
+function drawTokens(group, batch, { x, y, top }, sign) {
   const [ratios, advantages, states] = [quantityOf(batch, "ratio"), quantityOf(batch, "advantage"), statesOf(batch)];
   if (!ratios || !advantages || !batch.curve) return [];
   const curveRatios = numbers(batch.curve.ratios, Float32Array);
@@ -155,7 +155,7 @@ function drawTokens(group, batch, { x, y }, sign) {
     }
   }
   const most = Math.max(1, ...[...columns.values()].map((points) => points.length));
-  const lift = Math.min(4, 64 / most);
+  const lift = Math.min(4, 28 / most);
   const placed = [];
   const paths = { [INSIDE]: "", [OUTSIDE_FLOWS]: "", [OUTSIDE_ZERO]: "" };
   for (const points of columns.values()) {
@@ -166,6 +166,10 @@ function drawTokens(group, batch, { x, y }, sign) {
       placed.push({ x: px, y: py, token: point.token, state: point.state, sign });
       paths[point.state] += triangle(px, py, 3.1, sign);
     });
+  }
+  for (const [side, at, anchor] of [[-1, x(RATIOS[0]), "start"], [1, x(RATIOS[1]), "end"]]) {
+    const beyond = [...columns.values()].flat().filter((p) => (side < 0 ? p.ratio < RATIOS[0] : p.ratio > RATIOS[1])).length;
+    if (beyond) draw("text", { class: "ex-note ex-beyond-axis", x: at, y: top + 14, "text-anchor": anchor, text: side < 0 ? `‹ ${beyond}` : `${beyond} ›` }, group);
   }
   for (const state of [INSIDE, OUTSIDE_FLOWS, OUTSIDE_ZERO]) {
     draw("path", { class: `ex-glyphs ex-glyph-${state}`, d: paths[state], "data-count": placed.filter((p) => p.state === state).length }, group);
@@ -210,7 +214,7 @@ function paintFormula(formula, board, batch) {
   const plain = ratio * advantage;
   const clipped = clamp(ratio, low, high) * advantage;
   const branch = (name, value, wins) => make("span", { class: wins ? "ex-branch ex-wins" : "ex-branch", text: `${name} = ${format(value)}${wins ? " ✓" : ""}` });
-  const flows = say(board, state === OUTSIDE_ZERO ? "ui.formula.no_gradient" : "ui.formula.gradient_flows");
+  const flows = advantage === 0 ? say(board, "ui.formula.zero_advantage") : say(board, state === OUTSIDE_ZERO ? "ui.formula.no_gradient" : "ui.formula.gradient_flows");
   const second = batch.objective === "clip"
     ? make("div", {}, "min( ", branch("ρA", plain, plain <= clipped), ", ", branch("clip(ρ)A", clipped, clipped < plain), " ) → ", make("em", { text: flows }))
     : make("div", {}, branch("ρA", plain, true), " → ", make("em", { text: flows }));

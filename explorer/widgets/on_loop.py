@@ -16,19 +16,24 @@ import traitlets
 from explorer.session.loop import Loop
 
 
-class OnLoopWidget(anywidget.AnyWidget):
-    """An anywidget whose observers and message callbacks always run on the loop it was made on."""
+class OnLoop:
+    """A mixin, to the left of a widget class: its observers and callbacks always run on the loop it was made on."""
 
-    def __init__(self, **traits: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._home = Loop()
         self._home_thread = threading.get_ident()
-        super().__init__(**traits)
+        super().__init__(*args, **kwargs)
 
     def _handle_msg(self, message: dict[str, Any]) -> None:
+        handle = super()._handle_msg  # type: ignore[misc]  # the widget's own, to the right of this mixin
         if threading.get_ident() == self._home_thread:
-            super()._handle_msg(message)
+            handle(message)
         else:
-            self._home.post(super()._handle_msg, message)
+            self._home.post(handle, message)
+
+
+class OnLoopWidget(OnLoop, anywidget.AnyWidget):
+    """An anywidget that keeps to the loop."""
 
 
 class BoardView(OnLoopWidget):

@@ -28,14 +28,15 @@ const build = (model) => (root, board) => {
   const stage = button("stage", "stage");
   const slow = button("slow", "slow");
   const reset = button("reset", "reset");
-  const count = make("select", { class: "ex-select explorer-train-for" });
+  const count = make("select", { class: "ex-select explorer-train-for", onchange: () => (number.hidden = count.value !== "n") });
+  const number = make("input", { class: "ex-input explorer-train-number", type: "number", min: "1", step: "1", value: "40", hidden: true });
   const pills = make("ol", { class: "ex-pills" });
   const bar = make("progress", { class: "ex-progress", max: "1", value: "0" });
   const scrub = make("input", { class: "explorer-scrubber", type: "range", min: "1", step: "1", oninput: () => send("scrub", { update: Number(scrub.value) }) });
   const place = make("span", { class: "ex-place" });
   const epoch = make("select", { class: "ex-select explorer-epoch", onchange: () => send("epoch", { epoch: Number(epoch.value) }) });
   const follow = make("button", { class: "ex-button explorer-follow", type: "button", onclick: () => send("follow") });
-  const second = make("div", { class: "ex-bar-row" }, train, count, step, stage, slow, reset, make("span", { class: "ex-space" }), policy,
+  const second = make("div", { class: "ex-bar-row" }, train, count, number, step, stage, slow, reset, make("span", { class: "ex-space" }), policy,
     make("span", { class: "ex-loop" }, pills, bar));
   const time = make("span", { class: "ex-time" }, place, scrub, epoch, follow);
   const top = make("div", { class: "ex-bar-row ex-top-row" }, title, preset, make("span", { class: "ex-space" }), status, time, language, theme);
@@ -50,7 +51,7 @@ const build = (model) => (root, board) => {
     const run = board.get("run");
     if (kind === "train") {
       if (run.mode === "running") send("pause");
-      else send("train", { updates: Number(count.value) > 0 ? Number(count.value) : null, until_flat: count.value === "flat" });
+      else send("train", { updates: count.value === "n" ? Number(number.value) : null, until_flat: count.value === "flat" });
     } else if (kind === "slow") {
       slowOn = !slowOn;
       send("slow", { on: slowOn });
@@ -96,7 +97,11 @@ const build = (model) => (root, board) => {
       node.title = say(board, `ui.tips.${key}`);
     }
     for (const node of [train, step, stage, reset]) node.disabled = !ready;
-    train.title = ready ? say(board, "ui.tips.train") : say(board, "ui.loading");
+    train.title = ready ? say(board, running ? "ui.tips.pause" : "ui.tips.train") : say(board, "ui.loading");
+    number.setAttribute("aria-label", say(board, "ui.for_updates"));
+    count.title = say(board, count.value === "flat" ? "ui.tips.until_flat" : "ui.tips.train_for");
+    theme.title = say(board, "ui.tips.theme");
+    language.title = say(board, "ui.tips.language");
     slow.setAttribute("aria-pressed", String(slowOn));
     status.textContent = statusLine(board, run);
     root.dataset.phase = run.phase;
@@ -117,9 +122,11 @@ function statusLine(board, run) {
   const at = say(board, "ui.update", { update: run.cursor });
   if (run.phase === "failed") return `${at} · ${say(board, "ui.failed")}`;
   const parts = [at];
-  if (!run.live) parts.push(say(board, run.phase === "ready" ? "ui.recorded_ready" : "ui.recorded", { updates: run.updates }));
+  if (!run.live && run.updates) parts.push(say(board, run.phase === "ready" ? "ui.recorded_ready" : "ui.recorded", { updates: run.updates }));
+  else if (run.phase !== "ready") parts.push(say(board, "ui.loading"));
+  else if (!run.live) parts.push(say(board, "ui.ready"));
   else {
-    parts.push(say(board, run.mode === "paused" ? "ui.paused" : "ui.training"));
+    parts.push(say(board, run.mode !== "paused" ? "ui.training" : run.note ? `ui.${run.note}` : "ui.paused"));
     if (run.rate && run.mode === "running") parts.push(say(board, "ui.updates_per_second", { rate: format(run.rate, 1) }));
   }
   return parts.join(" · ");
@@ -135,7 +142,7 @@ function paintMenus(board, preset, count, presets, run) {
     count.setAttribute("aria-label", say(board, "ui.train_for"));
     count.replaceChildren(
       make("option", { value: "0", text: say(board, "ui.until_paused") }),
-      ...[10, 40, 100].map((n) => make("option", { value: n, text: say(board, "ui.for_updates", { updates: n }) })),
+      make("option", { value: "n", text: say(board, "ui.for_updates") }),
       make("option", { value: "flat", text: say(board, "ui.until_flat") }),
     );
     if (chosen) count.value = chosen;
@@ -171,6 +178,7 @@ function paintScrubber(board, { scrub, place, epoch, follow }, run) {
   scrub.setAttribute("aria-label", say(board, "ui.scrubber"));
   place.textContent = `${run.cursor} / ${run.newest}`;
   follow.textContent = say(board, "ui.follow_live");
+  follow.title = say(board, "ui.tips.follow_live");
   follow.setAttribute("aria-pressed", String(run.follow));
   const batch = board.get("batch");
   const epochs = batch.epochs ?? run.epochs;
@@ -228,7 +236,7 @@ function watchWidth(root, board) {
     const page = root.closest(".explorer");
     if (!page) return requestAnimationFrame(wait);
     page.dataset.host = alone ? "page" : "cell";
-    if (alone) beat(board);
+    if (alone) beat(board, root);
     const fit = () => {
       const width = page.clientWidth;
       const columns = width >= 1160 ? "3" : width >= 700 ? "2" : "1";
@@ -242,9 +250,11 @@ function watchWidth(root, board) {
 }
 
 // Tell the kernel that somebody is there: a browser that crashed says no goodbye, and training would go on for ever.
-function beat(board) {
-  setInterval(() => {
+function beat(board, root) {
+  const timer = setInterval(() => {
+    if (!root.isConnected) return clearInterval(timer);
     board.set("heartbeat", (board.get("heartbeat") ?? 0) + 1);
     board.save_changes();
+    return null;
   }, 15000);
 }

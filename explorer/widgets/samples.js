@@ -30,10 +30,11 @@ const build = (model) => (root, board) => {
   const body = make("div", { class: "ex-scroll" }, form, answer, table, editor);
   root.append(tabs.node, make("div", { class: "ex-row" }, hint, compare), body);
   let edited = false;
+  let painted = [];
 
   return () => {
     tabs.paint();
-    const [run, samples, trial] = [board.get("run"), board.get("samples"), board.get("trial")];
+    const [run, samples, trial, words] = [board.get("run"), board.get("samples"), board.get("trial"), board.get("words")];
     hint.textContent = say(board, "ui.panels.samples.look_for");
     compare.textContent = say(board, "ui.compare");
     compare.disabled = run.phase !== "ready";
@@ -47,8 +48,10 @@ const build = (model) => (root, board) => {
     apply.textContent = say(board, "ui.apply");
     if (!edited && document.activeElement !== prompts) prompts.value = (run.prompts ?? []).join("\n");
     paintUpdates(board, update, run);
-    paintPairs(board, table, samples.prompts ?? [], samples);
-    paintPairs(board, answer, trial.prompt === undefined ? [] : trial.reference.map(() => trial.prompt), trial);
+    if (painted[0] !== samples || painted[2] !== words) paintPairs(board, table, samples.prompts ?? [], samples);
+    if (painted[1] !== trial || painted[2] !== words) paintPairs(board, answer, trial.prompt === undefined ? [] : trial.reference.map(() => trial.prompt), trial);
+    painted = [samples, trial, words];
+    tryIt.textContent = say(board, trial.prompt !== undefined && trial.prompt === prompt.value ? "ui.again" : "ui.try_it");
   };
 };
 

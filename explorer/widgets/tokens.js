@@ -2,7 +2,7 @@
 
 export default {
   render(context) {
-    return frame(context, "tokens", ["batch", "pinned", "quantity", "hovered"], build);
+    return frame(context, "tokens", ["batch", "pinned", "quantity", "hovered", "run"], build);
   },
 };
 
@@ -17,6 +17,7 @@ function build(root, board) {
   root.append(make("header", { class: "ex-head" }, title, menu, badge), legend, list, spoken);
 
   let rows = [];
+  let painted = null;
   const choose = (name) => {
     board.set("quantity", name);
     board.save_changes();
@@ -111,15 +112,21 @@ function build(root, board) {
     paintMenu(board, menu, name);
     if (!hasBatch(batch)) {
       rows = [];
+      painted = null;
       list.replaceChildren(make("p", { class: "ex-empty", text: say(board, "ui.no_update_yet") }));
       legend.replaceChildren();
       badge.textContent = "";
       return;
     }
-    badge.textContent = Object.keys(batch.rescored).length ? say(board, "ui.what_if_badge") : "";
-    paintLegend(board, legend, batch, name, scale);
-    ensureRows(batch);
-    paintTokens(batch, name, scale);
+    const waiting = board.get("run").phase === "loading" && board.get("run").edited;
+    badge.textContent = waiting ? say(board, "ui.what_if_loading") : Object.keys(batch.rescored).length ? say(board, "ui.what_if_badge") : "";
+    const stamp = [batch, name, board.get("words")];
+    if (!painted || stamp.some((part, i) => part !== painted[i])) {
+      painted = stamp;
+      paintLegend(board, legend, batch, name, scale);
+      ensureRows(batch);
+      paintTokens(batch, name, scale);
+    }
     paintSelection(batch);
     root.dataset.update = batch.update;
     if (board.exDrawn !== batch) {

@@ -20,7 +20,7 @@ from tests.browser.witness import Witness
 OpenPage: TypeAlias = Callable[..., Page]
 
 #: Seconds that anything in a page may take on a busy machine.
-PATIENCE = 60
+PATIENCE = 20
 
 
 @pytest.fixture(scope="package")

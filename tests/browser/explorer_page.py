@@ -48,7 +48,7 @@ class ExplorerPage:
     @property
     def status(self) -> str:
         """The status line."""
-        return self.part("status").inner_text()
+        return self.part("status").text_content() or ""
 
     @property
     def update(self) -> int:
@@ -60,7 +60,7 @@ class ExplorerPage:
     @property
     def newest(self) -> int:
         """The newest update of the run, as it stands beside the scrubber."""
-        return int(self.player.locator(".ex-place").inner_text().split("/")[1])
+        return int((self.player.locator(".ex-place").text_content() or "").split("/")[1])
 
     @property
     def live(self) -> bool:
@@ -118,6 +118,7 @@ class ExplorerPage:
         number = self.part(field).locator(".ex-number")
         number.fill(text)
         number.press("Enter")
+        number.blur()
 
     def scrub(self, update: int) -> None:
         """Drag the scrubber to an update."""
@@ -143,7 +144,7 @@ class ExplorerPage:
 
     def step(self) -> None:
         """Press Step and wait for the update to be on screen."""
-        before = self.newest
+        before = self.newest if self.live else 0
         self.press("step")
         self.wait_for_update(before + 1)
         self.pause()
@@ -176,8 +177,10 @@ class ExplorerPage:
         if changed.count() or self.part("preset").input_value() != "learn":
             self.part("preset").select_option("hack_the_reward")  # a menu tells of a change only
             self.part("preset").select_option("learn")
+            expect(self.part("learning_rate").locator(".ex-number")).to_have_value("1.0e-4")
             expect(changed).to_have_count(0)
         self.part("quantity").select_option("ratio")
+        self.part("epoch").select_option("-1")
         if not self.part("advantages").is_visible():
             self.tab("advantages")
         if self.part("follow").get_attribute("aria-pressed") == "false":

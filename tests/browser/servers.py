@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import re
@@ -36,10 +37,12 @@ def jupyterlab(folder: Path, *notebooks: Path) -> Iterator[str]:
     root.mkdir(parents=True)
     for notebook in notebooks:
         shutil.copy(notebook, root)
+    settings = folder / "config" / "labconfig" / "default_setting_overrides.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}))
     options = {
         "ServerApp.root_dir": root,
         "IdentityProvider.token": "",
-        "LabApp.news_url": None,  # or JupyterLab asks whether it may fetch news
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
         "LabApp.extension_manager": "readonly",
     }

@@ -64,9 +64,7 @@ def test_then_train_can_be_pressed_and_every_panel_is_drawn(explorer: ExplorerPa
     assert "recorded" in explorer.status and "press Train" in explorer.status
 
 
-def test_the_first_transfer_is_under_10_megabytes(
-    opened: tuple[ExplorerPage, Traffic], explorer: ExplorerPage
-) -> None:
+def test_the_first_transfer_is_under_10_megabytes(opened: tuple[ExplorerPage, Traffic], explorer: ExplorerPage) -> None:
     _, traffic = opened
     print(f"first transfer: {traffic.http / 1e6:.2f} MB over HTTP, {traffic.websocket / 1e6:.2f} MB over WebSocket")
     assert 1_000_000 < traffic.total < FIRST_TRANSFER
@@ -91,7 +89,9 @@ def test_everything_is_on_one_screen(explorer: ExplorerPage, width: int, height:
     for key in ("player", "controls", "tokens", "objective", "advantages", "kl", "curves", "train", "status"):
         box = explorer.part(key).bounding_box()
         assert box is not None
-        assert box["x"] >= 0 and box["y"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= height
+        assert (
+            box["x"] >= 0 and box["y"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= height
+        )
     assert explorer.root.evaluate(OVERFLOWING) == []
 
 
@@ -100,7 +100,10 @@ def test_the_recorded_batch_is_rescored_too(explorer: ExplorerPage) -> None:
     mask = _recorded().rollout.response_mask
     for epsilon in (0.02, 0.3, 0.2):
         explorer.slide("clip_range", epsilon)
-        explorer.when(f"(root) => root.querySelector('.explorer-region').dataset.low === '{1 - epsilon:.4f}'", milliseconds=AT_ONCE)
+        explorer.when(
+            f"(root) => root.querySelector('.explorer-region').dataset.low === '{1 - epsilon:.4f}'",
+            milliseconds=AT_ONCE,
+        )
         outside = mask & ((final.ratios < 1 - epsilon) | (final.ratios > 1 + epsilon))
         assert (explorer.clip.outside, explorer.clip.tokens) == (int(outside.sum()), int(mask.sum()))
         held = outside & np.where(final.ratios > 1, final.advantages > 0, final.advantages < 0)

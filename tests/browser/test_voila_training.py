@@ -30,7 +30,10 @@ def test_epsilon_rescores_the_batch_at_once_while_training(explorer: ExplorerPag
     explorer.train_to(2)
     explorer.train()
     before = explorer.update
-    tries = [explorer.page.evaluate(SLIDE_AND_WATCH, [explorer.root.element_handle(), to, AT_ONCE]) for to in (0.03, 0.4, 0.03, 0.4)]
+    tries = [
+        explorer.page.evaluate(SLIDE_AND_WATCH, [explorer.root.element_handle(), to, AT_ONCE])
+        for to in (0.03, 0.4, 0.03, 0.4)
+    ]
     for tried in tries:
         assert tried["milliseconds"] < AT_ONCE
         assert tried["after"]["low"] == f"{1 - tried['to']:.4f}"
@@ -92,7 +95,16 @@ def test_stage_by_stage_through_one_update(explorer: ExplorerPage) -> None:
     caption = explorer.player.locator(".ex-caption")
     lit = explorer.player.locator(".ex-pill.ex-on")
     seen = []
-    for words in ("Score", "Reward", "Advantage", "epoch 1 of 4", "epoch 2 of 4", "epoch 3 of 4", "epoch 4 of 4", "Done"):
+    for words in (
+        "Score",
+        "Reward",
+        "Advantage",
+        "epoch 1 of 4",
+        "epoch 2 of 4",
+        "epoch 3 of 4",
+        "epoch 4 of 4",
+        "Done",
+    ):
         explorer.press("stage")
         expect(caption).to_contain_text(f"{words}:")
         expect(explorer.player).to_have_attribute("data-mode", "paused")

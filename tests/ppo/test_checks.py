@@ -12,7 +12,7 @@ from torch import Tensor
 
 from explorer.config import Config
 from explorer.ppo.checks import CHECKS, check_update, first_minibatch
-from explorer.ppo.records import Update
+from explorer.ppo.records import Epoch, Update
 
 if TYPE_CHECKING:
     from tests.conftest import MakeTrainer, RunUpdate
@@ -64,9 +64,12 @@ def red(found: dict[str, tuple[bool, float]]) -> set[str]:
 
 
 def test_all_are_green_on_a_correct_update(update: Update, second: Update) -> None:
-    assert set(check(update)) == set(CHECKS)
+    assert set(check(update)) == set(CHECKS) - {"zero_gradient"}  # which needs the final epoch
     assert red(check(update)) == set()
-    assert set(check(second)) == set(CHECKS) - {"first_kl"}  # only the first update starts from the reference
+    assert set(check(second)) == set(CHECKS) - {
+        "first_kl",
+        "zero_gradient",
+    }  # only the first update starts from the reference
     assert red(check(second)) == set()
 
 
@@ -100,7 +103,35 @@ def test_each_turns_red_alone_when_its_own_thing_is_broken(name: str, update: Up
 
 
 def test_every_check_has_been_broken() -> None:
-    assert set(BREAKS) | {"kl_positive"} == set(CHECKS)
+    assert set(BREAKS) | {"kl_positive", "zero_gradient"} == set(CHECKS)
+
+
+def with_final(update: Update, final: Epoch) -> tuple[bool, float]:
+    """The check of who gets no gradient, on some final epoch."""
+    seen = (CONFIG, update.rollout, update.credit, torch.ones(9))
+    return check_update(*seen, update=update.update, steps=2, expected=2, final=final)["zero_gradient"]
+
+
+def test_a_clip_that_holds_back_the_wrong_tokens_is_seen(second: Update) -> None:
+    assert with_final(second, second.final) == (True, 0.0)
+    held = second.final.zero_gradient
+    assert held.any(), "the second update has to clip something for this test to say anything"
+    holds, differing = with_final(second, dataclasses.replace(second.final, zero_gradient=torch.zeros_like(held)))
+    assert (holds, differing) == (False, float(held.sum()))
+    flipped = dataclasses.replace(second.final, advantages=-second.final.advantages)  # the sign lost
+    assert not with_final(second, flipped)[0]
+
+
+def test_a_stop_left_out_of_the_mask_is_seen(make_trainer: MakeTrainer, run_update: RunUpdate) -> None:
+    update = run_update(make_trainer(CONFIG))
+    stops = torch.zeros(int(update.rollout.response_ids.max()) + 1, dtype=torch.bool)
+    rollout = dataclasses.replace(update.rollout, stopped=torch.ones_like(update.rollout.stopped))
+    seen = (CONFIG, rollout, update.credit, torch.ones(9))
+    rows = len(rollout.stopped)
+    found = check_update(*seen, update=1, steps=2, expected=2, stops=stops)["stop_counts"]
+    assert found == (False, float(rows))
+    found = check_update(*seen, update=1, steps=2, expected=2, stops=~stops)["stop_counts"]
+    assert found == (True, 0.0)
 
 
 def test_a_negative_kl_estimator_turns_its_light_red(second: Update, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +145,11 @@ def test_a_negative_kl_estimator_turns_its_light_red(second: Update, monkeypatch
 def test_whitening_with_the_wrong_mean_is_seen(update: Update, shift: float) -> None:
     shifted = torch.where(update.rollout.response_mask, update.credit.whitened_advantages + shift, 0.0)
     assert red(check(update, whitened_advantages=shifted)) == {"whitened"}
+
+
+@pytest.mark.parametrize("scale", [1.01, 0.99])
+def test_whitening_to_the_wrong_deviation_is_seen(update: Update, scale: float) -> None:
+    assert red(check(update, whitened_advantages=update.credit.whitened_advantages * scale)) == {"whitened"}
 
 
 def test_whitening_over_the_padding_too_is_seen(update: Update) -> None:

@@ -1,4 +1,4 @@
-"""Sessions of a tiny policy. Inline ones run everything in the caller, so that what follows a call can be read at once."""
+"""Sessions of a tiny policy. Inline ones run everything in the caller: what follows a call can be read at once."""
 
 from __future__ import annotations
 

@@ -29,9 +29,7 @@ class Watched(Engine):
         self.progress: list[Progress] = []
         self.recorded: list[Snapshot] = []
         prompts = arguments.get("prompts", ["The cat", "Lily went to the"])
-        super().__init__(
-            policy, config, arguments.get("rewards"), prompts, self.progress.append, self.recorded.append
-        )
+        super().__init__(policy, config, arguments.get("rewards"), prompts, self.progress.append, self.recorded.append)
 
     def finish(self) -> None:
         """Run to the end of the update."""
@@ -179,11 +177,20 @@ def test_after_training_only_the_policy_speaks_otherwise(make_engine: MakeEngine
     assert after["update"] == 1
 
 
-def test_asking_twice_gives_the_same_answer(make_engine: MakeEngine) -> None:
+def test_comparing_twice_gives_the_same_answers(make_engine: MakeEngine) -> None:
     engine = make_engine(**FAST)
     engine.finish()
     assert engine.compare() == engine.compare()
-    assert engine.try_prompt("The cat", None) == engine.try_prompt("The cat", 1)
+
+
+def test_a_prompt_that_is_tried_again_is_answered_anew(make_engine: MakeEngine) -> None:
+    engine = make_engine(**FAST)
+    engine.finish()
+    first, again = engine.try_prompt("The cat", 1), engine.try_prompt("The cat", None)
+    assert first["update"] == again["update"] == 1
+    assert first["policy"] != again["policy"]
+    assert first["reference"] != again["reference"]
+    assert engine.try_prompt("The cat", 0)["reference"] == again["reference"]  # another update, the same numbers
 
 
 def test_asking_changes_nothing_in_the_run(make_engine: MakeEngine) -> None:
@@ -214,6 +221,7 @@ def test_in_the_middle_of_an_update_the_last_whole_one_is_asked(make_engine: Mak
     said, compared = engine.try_prompt("Tim saw a big", 1), engine.compare()
     for _ in range(6):  # both epochs of update 2 have moved the policy
         engine.advance()
+    engine.try_prompt("The cat", 0)  # or it would be answered anew
     assert engine.try_prompt("Tim saw a big", 1) == said
     assert engine.compare() == compared  # it is labelled "after update 1"
 

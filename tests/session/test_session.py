@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,7 +202,7 @@ def test_the_progress_says_what_is_running_and_how_far_it_is(session: Session) -
     assert {(update, epochs) for update, _, _, _, epochs, _ in seen} == {(1, 2)}
     fractions = [fraction for *_, fraction in seen]
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
-    assert all(a < b for a, b in zip(fractions, fractions[1:], strict=False))
+    assert all(a < b for a, b in pairwise(fractions))
 
 
 def test_an_unfinished_update_becomes_the_recorded_one(session: Session) -> None:
@@ -235,7 +236,7 @@ def test_slow_motion_shows_every_stage(session: Session) -> None:
 
 @pytest.mark.parametrize("updates", [0, -3])
 def test_a_number_of_updates_below_one_is_refused(session: Session, updates: int) -> None:
-    with pytest.raises(ValueError, match=f"'{updates}' updates cannot be trained: give a number of at least 1"):
+    with pytest.raises(ValueError, match=f"'{updates}' updates cannot be trained: give a whole number of at least 1"):
         session.train(updates)
 
 
@@ -452,9 +453,7 @@ def test_a_recorded_run_is_re_scored_too(make_session: MakeSession, recorded: li
     assert session.shown.config.clip_range == 0.001
 
 
-def test_a_recorded_run_stays_until_the_first_live_update(
-    make_session: MakeSession, recorded: list[Snapshot]
-) -> None:
+def test_a_recorded_run_stays_until_the_first_live_update(make_session: MakeSession, recorded: list[Snapshot]) -> None:
     session = make_session(recorded=recorded)
     session.step()
     assert (session.live, session.waiting, session.updates) == (True, False, 1)
@@ -462,9 +461,7 @@ def test_a_recorded_run_stays_until_the_first_live_update(
     assert session.shown.rollout.response_ids.shape == (8, 6)
 
 
-def test_the_first_live_update_of_a_slow_run_is_waited_for(
-    make_session: MakeSession, recorded: list[Snapshot]
-) -> None:
+def test_the_first_live_update_of_a_slow_run_is_waited_for(make_session: MakeSession, recorded: list[Snapshot]) -> None:
     seen: list[tuple[bool, list[int]]] = []
     session = make_session(
         recorded=recorded,

@@ -238,7 +238,7 @@ def test_an_error_pauses_and_is_reported_and_the_thread_lives(worker: Watched, u
     assert update.finished == 2
 
 
-def test_a_job_that_fails_pauses_too(gated_worker: Watched, gated: Update) -> None:
+def test_a_job_that_fails_is_reported_and_training_goes_on(gated_worker: Watched, gated: Update) -> None:
     gated_worker.run()
     assert gated.has_started()
 
@@ -249,9 +249,7 @@ def test_a_job_that_fails_pauses_too(gated_worker: Watched, gated: Update) -> No
     gated.let_through()
     assert gated_worker.failed.wait(PATIENCE)
     ((error, mode),) = gated_worker.errors
-    assert (str(error), mode) == ("job", "paused")
-    gated_worker.settle()
-    assert gated.finished == 1
+    assert (str(error), mode) == ("job", "running")
 
 
 def test_stop_ends_the_thread(worker: Watched, update: Update) -> None:
@@ -284,18 +282,13 @@ def test_a_stopped_worker_that_fails_stays_stopped(gated_worker: Watched, gated:
 
 
 def test_slow_motion_waits_between_stages_and_wakes_at_once(worker: Watched, update: Update) -> None:
-    worker.slow_seconds = 3600.0
+    worker.slow_seconds = 4.0 * PATIENCE
     worker.run()
     assert update.has_started()
-    worker.settle()  # jobs do not wait for an hour
+    worker.settle()  # jobs do not wait for the next stage
     worker.pause()
     worker.settle()
     assert worker.mode == "paused"
-    before = update.finished
-    worker.paused.clear()
-    worker.step_update()  # nor does anything but running
-    assert worker.pauses()
-    assert update.finished > before
     worker.run()
     worker.stop()
     assert worker.join(PATIENCE)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from explorer.config import Config
+from explorer.ppo.policy import Policy
 from explorer.ppo.records import Epoch
-from explorer.recording.snapshot import Snapshot, decode, freeze
+from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import what_if
-from explorer.session.engine import Unfinished
+from explorer.session.engine import Engine, Progress, Unfinished
 from explorer.views.batch import INSIDE, MASKED, OUTSIDE_FLOWS, OUTSIDE_ZERO, batch_picture, clip_states, telling_token
 
 if TYPE_CHECKING:
@@ -222,29 +223,36 @@ def test_re_scored_fields_are_named_with_both_values(snapshot: Snapshot) -> None
 
 
 @pytest.fixture(scope="module")
-def unfinished(make_trainer: MakeTrainer) -> dict[str, Unfinished]:
+def unfinished(make_tiny_policy: Callable[[], Policy]) -> dict[str, Unfinished]:
     """What there is after each stage, by its name; ``epoch 1`` after the first epoch."""
-    trainer = make_trainer(CONFIG.replace(replay_rollouts=1))
-    found = {}
-    for stage in trainer.stages():
-        rollout = stage.rollout.map(freeze)
-        found[f"epoch {stage.epoch}" if stage.name == "epoch" else stage.name] = Unfinished(
-            update=1,
-            config=trainer.config,
-            rollout=rollout,
-            tokens=decode(rollout, trainer.policy),
-            credit=stage.credit.map(freeze) if stage.credit is not None else None,
-            epochs=tuple(epoch.map(freeze) for epoch in stage.trained),
-        )
+    found: dict[str, Unfinished] = {}
+
+    def note(progress: Progress) -> None:
+        if progress.unfinished is not None:
+            epochs = len(progress.unfinished.epochs)
+            found[f"epoch {epochs}" if epochs else progress.finished] = progress.unfinished
+
+    config = CONFIG.replace(replay_rollouts=1)
+    engine = Engine(make_tiny_policy(), config, None, ["The cat", "Lily went"], note, lambda snapshot: None)
+    engine.show_stages = True
+    engine.load()
+    while not engine.advance():
+        pass
     return found
 
 
 def test_after_sampling_there_is_text_and_what_the_policies_think_of_it(unfinished: dict[str, Unfinished]) -> None:
     picture = batch_picture(unfinished["sample"])
     assert set(picture["arrays"]) == {"value", "entropy", "old_probability", "ref_probability"}
-    assert (picture["scores"], picture["components"], picture["curve"], picture["checks"]) == (None, {}, None, {})
+    assert (picture["scores"], picture["components"], picture["checks"]) == (None, {}, {})
     assert (picture["finished"], picture["epoch"], picture["epochs"]) == (False, 0, 2)
     assert picture["counts"]["outside"] == picture["counts"]["zero"] == 0
+
+
+def test_after_scoring_there_are_scores_and_the_components_that_make_them(unfinished: dict[str, Unfinished]) -> None:
+    picture = batch_picture(unfinished["score"])
+    assert picture["scores"] == pytest.approx(picture["components"]["sentiment"])  # the only one with a weight: 1
+    assert "advantage" not in picture["arrays"]
 
 
 def test_after_the_advantages_there_are_all_but_ratios(unfinished: dict[str, Unfinished]) -> None:

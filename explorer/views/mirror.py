@@ -1,0 +1,106 @@
+"""From the session to the board: whatever changes in the session is written to what the browser reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from explorer.presets import PRESETS
+from explorer.session.session import Session
+from explorer.session.throttle import Throttle
+from explorer.text import labels
+from explorer.views.batch import batch_picture
+from explorer.views.run import run_picture, series_picture
+from explorer.widgets.board import Board
+from explorer.widgets.controls import Controls
+from explorer.widgets.player import Player
+
+#: How often the samples are drawn anew while they are on screen, in updates.
+SAMPLES_EVERY = 5
+
+
+class Mirror:
+    """Keeps board, player and controls in step with a session; a drawing that fails shows its error and harms no other.
+
+    Args:
+        session: what is mirrored.
+        board, player, controls: what is written.
+    """
+
+    def __init__(self, session: Session, board: Board, player: Player, controls: Controls) -> None:
+        self.session, self.board, self.player, self.controls = session, board, player, controls
+        self._sampled_at = -1
+        self._run = Throttle(session.loop, self._guarded(self.draw_run))
+        for names, draw in (
+            (["shown"], self.draw_batch),
+            (["updates"], self.draw_series),
+            (["phase", "mode", "progress", "error", "prompts", "live", "note"], self._run.request),
+            (["config", "preset"], self.draw_settings),
+            (["policy"], self.draw_policy),
+            (["samples", "trial"], self.draw_samples),
+            (["phase", "updates"], self.keep_samples_fresh),
+        ):
+            session.observe(self._on_change(draw), names)
+        session.cursor.observe(self._on_change(self.draw_batch), "epoch")
+        board.observe(self._on_change(self.draw_words), "language")
+        board.observe(self._on_change(self.keep_samples_fresh), "wants_samples")
+        for draw in (self.draw_batch, self.draw_run, self.draw_series):
+            draw()
+
+    def draw_batch(self) -> None:
+        """The update at the cursor, at the epoch at the cursor."""
+        session, shown = self.session, self.session.shown
+        if shown is None:
+            self.board.show(batch={}, run=run_picture(session))
+            return
+        trained = session.recorded.config if session.recorded is not None else None
+        epoch = session.cursor.epoch if 0 <= session.cursor.epoch < len(shown.epochs) else -1
+        self.board.show(batch=batch_picture(shown, epoch, trained), run=run_picture(session))
+
+    def draw_run(self) -> None:
+        """Where the run stands."""
+        self.board.run = run_picture(self.session)
+
+    def draw_series(self) -> None:
+        """The small charts' series."""
+        self.board.series = series_picture(self.session.history)
+
+    def draw_settings(self) -> None:
+        """The settings beside those of their preset."""
+        self.controls.show(self.session.config, PRESETS[self.session.preset])
+        self._run.request()
+
+    def draw_policy(self) -> None:
+        """What is being trained."""
+        self.player.policy = dict(self.session.policy)
+
+    def draw_samples(self) -> None:
+        """The answers side by side."""
+        self.board.show(samples=dict(self.session.samples), trial=dict(self.session.trial))
+
+    def draw_words(self) -> None:
+        """Every word in the chosen language."""
+        self.board.words = labels(self.board.language)
+
+    def keep_samples_fresh(self) -> None:
+        """Ask for new answers every few updates while they are on screen."""
+        session = self.session
+        if not self.board.wants_samples or session.phase != "ready":
+            return
+        age = session.updates - self._sampled_at
+        if self._sampled_at < 0 or age < 0 or age >= SAMPLES_EVERY:
+            self._sampled_at = session.updates
+            session.compare()
+
+    def _on_change(self, draw: Callable[[], None]) -> Callable[[Any], None]:
+        guarded = self._guarded(draw)
+        return lambda change: guarded()
+
+    def _guarded(self, draw: Callable[[], None]) -> Callable[[], None]:
+        def guarded() -> None:
+            try:
+                draw()
+            except Exception as error:  # an observer has no cell to show its error in
+                self.session.report(error)
+
+        return guarded

@@ -1,0 +1,197 @@
+"""The notebook in JupyterLab: one cell shows the explorer, folded into fewer columns; two cells show two."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import OpenPage
+from tests.browser.explorer_page import AT_ONCE, ExplorerPage
+
+pytestmark = [pytest.mark.browser, pytest.mark.kernel]
+
+#: How many of the workers that were seen are alive, once the first of them has ended.
+COUNT = "seen[0].join(60); print('workers:', sum(worker.is_alive() for worker in set(seen) | set(workers())))"
+SEE = """import threading
+def workers(): return [t for t in threading.enumerate() if t.name == 'ppo-explorer-worker']
+
+seen = workers(); print('workers:', len(seen))"""
+
+
+class Notebook:
+    """A notebook in JupyterLab."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    @property
+    def cells(self) -> Locator:
+        """Its code cells."""
+        return self.page.locator(".jp-Notebook .jp-CodeCell")
+
+    def run(self, cell: int) -> None:
+        """Run a cell with Shift+Enter."""
+        self.cells.nth(cell).locator(".jp-InputArea-editor").click()
+        self.page.keyboard.press("Shift+Enter")
+
+    def add(self, source: str) -> int:
+        """Write into the empty cell at the end and run it; which cell it is."""
+        cell = self.cells.count() - 1
+        editor = self.cells.nth(cell).locator(".cm-content")
+        editor.click()
+        editor.fill(source)
+        self.page.keyboard.press("Shift+Enter")
+        expect(self.cells).to_have_count(cell + 2)
+        return cell
+
+    def explorer(self, cell: int) -> ExplorerPage:
+        """The Explorer under a cell, ready to train."""
+        explorer = ExplorerPage(self.page, self.cells.nth(cell).locator(".explorer"))
+        expect(explorer.part("train")).to_be_enabled()
+        return explorer
+
+    def output(self, cell: int) -> Locator:
+        """What a cell has printed."""
+        return self.cells.nth(cell).locator(".jp-OutputArea-output")
+
+
+@pytest.fixture(scope="module")
+def notebook(lab_url: str, open_page: OpenPage) -> Iterator[Notebook]:
+    """The explorer's notebook, opened, its first cell run."""
+    page = open_page()
+    page.goto(f"{lab_url}/tree/explorer.ipynb")
+    page.get_by_text(re.compile(r"Python 3.*\| Idle")).wait_for()  # before, JupyterLab drops a cell that is run
+    notebook = Notebook(page)
+    notebook.run(0)
+    yield notebook
+    page.close()
+
+
+@pytest.fixture
+def explorer(notebook: Notebook) -> ExplorerPage:
+    """The Explorer under the first cell, paused."""
+    explorer = notebook.explorer(0)
+    explorer.tidy()
+    return explorer
+
+
+def test_it_draws_in_the_cell_in_fewer_columns(explorer: ExplorerPage) -> None:
+    assert explorer.root.get_attribute("data-host") == "cell"
+    assert explorer.root.get_attribute("data-columns") in ("1", "2")
+    explorer.part("curves").locator(".main-svg").first.wait_for()
+    output = explorer.page.locator(".jp-OutputArea-output").first.bounding_box()
+    assert output is not None
+    for key in ("player", "controls", "tokens", "objective", "advantages", "kl", "curves"):
+        box = explorer.part(key).bounding_box()
+        assert box is not None and box["height"] > 50
+        assert output["x"] <= box["x"] and box["x"] + box["width"] <= output["x"] + output["width"] + 1
+    assert explorer.clip.tokens == explorer.tokens.count()
+
+
+def test_it_trains_and_epsilon_rescores_meanwhile(explorer: ExplorerPage) -> None:
+    started = explorer.newest if explorer.live else 0
+    explorer.train()
+    explorer.wait_for_update(started + 1)
+    for epsilon in ("0.05", "0.40"):
+        explorer.slide("clip_range", float(epsilon))
+        high = f"{1 + float(epsilon):.4f}"
+        explorer.when(
+            "(root, high) => root.querySelector('.explorer-region').dataset.high === high", high, milliseconds=AT_ONCE
+        )
+    explorer.wait_for_update(started + 3)
+    explorer.pause()
+    assert explorer.newest >= started + 3
+
+
+def test_a_click_pins(explorer: ExplorerPage) -> None:
+    explorer.train_to(1)
+    token = explorer.token(1, 2)
+    if explorer.pinned != (1, 2):
+        token.click()
+    expect(token).to_have_class(re.compile("ex-pinned"), timeout=AT_ONCE)
+    expect(explorer.part("objective").locator(".ex-formula .ex-word")).to_have_text(f"“{token.inner_text().strip()}”")
+    expect(explorer.part("advantages").locator(".ex-column:not(.ex-column-hovered)")).to_have_count(1)
+
+
+def test_a_token_s_numbers_are_beside_it(explorer: ExplorerPage) -> None:
+    token, tip = explorer.token(2, 3), explorer.part("tokens").locator(".ex-tip")
+    token.hover()
+    expect(tip).to_be_visible()
+    at, box = token.bounding_box(), tip.bounding_box()
+    assert at is not None and box is not None
+    assert box["x"] <= at["x"] + at["width"] and box["x"] + box["width"] >= at["x"]
+    assert min(abs(box["y"] - at["y"] - at["height"]), abs(box["y"] + box["height"] - at["y"])) < 20
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 1280 and box["y"] >= 0 and box["y"] + box["height"] <= 800
+
+
+def test_arrow_keys_move_the_pin_and_not_the_notebook(explorer: ExplorerPage, notebook: Notebook) -> None:
+    explorer.train_to(1)
+    _pin(explorer, 0, 1)
+    explorer.page.keyboard.press("ArrowDown")
+    expect(explorer.token(1, 1)).to_have_class(re.compile("ex-pinned"), timeout=AT_ONCE)
+    explorer.page.keyboard.press("ArrowRight")
+    expect(explorer.token(1, 2)).to_have_class(re.compile("ex-pinned"), timeout=AT_ONCE)
+    assert explorer.pinned == (1, 2)
+    explorer.type("clip_range", "0.33")  # digits and letters are JupyterLab's shortcuts outside a field
+    expect(explorer.part("clip_range").locator(".ex-number")).to_have_value("0.33")
+    expect(notebook.cells.first).to_be_visible()
+
+
+def test_the_dark_theme_of_jupyterlab_makes_it_dark(explorer: ExplorerPage) -> None:
+    _choose_theme(explorer.page, "JupyterLab Dark")
+    try:
+        expect(explorer.root).to_have_attribute("data-theme", "dark")
+        for key in ("tokens", "objective", "player"):
+            expect(explorer.part(key)).to_have_attribute("data-theme", "dark")
+        colour = explorer.part("tokens").evaluate("(node) => getComputedStyle(node).backgroundColor")
+        assert max(int(part) for part in re.findall(r"\d+", colour)[:3]) < 60
+        expect(explorer.part("theme")).to_have_text("☀", timeout=AT_ONCE)
+    finally:
+        _choose_theme(explorer.page, "JupyterLab Light")
+    expect(explorer.root).to_have_attribute("data-theme", "light")
+
+
+def test_two_live_side_by_side_and_a_cell_run_again_closes_its_first(
+    notebook: Notebook, explorer: ExplorerPage
+) -> None:
+    second = notebook.explorer(notebook.add("explorer.Explorer()"))
+    explorer.train_as_set()
+    explorer.train()
+    second.train()
+    updates = explorer.newest
+    explorer.when("(root, n) => Number(root.querySelector('.ex-place').textContent.split('/')[1]) > n", updates)
+    second.wait_for_update(1)
+    explorer.slide("clip_range", 0.1)
+    explorer.when("(root) => root.querySelector('.explorer-region').dataset.high === '1.1000'", milliseconds=AT_ONCE)
+    assert second.clip.high == 1.2
+    second.pause()
+    assert explorer.player.get_attribute("data-mode") == "running"
+
+    seen = notebook.add(SEE)
+    expect(notebook.output(seen)).to_have_text("workers: 2")
+    notebook.run(0)
+    again = notebook.explorer(0)
+    expect(again.part("status")).to_contain_text("recorded")
+    counted = notebook.add(COUNT)
+    expect(notebook.output(counted)).to_have_text("workers: 2")  # the new one and the other cell's
+    second.step()
+    again.step()
+    assert again.newest == 1
+    expect(notebook.page.locator(".explorer")).to_have_count(2)
+
+
+def _pin(explorer: ExplorerPage, row: int, t: int) -> None:
+    if explorer.pinned != (row, t):
+        explorer.token(row, t).click()
+    else:
+        explorer.part("tokens").locator(".ex-responses").focus()
+    expect(explorer.token(row, t)).to_have_class(re.compile("ex-pinned"), timeout=AT_ONCE)
+
+
+def _choose_theme(page: Page, theme: str) -> None:
+    page.get_by_role("menuitem", name="Settings").click()
+    page.locator(".lm-Menu-itemLabel", has_text="Theme").first.hover()
+    page.locator(".lm-Menu-itemLabel", has_text=theme).first.click()

@@ -1,0 +1,209 @@
+"""The settings: typed, dragged, refused, set back; presets, the two languages, the two themes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.explorer_page import AT_ONCE, ExplorerPage
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_reward_weight_scores_the_batch_anew(explorer: ExplorerPage) -> None:
+    explorer.train_as_set()
+    before = _scores(explorer)
+    explorer.slide("weight-coherence", 0.5)
+    expect(explorer.part("tokens").locator(".ex-badge")).not_to_be_empty(timeout=AT_ONCE)
+    assert explorer.value("weight-coherence") == "0.50"
+    after = _scores(explorer)
+    assert sum(new != old for new, old in zip(after, before, strict=True)) > len(before) / 2
+    explorer.slide("weight-sentiment", 0)
+    explorer.slide("weight-coherence", 0)
+    explorer.when("(root) => [...root.querySelectorAll('.ex-score')].every((span) => span.textContent === '0.00')")
+    explorer.slide("weight-sentiment", 1)
+    expect(explorer.part("tokens").locator(".ex-badge")).to_be_empty(timeout=AT_ONCE)
+    assert _scores(explorer) == before
+
+
+def test_other_settings_rescore_the_advantages(explorer: ExplorerPage) -> None:
+    explorer.train_to(2)  # before the first update the policy is the reference, and β has nothing to weigh
+    explorer.train_as_set()
+    lanes = explorer.part("advantages").locator(".ex-lane")
+    reward, advantage, ratio = (lanes.nth(i).inner_html() for i in (0, 2, 3))
+    explorer.slide("gae_lambda", 0)
+    expect(explorer.part("tokens").locator(".ex-badge")).not_to_be_empty(timeout=AT_ONCE)
+    explorer.when("(root, was) => root.querySelectorAll('.ex-lane')[2].innerHTML !== was", advantage)
+    assert lanes.nth(0).inner_html() == reward  # λ weighs the same rewards otherwise
+    assert lanes.nth(3).inner_html() == ratio  # and the ratios are those of the training that happened
+    explorer.slide("kl_coef", 0.5)
+    explorer.when("(root, was) => root.querySelectorAll('.ex-lane')[0].innerHTML !== was", reward)
+    assert lanes.nth(3).inner_html() == ratio
+
+
+def test_values_can_be_typed(explorer: ExplorerPage) -> None:
+    for field, typed, shown in [
+        ("clip_range", "0.33", "0.33"),
+        ("kl_coef", "0,125", "0.125"),
+        ("epochs", "2", "2"),
+        ("learning_rate", "0.0005", "5.0e-4"),
+        ("weight-length", "−0.5", "-0.50"),
+    ]:
+        explorer.type(field, typed)
+        back = explorer.part(field).locator(".ex-back")
+        expect(back).to_be_visible()
+        expect(explorer.part(field).locator(".ex-number")).to_have_value(shown, timeout=AT_ONCE)
+        assert explorer.part("error").is_hidden()
+    slider = explorer.part("learning_rate").locator("input[type=range]")
+    assert float(slider.input_value()) == pytest.approx(-3.3, abs=0.02)  # log10(0.0005)
+    expect(explorer.part("objective").locator(".explorer-region").first).to_have_attribute("data-high", "1.3300")
+
+
+def test_a_dragged_slider_writes_its_number(explorer: ExplorerPage) -> None:
+    explorer.slide("learning_rate", -3)
+    assert explorer.value("learning_rate") == "1.0e-3"
+    explorer.slide("temperature", 1.35)
+    assert explorer.value("temperature") == "1.35"
+    expect(explorer.part("temperature").locator(".ex-back")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "named"),
+    [
+        ("clip_range", "7", "clip_range"),
+        ("weight-sentiment", "nan", "sentiment"),
+        ("epochs", "2.5", "epochs"),
+        ("learning_rate", "fast", "learning_rate"),
+        ("minibatches", "33", "minibatches"),
+        ("gamma", "", "gamma"),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_sentence(explorer: ExplorerPage, field: str, typed: str, named: str) -> None:
+    explorer.part("controls").locator(".ex-group-advanced").evaluate("(group) => (group.open = true)")
+    before, batch = explorer.value(field), explorer.clip
+    explorer.type(field, typed)
+    error = explorer.part("error")
+    expect(error).to_be_visible()
+    sentence = error.locator("span").inner_text()
+    assert named in sentence and re.search(r"must be|choose", sentence) and sentence.endswith(".")
+    assert re.search(r"Error|Traceback|\n", sentence) is None
+    expect(explorer.part(field).locator(".ex-number")).to_have_value(before)
+    assert explorer.part(field).locator(".ex-back").is_hidden()
+    assert explorer.clip == batch
+    explorer.press("dismiss")
+    expect(error).to_be_hidden()
+
+
+def test_the_dot_sets_a_value_back_to_the_preset(explorer: ExplorerPage) -> None:
+    back = explorer.part("clip_range").locator(".ex-back")
+    assert back.is_hidden()
+    explorer.slide("clip_range", 0.4)
+    expect(back).to_be_visible()
+    assert "0.20" in (back.get_attribute("title") or "")
+    back.click()
+    expect(back).to_be_hidden()
+    assert explorer.value("clip_range") == "0.20"
+    expect(explorer.part("objective").locator(".explorer-region").first).to_have_attribute("data-high", "1.2000")
+
+
+def test_presets(explorer: ExplorerPage) -> None:
+    expected = {
+        "see_the_clip": {"learning_rate": "2.2e-4", "kl_coef": "0.030", "weight-sentiment": "1.00"},
+        "balanced": {"learning_rate": "1.5e-4", "weight-sentiment": "0.70", "weight-diversity": "0.50"},
+        "hack_the_reward": {"learning_rate": "3.0e-4", "kl_coef": "0.000", "weight-diversity": "0.00"},
+        "learn": {"learning_rate": "1.0e-4", "kl_coef": "0.050", "weight-sentiment": "1.00"},
+    }
+    explorer.slide("clip_range", 0.5)  # a preset sets every setting, also one that it does not name
+    for preset, values in expected.items():
+        explorer.part("preset").select_option(preset)
+        for field, value in values.items():
+            expect(explorer.part(field).locator(".ex-number")).to_have_value(value)
+        assert explorer.value("clip_range") == "0.20"
+        expect(explorer.part("controls").locator(".ex-back:not([hidden])")).to_have_count(0)
+
+
+def test_a_setting_says_what_it_does(explorer: ExplorerPage) -> None:
+    tip = explorer.part("controls").locator(".ex-tip")
+    explorer.part("clip_range").locator("label").hover()
+    expect(tip).to_be_visible()
+    for words in ("ratio ρ", "▲", "▼", "same samples, new scoring", "from 0.00 to 1.00"):
+        expect(tip).to_contain_text(words)
+    explorer.part("epochs").locator("label").hover()
+    expect(tip).to_contain_text("from the next update")
+    explorer.page.mouse.move(640, 300)
+    expect(tip).to_be_hidden()
+
+
+def test_the_language_changes_in_place(explorer: ExplorerPage) -> None:
+    explorer.train_as_set()
+    tokens = explorer.texts
+    _pin_first(explorer)
+    labels = explorer.root.evaluate(LABELS)
+    explorer.press("language")
+    expect(explorer.part("train")).to_contain_text("训练")
+    expect(explorer.part("status")).to_contain_text(re.compile(r"第 \d+ 次更新 · 已暂停"))
+    expect(explorer.part("curves").locator(".gtitle")).to_contain_text(re.compile("[一-鿿]"))
+    chinese = explorer.root.evaluate(LABELS)
+    assert [label for label in chinese if re.search("[A-Za-z]{4,}", _without_names(label))] == []
+    assert len(chinese) == len(labels)
+    assert explorer.texts == tokens
+    assert explorer.pinned == (0, 0)
+
+    explorer.press("language")
+    expect(explorer.part("train")).to_contain_text("Train")
+    expect(explorer.part("curves").locator(".gtitle")).to_contain_text("The run")
+    assert explorer.root.evaluate(LABELS) == labels
+
+
+def test_the_theme_changes_in_place(explorer: ExplorerPage) -> None:
+    light = _background(explorer)
+    explorer.press("theme")
+    expect(explorer.root).to_have_attribute("data-theme", "dark")
+    for key in ("tokens", "objective", "advantages", "kl", "controls", "player"):
+        expect(explorer.part(key)).to_have_attribute("data-theme", "dark")
+    expect(explorer.part("theme")).to_have_text("☀", timeout=AT_ONCE)  # what a press would bring
+    dark = _background(explorer)
+    assert sum(dark) < 0.2 * sum(light)
+    title = explorer.part("curves").locator(".gtitle")
+    explorer.when(
+        "(root) => getComputedStyle(root.querySelector('.explorer-curves .xtick text')).fill.match(/\\d+/g)[0] > 120"
+    )
+    expect(title).to_be_visible()
+    explorer.press("theme")
+    expect(explorer.root).to_have_attribute("data-theme", "light")
+    assert _background(explorer) == light
+
+
+def _scores(explorer: ExplorerPage) -> list[str]:
+    return explorer.part("tokens").locator(".ex-score").all_inner_texts()
+
+
+def _pin_first(explorer: ExplorerPage) -> None:
+    if explorer.pinned != (0, 0):
+        explorer.token(0, 0).click()
+        expect(explorer.token(0, 0)).to_have_class(re.compile("ex-pinned"))
+
+
+def _background(explorer: ExplorerPage) -> list[int]:
+    colour = explorer.part("tokens").evaluate("(node) => getComputedStyle(node).backgroundColor")
+    return [int(part) for part in re.findall(r"\d+", colour)[:3]]
+
+
+def _without_names(label: str) -> str:
+    """A label without what is spelled alike in both languages."""
+    return re.sub(r"English|clip\(ρ\)|bundled", "", label)
+
+
+#: What is written on the page, but for the model's own texts.
+LABELS = """(root) => {
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (walker.nextNode()) {
+    const own = walker.currentNode.parentElement;
+    if (own.closest('.ex-response, .ex-words, .ex-word, .ex-tip, .ex-spoken, .explorer-samples, .explorer-error, style')) continue;
+    if (walker.currentNode.textContent.trim()) found.push(walker.currentNode.textContent.trim());
+  }
+  return found;
+}"""

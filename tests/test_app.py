@@ -1,0 +1,546 @@
+"""The page as one widget: its arguments, its commands, its panels; inline, without a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pytest
+
+from explorer import app
+from explorer.app import Explorer
+from explorer.config import DEFAULT_WEIGHTS, Config
+from explorer.ppo.policy import Policy
+from explorer.presets import PRESETS
+from explorer.recording.snapshot import Snapshot
+from explorer.recording.storage import Recording, RecordingError
+from explorer.session.session import Session
+from explorer.text import labels
+from explorer.widgets.scripts import script
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeTrainer
+
+MakePage: TypeAlias = Callable[..., Explorer]
+
+
+@pytest.fixture
+def make_page(
+    make_tiny_policy: Callable[[], Policy], tiny_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakePage]:
+    """``make_page(**arguments)``: the page of a tiny policy, whose worker runs everything inline."""
+    monkeypatch.setattr(app, "Session", functools.partial(Session, threaded=False))
+    made: list[Explorer] = []
+
+    def make(**arguments: Any) -> Explorer:
+        settings = {"policy": make_tiny_policy(), "config": tiny_config, "prompts": ["The cat", "Lily went"]}
+        made.append(Explorer(**{**settings, **arguments}))
+        return made[-1]
+
+    yield make
+    for page in made:
+        page.close()
+
+
+@pytest.fixture
+def page(make_page: MakePage) -> Explorer:
+    return make_page()
+
+
+@pytest.fixture
+def recording(make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]) -> Recording:
+    """Three updates of another run."""
+    trainer = make_trainer(Config(batch_size=4, response_length=5, epochs=2, seed=9))
+    return Recording.in_memory([snapshot_of(trainer) for _ in range(3)], info={})
+
+
+def press(page: Explorer, kind: str, **values: Any) -> None:
+    """What a button, a menu or the scrubber sends."""
+    data = {"method": "custom", "content": {"kind": kind, **values}}
+    page.player._handle_msg({"content": {"data": data}, "buffers": []})
+
+
+def edit(page: Explorer, n: int, **fields: Any) -> None:
+    """What the sliders send."""
+    state = {"edits": {name: {"value": value, "n": n} for name, value in fields.items()}}
+    page.controls._handle_msg(
+        {"content": {"data": {"method": "update", "state": state, "buffer_paths": []}}, "buffers": []}
+    )
+
+
+def asked(page: Explorer, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The questions that the page asks from now on."""
+    questions: list[dict[str, Any]] = []
+    monkeypatch.setattr(page.player, "send", questions.append)
+    return questions
+
+
+def ratios(page: Explorer) -> np.ndarray[Any, Any]:
+    """What the browser has to draw."""
+    return np.frombuffer(page.board.batch["arrays"]["ratio"], dtype="<f4")
+
+
+# --- arguments ---
+
+
+def test_it_begins_with_the_preset_learn_and_the_bundled_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "_load", lambda self: None)  # the page is drawn before the policy has loaded
+    page = Explorer()
+    try:
+        assert page.config == PRESETS["learn"]
+        assert page.session.phase == "loading"
+        assert page.board.batch["update"] == page.session.history.updates[-1] > 1
+        assert page.board.run["live"] is False
+        assert page.board.words == labels("en")
+        row, t = page.board.pinned
+        assert page.board.batch["tokens"][row][t]
+    finally:
+        page.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"language": "de"}, ValueError, "language is 'de', but must be one of en, zh"),
+        ({"language": None}, ValueError, "language is None, but must be one of en, zh"),
+        ({"config": {"clip_range": 0.3}}, TypeError, "config is a dict, but must be an explorer.Config"),
+        ({"config": "learn"}, TypeError, "config is a str, but must be an explorer.Config"),
+        ({"recording": "./no/such/run"}, RecordingError, "no/such/run"),
+        ({"recording": Path("./no/such/run")}, RecordingError, "no/such/run"),
+        ({"rewards": {"mood": 3}}, TypeError, "the reward 'mood' is not a function"),
+        ({"rewards": [len]}, TypeError, "rewards"),
+        (
+            {"rewards": {"sentiment": len}},
+            ValueError,
+            "a reward named 'sentiment' is built in: give yours another name",
+        ),
+        ({"prompts": "The cat"}, ValueError, "prompts is the single text 'The cat': put it in a list"),
+        ({"prompts": []}, ValueError, "There are no prompts: give at least one"),
+        ({"policy": "./nowhere"}, ValueError, "There is no folder './nowhere'"),
+    ],
+)
+def test_a_bad_argument_is_one_clear_sentence(
+    arguments: dict[str, Any], error: type[Exception], message: str, make_page: MakePage
+) -> None:
+    """Raised where it can be seen at once; what only the worker can see is in the error panel."""
+    try:
+        page = make_page(**arguments)
+    except error as raised:
+        said = str(raised)
+    else:
+        said = page.session.error.get("message", "nothing")
+        assert page.session.phase == "failed"
+        page.session.dismiss()
+    assert message in said
+    assert "\n" not in said
+    assert "Error:" not in said
+
+
+def test_a_page_that_could_not_be_made_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", left.append)
+    for arguments in ({"language": "de"}, {"config": "learn"}, {"recording": "./no/such/run"}):
+        with pytest.raises((TypeError, ValueError)):
+            Explorer(**arguments)
+        gc.collect()
+    assert [str(unraisable.exc_value) for unraisable in left] == []  # they would be printed below the error
+
+
+def test_a_missing_recording_says_what_to_do(make_page: MakePage, tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"^There is no .*: "):
+        make_page(recording=tmp_path / "nowhere")
+
+
+def test_the_language_is_that_of_every_word(make_page: MakePage) -> None:
+    page = make_page(language="zh")
+    assert page.board.language == "zh"
+    assert page.board.words["ui"]["train"] == "训练"
+
+
+def test_a_reward_of_the_users_own_gets_a_weight_like_the_others(make_page: MakePage) -> None:
+    page = make_page(rewards={"My Mood!": lambda prompts, responses: [float(len(r)) / 50 for r in responses]})
+    fields = {field["name"]: field for group in page.controls.groups for field in group["fields"]}
+    control = fields["weight_My Mood!"]
+    assert control["css"] == "weight-my-mood-"  # so its class is explorer-weight-my-mood-
+    assert control["component"] == "My Mood!"
+    assert page.config.weights["My Mood!"] == 1.0
+    press(page, "step")
+    assert "My Mood!" in page.board.batch["components"]
+    before = page.board.batch["scores"]
+    edit(page, 1, **{"weight_My Mood!": 2.0})
+    assert page.board.batch["scores"] != before
+    assert page.board.batch["rescored"] == {"weight_My Mood!": [1.0, 2.0]}
+
+
+def test_a_weight_that_the_config_names_is_kept(make_page: MakePage, tiny_config: Config) -> None:
+    page = make_page(config=tiny_config.replace(weight_mood=0.25), rewards={"mood": lambda p, r: [0.0] * len(r)})
+    assert page.config.weights["mood"] == 0.25
+
+
+def test_every_built_in_component_has_its_weight_whatever_the_config_names(make_page: MakePage) -> None:
+    page = make_page(config=Config(weights={"sentiment": 1.0}, batch_size=4, response_length=4))
+    shown = {field["name"] for group in page.controls.groups for field in group["fields"]}
+    assert {f"weight_{name}" for name in DEFAULT_WEIGHTS} <= shown
+
+
+def test_a_recording_is_shown_before_the_first_live_update(make_page: MakePage, recording: Recording) -> None:
+    page = make_page(recording=recording)
+    assert page.board.batch["update"] == 3
+    assert (page.board.run["live"], page.board.run["newest"]) == (False, 3)
+    press(page, "scrub", update=1)
+    assert page.board.batch["update"] == 1
+    press(page, "step")
+    assert (page.board.batch["update"], page.board.batch["rows"]) == (1, 8)
+    assert (page.board.run["live"], page.board.run["newest"], page.board.run["follow"]) == (True, 1, True)
+
+
+# --- the page ---
+
+
+def test_every_panel_has_its_class(page: Explorer) -> None:
+    assert "explorer" in page._dom_classes
+    scripts = "\n".join(child._esm for child in page.children if hasattr(child, "_esm"))
+    roots = set(re.findall(r'return frame\(context, "(\w+)"', scripts))  # frame() gives the root explorer-KEY
+    boxes = {name for child in page.children for name in child._dom_classes}
+    assert {f"explorer-{key}" for key in roots} | boxes >= {
+        f"explorer-{key}"
+        for key in ("tokens", "objective", "advantages", "kl", "curves", "samples", "player", "controls")
+    }
+
+
+def test_all_views_share_one_board(page: Explorer) -> None:
+    assert {child.board for child in page.children if hasattr(child, "board")} == {page.board}
+
+
+def test_the_curves_come_once_the_page_is_on_screen(page: Explorer) -> None:
+    press(page, "train", updates=2)
+    assert page.curves.children == ()
+    page.board.drawn = 1
+    (figure,) = page.curves.children
+    assert [*figure.data[0].x] == [1, 2]
+    page.board.drawn = 2
+    assert page.curves.children == (figure,)
+
+
+def test_the_curves_follow_run_theme_language_and_size(page: Explorer) -> None:
+    page.board.drawn = 1
+    press(page, "train", updates=2)
+    page.board.curves_size = [500, 200]
+    page.board.shown_theme = "dark"
+    press(page, "language")
+    layout = page.curves.children[0].layout
+    assert (layout.width, layout.height) == (500, 200)
+    assert layout.annotations[0].text.startswith(labels("zh")["ui"]["charts"]["score"])
+    assert [*page.curves.children[0].data[0].x] == [1, 2]
+
+
+# --- commands ---
+
+
+def test_train_step_and_stage(page: Explorer) -> None:
+    press(page, "train", updates=2, until_flat=False)
+    assert (page.board.batch["update"], page.board.run["updates"], page.board.run["mode"]) == (2, 2, "paused")
+    press(page, "step")
+    assert page.board.batch["update"] == 3
+    press(page, "stage")
+    assert (page.board.batch["update"], page.board.batch["finished"]) == (4, False)
+    assert page.board.run["finished"] == "sample"
+
+
+def test_scrubbing_takes_every_panel_back(page: Explorer) -> None:
+    page.board.drawn = 1
+    press(page, "train", updates=3)
+    newest = page.board.batch
+    press(page, "scrub", update=1)
+    assert page.board.batch["update"] == page.board.run["cursor"] == 1
+    assert page.board.run["follow"] is False
+    figure = page.curves.curves
+    assert figure is not None
+    marker = figure.widget.data[len(figure.lines)]
+    assert [*marker.x] == [1]
+    press(page, "follow")
+    assert (page.board.batch["update"], page.board.run["follow"]) == (3, True)
+    assert page.board.batch["arrays"] == newest["arrays"]
+
+
+def test_an_earlier_epoch_can_be_looked_at(page: Explorer) -> None:
+    press(page, "train", updates=2)
+    after = ratios(page)
+    press(page, "epoch", epoch=0)
+    assert (page.board.run["epoch"], page.board.batch["epoch"]) == (0, 1)
+    assert np.allclose(ratios(page)[ratios(page) > 0], 1.0)  # before the first step nothing has moved
+    press(page, "epoch", epoch=-1)
+    assert np.array_equal(ratios(page), after)
+
+
+def test_an_epoch_is_kept_while_scrubbing(page: Explorer) -> None:
+    press(page, "train", updates=3)
+    press(page, "epoch", epoch=0)
+    press(page, "scrub", update=2)
+    assert (page.board.batch["update"], page.board.batch["epoch"]) == (2, 1)
+
+
+def test_while_looking_back_the_run_goes_on_in_the_curves(page: Explorer) -> None:
+    page.board.drawn = 1
+    press(page, "train", updates=2)
+    press(page, "scrub", update=1)
+    page.session.worker.run(2)
+    assert (page.board.batch["update"], page.board.run["newest"], page.board.run["cursor"]) == (1, 4, 1)
+    assert [*page.curves.children[0].data[0].x] == [1, 2, 3, 4]
+    assert page.board.series["objective/ref_kl"]["updates"] == [1, 2, 3, 4]
+
+
+def test_moving_epsilon_re_scores_what_is_on_screen(page: Explorer) -> None:
+    press(page, "train", updates=2)
+    before, outside = ratios(page), page.board.batch["counts"]["outside"]
+    edit(page, 1, clip_range=0.001)
+    assert page.board.batch["clip"] == [0.999, 1.001]
+    assert page.board.batch["counts"]["outside"] > outside
+    assert page.board.batch["rescored"] == {"clip_range": [0.2, 0.001]}
+    assert np.array_equal(ratios(page), before)
+    assert page.controls.values["clip_range"] == 0.001
+    press(page, "step")
+    assert page.board.batch["rescored"] == {}
+    assert page.board.batch["clip_range"] == 0.001
+
+
+def test_a_refused_edit_is_in_the_error_panel(page: Explorer) -> None:
+    edit(page, 1, clip_range=7)
+    assert "clip_range is 7, but must be from 0 to 1" in page.board.run["error"]["message"]
+    assert page.controls.values["clip_range"] == page.config.clip_range == 0.2
+    press(page, "dismiss")
+    assert page.board.run["error"] == {}
+
+
+def test_an_edit_that_needs_a_reset_asks_first(page: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions = asked(page, monkeypatch)
+    press(page, "train", updates=2)
+    edit(page, 1, seed=5)
+    assert (page.config.seed, page.session.updates, page.board.run["error"]) == (0, 2, {})
+    (question,) = questions
+    assert question["kind"] == "confirm"
+    assert "update 2" in question["text"]
+    press(page, "confirm", yes=False)
+    assert (page.config.seed, page.session.updates) == (0, 2)
+    edit(page, 2, seed=5)
+    press(page, "confirm", yes=True)
+    assert (page.config.seed, page.session.updates) == (5, 0)
+    press(page, "confirm", yes=True)  # an answer to nothing
+    assert page.session.error == {}
+
+
+def test_reset_asks_where_there_is_something_to_lose(page: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions = asked(page, monkeypatch)
+    press(page, "reset")
+    assert questions == []
+    press(page, "train", updates=2)
+    press(page, "reset")
+    assert len(questions) == 1
+    press(page, "confirm", yes=True)
+    assert page.session.updates == 0
+
+
+def cleared(page: Explorer) -> None:
+    """Nothing on the page is left of a run that was reset."""
+    run = page.board.run
+    assert page.board.batch == {}
+    assert (run["updates"], run["newest"], run["cursor"], run["stage"], run["rate"]) == (0, 0, 0, "", 0.0)
+    assert run["weights_kept"] == [0]
+    assert [series["updates"] for series in page.board.series.values()] == [[], []]
+    assert [*page.curves.children[0].data[0].x] == []
+
+
+def test_after_a_reset_nothing_is_left_on_the_page(page: Explorer) -> None:
+    page.board.drawn = 1
+    press(page, "train", updates=2)
+    press(page, "reset")
+    press(page, "confirm", yes=True)
+    cleared(page)
+
+
+def test_after_a_reset_by_a_setting_nothing_is_left_either(page: Explorer) -> None:
+    page.board.drawn = 1
+    press(page, "train", updates=2)
+    page.set(seed=4, reset=True)
+    cleared(page)
+    assert page.controls.values["seed"] == 4
+
+
+def test_a_preset_is_shown_in_the_controls(page: Explorer) -> None:
+    press(page, "preset", name="balanced")
+    assert page.board.run["preset"] == "balanced"
+    assert page.controls.values["kl_coef"] == page.controls.preset_values["kl_coef"] == PRESETS["balanced"].kl_coef
+    assert page.controls.values["batch_size"] == 8
+
+
+def test_the_language_changes_in_place(page: Explorer) -> None:
+    press(page, "language")
+    assert (page.board.language, page.board.words["ui"]["train"]) == ("zh", "训练")
+    press(page, "language")
+    assert (page.board.language, page.board.words["ui"]["train"]) == ("en", "Train")
+
+
+def test_prompts_can_be_tried_and_edited(page: Explorer) -> None:
+    press(page, "train", updates=1)
+    press(page, "try", prompt="The dog", update=0)
+    assert (page.board.trial["prompt"], page.board.trial["update"]) == ("The dog", 0)
+    assert page.board.trial["policy"] == page.board.trial["reference"]
+    press(page, "prompts", prompts=["The sun", "A bird"])
+    assert page.board.run["prompts"] == ["The sun", "A bird"]
+    press(page, "try", prompt=" ", update=1)
+    assert "blank" in page.board.run["error"]["message"]
+
+
+def test_samples_are_drawn_while_they_are_on_screen_and_kept_fresh(page: Explorer) -> None:
+    press(page, "train", updates=1)
+    assert page.board.samples == {}
+    page.board.wants_samples = True
+    assert page.board.samples["update"] == 1
+    press(page, "train", updates=6)
+    assert page.board.samples["update"] == 6
+    page.board.wants_samples = False
+    press(page, "train", updates=6)
+    assert page.board.samples["update"] == 6
+
+
+NONSENSE: list[Any] = [
+    {},
+    {"kind": "dance"},
+    {"kind": None},
+    {"kind": ["train"]},
+    {"kind": "train", "updates": "many"},
+    {"kind": "train", "updates": 0},
+    {"kind": "train", "updates": -1},
+    {"kind": "train", "updates": [1]},
+    {"kind": "scrub"},
+    {"kind": "scrub", "update": "last"},
+    {"kind": "scrub", "update": None},
+    {"kind": "epoch", "epoch": {}},
+    {"kind": "slow"},
+    {"kind": "preset", "name": 3},
+    {"kind": "preset"},
+    {"kind": "try", "prompt": "The cat"},
+    {"kind": "try", "prompt": "The cat", "update": 999},
+    {"kind": "try", "prompt": "", "update": 0},
+    {"kind": "prompts", "prompts": 3},
+    {"kind": "prompts", "prompts": [3]},
+    {"kind": "prompts", "prompts": []},
+    "train",
+    ["train"],
+    3,
+]
+
+
+@pytest.mark.parametrize("message", NONSENSE, ids=str)
+def test_nonsense_ends_in_the_error_panel(message: Any, page: Explorer) -> None:
+    press(page, "step")
+    before = page.board.batch
+    page._command(message)
+    said = page.board.run["error"]["message"]
+    assert said
+    assert "\n" not in said
+    assert (page.session.updates, page.session.mode) == (1, "paused")
+    assert page.board.batch is before
+    press(page, "step")  # and the page lives on
+    assert (page.board.batch["update"], page.board.run["error"]) == (2, {})
+
+
+@pytest.mark.parametrize("update", [-5, 0, 99])
+def test_scrubbing_beyond_the_ends_stays_at_them(update: int, page: Explorer) -> None:
+    press(page, "train", updates=2)
+    press(page, "scrub", update=update)
+    assert page.board.batch["update"] == (2 if update == 99 else 1)
+    assert page.session.error == {}
+
+
+@pytest.mark.parametrize("epoch", [-50, 50])
+def test_an_epoch_that_is_not_there_is_the_last(epoch: int, page: Explorer) -> None:
+    press(page, "train", updates=2)
+    press(page, "epoch", epoch=epoch)
+    press(page, "scrub", update=1)
+    assert (page.board.batch["update"], page.board.batch["epoch"]) == (1, 3)
+    assert page.session.error == {}
+
+
+def test_every_command_that_a_script_sends_is_known(page: Explorer) -> None:
+    sources = script("player") + script("samples")
+    kinds = set(re.findall(r'send\("(\w+)"', sources)) | set(re.findall(r'kind: "(\w+)"', sources))
+    kinds |= set(re.findall(r'button\("\w+", "(\w+)"', sources))
+    assert {"train", "pause", "step", "stage", "slow", "reset", "scrub", "try", "prompts"} <= kinds
+    whole: dict[str, Any] = {
+        "updates": 1,
+        "update": 0,
+        "epoch": 0,
+        "on": False,
+        "yes": False,
+        "name": "learn",
+        "prompt": "The cat",
+    }
+    whole["prompts"] = ["The cat"]
+    page._command({"kind": "no_such_kind", **whole})
+    unknown = page.session.error["message"]
+    for kind in kinds:
+        page._command({"kind": kind, **whole})
+        assert page.session.error.get("message", "") != unknown.replace("no_such_kind", kind), kind
+
+
+# --- from Python ---
+
+
+def test_python_and_the_page_do_the_same(page: Explorer) -> None:
+    page.train(2)
+    page.set(clip_range=0.3)
+    assert page.config.clip_range == page.controls.values["clip_range"] == page.board.batch["clip_range"] == 0.3
+    assert page.board.run["updates"] == 2
+    with pytest.raises(ValueError, match="clip_range is 3"):
+        page.set(clip_range=3)
+    page.pause()
+    assert page.board.run["mode"] == "paused"
+
+
+def test_an_error_names_its_message_in_the_run(make_page: MakePage) -> None:
+    def broken(prompts: list[str], responses: list[str]) -> list[float]:
+        raise RuntimeError("<b>no</b>")
+
+    page = make_page(rewards={"broken": broken})
+    press(page, "step")
+    message = page.board.run["error"]["message"]
+    assert "The reward 'broken' raised RuntimeError: <b>no</b>" in message  # as text: the browser sets it as text
+    assert page.board.run["updates"] == 0
+
+
+def test_close_ends_the_worker_and_takes_every_widget_down(
+    make_tiny_policy: Callable[[], Policy], tiny_config: Config
+) -> None:
+    async def story() -> Explorer:
+        loaded = asyncio.Event()
+        page = Explorer(policy=make_tiny_policy(), config=tiny_config, prompts=["The cat"])
+        other = Explorer(policy=make_tiny_policy(), config=tiny_config, prompts=["The cat"])
+        assert page.player.policy == {}  # it loads in the worker
+        page.session.worker.submit(lambda: page.session.loop.post(loaded.set))
+        await asyncio.wait_for(loaded.wait(), 30)
+        assert set(page.player.policy) == {"name", "parameters"}
+        page.close()
+        assert page.session.worker.join(30)
+        assert not other.session.worker.join(0)  # two in one kernel live apart
+        page.close()  # twice is no harm
+        other.close()
+        assert other.session.worker.join(30)
+        return page
+
+    page = asyncio.run(story())
+    assert page.comm is None
+    assert all(child.comm is None for child in [page.board, page.player, page.controls, page.samples])
+
+
+def test_a_closed_page_asks_its_worker_for_nothing(page: Explorer) -> None:
+    page.close()
+    page._command({"kind": "step"})
+    assert page.session.updates == 0

@@ -1,0 +1,65 @@
+"""The token quantities: each has a scale of its own and words in every language."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from explorer.text import LANGUAGES, labels
+from explorer.views.quantities import QUANTITIES, scales
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from explorer.recording.snapshot import Snapshot
+    from tests.conftest import MakeTrainer
+
+
+def test_every_quantity_has_a_scale() -> None:
+    found = scales()
+    assert list(found) == list(QUANTITIES)
+    assert {"ratio", "advantage", "ref_kl", "reward", "value", "entropy"} <= set(found)
+    for name, scale in found.items():
+        assert set(scale) == {"kind", "low", "high", "unit"}, name
+        assert scale["low"] < scale["high"], name
+
+
+def test_scales_have_their_middle_where_nothing_has_changed() -> None:
+    for name, scale in scales().items():
+        low, high = scale["low"], scale["high"]
+        if scale["kind"] == "ratio":
+            assert low * high == pytest.approx(1.0), name  # 1 lies in the middle of the logarithm
+        elif scale["kind"] == "diverging":
+            assert low == -high, name
+        else:
+            assert (scale["kind"], low) == ("sequential", 0.0), name
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_quantity_and_unit_has_words(language: str) -> None:
+    words = labels(language)
+    assert set(words["quantities"]) == set(QUANTITIES)
+    for name, scale in scales().items():
+        assert all(words["quantities"][name][part] for part in ("label", "what", "low", "high"))
+        assert not scale["unit"] or words["ui"]["units"][scale["unit"]]
+
+
+def test_every_quantity_is_one_number_a_token(make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]) -> None:
+    trainer = make_trainer()
+    snapshot_of(trainer)
+    snapshot = snapshot_of(trainer)  # in the first the policy is still the reference
+    mask = snapshot.rollout.response_mask
+    for name, quantity in QUANTITIES.items():
+        array: Any = quantity.of(snapshot.rollout, snapshot.credit, snapshot.final)
+        assert array.shape == mask.shape, name
+        assert (array[~mask] == 0).all(), name
+        assert array[mask].any(), name  # something happened in a whole update
+
+
+def test_what_an_unfinished_update_lacks_is_none(
+    make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]
+) -> None:
+    rollout = snapshot_of(make_trainer()).rollout
+    lacking = {name for name, quantity in QUANTITIES.items() if quantity.of(rollout, None, None) is None}
+    assert lacking == set(QUANTITIES) - {"value", "entropy", "old_probability", "ref_probability"}

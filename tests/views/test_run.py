@@ -1,0 +1,138 @@
+"""Where the run stands, in plain values that can be sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from explorer.config import Config
+from explorer.ppo.policy import Policy
+from explorer.session.session import Session
+from explorer.views.run import CHARTED, MOST_POINTS, run_picture, series_picture, thinned
+
+if TYPE_CHECKING:
+    from explorer.recording.snapshot import Snapshot
+    from tests.conftest import MakeTrainer
+
+
+@pytest.fixture
+def make(make_tiny_policy: Callable[[], Policy], tiny_config: Config) -> Callable[..., Session]:
+    """``make(**arguments)``: an inline session of a tiny policy."""
+
+    def session(**arguments: Any) -> Session:
+        settings = {"policy": make_tiny_policy(), "config": tiny_config, "prompts": ["The cat"], "threaded": False}
+        return Session(**{**settings, **arguments})
+
+    return session
+
+
+def test_before_the_first_update(make: Callable[..., Session]) -> None:
+    picture = run_picture(make())
+    assert picture["phase"] == "ready"
+    assert (picture["updates"], picture["newest"], picture["cursor"], picture["stage"]) == (0, 0, 0, "")
+    assert (picture["mode"], picture["live"], picture["error"], picture["fraction"]) == ("paused", False, {}, 0.0)
+    assert (picture["preset"], picture["prompts"], picture["epochs"]) == ("learn", ["The cat"], 2)
+    assert picture["weights_kept"] == [0]
+
+
+def test_after_some_updates(make: Callable[..., Session]) -> None:
+    session = make()
+    session.train(3)
+    picture = run_picture(session)
+    assert (picture["updates"], picture["newest"], picture["cursor"], picture["live"]) == (3, 3, 3, True)
+    assert (picture["finished"], picture["stage"], picture["fraction"]) == ("done", "repeat", 1.0)
+    assert picture["weights_kept"] == [0, 1, 2, 3]
+    assert picture["rate"] > 0
+
+
+def test_in_the_middle_of_an_update(make: Callable[..., Session]) -> None:
+    session = make()
+    for _ in range(5):
+        session.step_stage()
+    picture = run_picture(session)
+    assert (picture["finished"], picture["stage"], picture["stage_epoch"], picture["stage_update"]) == (
+        "epoch",
+        "epoch",
+        2,
+        1,
+    )
+    assert 0 < picture["fraction"] < 1
+
+
+def test_scrubbed_back(make: Callable[..., Session]) -> None:
+    session = make()
+    session.train(3)
+    session.cursor.follow = False
+    session.cursor.update, session.cursor.epoch = 2, 0
+    picture = run_picture(session)
+    assert (picture["cursor"], picture["epoch"], picture["newest"], picture["follow"]) == (2, 0, 3, False)
+
+
+def test_while_a_recorded_run_waits_for_the_first_live_update_nothing_has_happened_yet(
+    make: Callable[..., Session], make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]
+) -> None:
+    session = make(recorded=[snapshot_of(make_trainer())])
+    assert (run_picture(session)["newest"], run_picture(session)["cursor"], run_picture(session)["live"]) == (
+        1,
+        1,
+        False,
+    )
+    session.step_stage()
+    assert (run_picture(session)["newest"], run_picture(session)["cursor"], run_picture(session)["live"]) == (
+        0,
+        0,
+        True,
+    )
+
+
+def test_an_error_is_in_it(make: Callable[..., Session]) -> None:
+    session = make()
+    session.report(ValueError("no such thing"))
+    assert run_picture(session)["error"] == {"message": "no such thing", "count": 1}
+
+
+def test_all_of_it_is_plain(make: Callable[..., Session]) -> None:
+    session = make()
+    session.train(2)
+    json.dumps([run_picture(session), series_picture(session.history)], allow_nan=False)
+
+
+def test_the_charted_series_are_those_of_the_history(make: Callable[..., Session]) -> None:
+    session = make()
+    session.train(3)
+    picture = series_picture(session.history)
+    assert set(picture) == set(CHARTED)
+    for name, series in picture.items():
+        assert series["updates"] == [1, 2, 3]
+        assert series["values"] == [snapshot.metrics[name] for snapshot in session.history]
+
+
+# --- thinning ---
+
+
+@given(st.integers(0, 3000))
+def test_thinning_keeps_the_ends_and_the_order(count: int) -> None:
+    updates = np.arange(1, count + 1)
+    found = thinned(updates, updates * 10.0)
+    assert len(found["updates"]) == min(count, MOST_POINTS)
+    assert found["updates"] == sorted(set(found["updates"]))
+    assert found["values"] == [10.0 * update for update in found["updates"]]
+    if count:
+        assert (found["updates"][0], found["updates"][-1]) == (1, count)
+
+
+def test_thinning_is_even() -> None:
+    found = thinned(np.arange(10_000), np.zeros(10_000))["updates"]
+    gaps = {later - earlier for earlier, later in pairwise(found)}
+    assert max(gaps) - min(gaps) <= 1
+
+
+def test_a_gap_is_sent_as_none() -> None:
+    assert thinned(np.array([1, 2, 3]), np.array([1.0, np.nan, 2.0]))["values"] == [1.0, None, 2.0]
