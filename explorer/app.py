@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets
 
 from explorer.bundled import asset_path
-from explorer.config import DEFAULT_WEIGHTS, Config
+from explorer.config import DEFAULT_WEIGHTS, FIELDS, Config
 from explorer.presets import PRESETS
 from explorer.recording.history import History
 from explorer.recording.storage import Recording
@@ -124,9 +124,19 @@ class Explorer(ipywidgets.Box):
     def _edit(self, changes: dict[str, Any]) -> None:
         try:
             self.session.set(**changes)
+            self.session.dismiss()
         except ResetNeeded as needed:
             self._ask(lambda: self.session.set(reset=True, **changes))
             raise _Waiting from needed
+        except (TypeError, ValueError) as error:
+            raise type(error)(self._in_words(str(error), changes)) from error
+
+    def _in_words(self, message: str, changes: Mapping[str, Any]) -> str:
+        """A message with the settings named as on the page."""
+        for name in changes:
+            if name in FIELDS:
+                message = message.replace(name, f"“{text(self.board.language, f'fields.{name}.label')}”", 1)
+        return message
 
     def _refused(self, error: BaseException) -> None:
         if not isinstance(error, _Waiting):
@@ -158,6 +168,7 @@ class Explorer(ipywidgets.Box):
             "prompts": lambda: self.session.set_prompts(list(message["prompts"])),
         }
         try:
+            self.session.dismiss()
             commands[message["kind"]]()
         except Exception as error:  # a message has no cell to show its error in
             self.session.report(error)

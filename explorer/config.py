@@ -190,15 +190,20 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
     if value is None and "None" in str(field.type):
         return None
     if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} is {value!r}, but must be a number from {low:g} to {high:g}.")
+        raise TypeError(f"{name} is {value!r}, but must be a number from {_plain(low)} to {_plain(high)}.")
     number = float(value)
     if math.isnan(number) or not low <= number <= high:
-        raise ValueError(f"{name} is {value!r}, but must be from {low:g} to {high:g}.")
+        raise ValueError(f"{name} is {value!r}, but must be from {_plain(low)} to {_plain(high)}.")
     if isinstance(field.default, int):
         if number != int(number):
-            raise ValueError(f"{name} is {value!r}, but must be a whole number from {low:g} to {high:g}.")
+            raise ValueError(f"{name} is {value!r}, but must be a whole number from {_plain(low)} to {_plain(high)}.")
         return int(number)
     return number
+
+
+def _plain(limit: float) -> str:
+    """A limit as a person writes it: 2147483647, not 2.14748e+09."""
+    return str(limit) if isinstance(limit, int) else f"{limit:g}"
 
 
 def _checked_weights(weights: Mapping[str, float]) -> Mapping[str, float]:

@@ -27,6 +27,7 @@ from tornado.ioloop import IOLoop
 from tornado.web import GZipContentEncoding
 from traitlets.config import Config as ServerConfig
 from voila.app import Voila
+from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
 
 from explorer.bundled import asset_path
 
@@ -116,6 +117,14 @@ class _Quiet(logging.Filter):
         return not any(known in message for known in self.KNOWN)
 
 
+def _trust_the_kernel_id(handler: VoilaShutdownKernelHandler) -> None:
+    """Let a page that is being left end its kernel: it names it by an id that nobody else knows.
+
+    Voila 0.5 sends this request with the ``_xsrf`` cookie, which its page never sets: it was refused, and every reload
+    left a kernel of half a gigabyte behind.
+    """
+
+
 class _PageServer(Voila):
     """Voila on a socket that is already bound, with one line of output."""
 
@@ -123,6 +132,7 @@ class _PageServer(Voila):
     wanted_browser: bool
 
     def listen(self) -> None:
+        VoilaShutdownKernelHandler.check_xsrf_cookie = _trust_the_kernel_id
         self.app.transforms.append(GZipContentEncoding)  # Voila's scripts: 1.5 MB instead of 5.3, in no more time
         self.listening.setblocking(False)
         HTTPServer(self.app).add_socket(self.listening)

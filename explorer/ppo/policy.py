@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,9 @@ from explorer.bundled import asset_path
 #: The dropouts of a GPT-2 configuration, all set to 0 on loading.
 DROPOUTS: dict[str, Any] = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
 
+
+#: Transformers loads a model through states that all threads share: two at once end up with tensors of no content.
+_ONE_AT_A_TIME = threading.Lock()
 
 _NOT_GPT2 = "'{source}' holds a model of type '{kind}', not a GPT-2: only GPT-2 checkpoints can be trained here."
 
@@ -184,6 +188,8 @@ def load_policy(path_or_name: str | Path | None = None) -> Policy:
             f"There is no folder '{source}': give a folder that holds a GPT-2 checkpoint (config.json, "
             "model.safetensors, tokenizer.json), a hub name such as 'gpt2', or nothing for the bundled policy."
         )
+    if folder.is_file():
+        raise PolicyError(f"'{source}' is a file: give the folder that holds the checkpoint.")
     if is_folder:
         source = folder
         _check_checkpoint(folder)
@@ -192,9 +198,10 @@ def load_policy(path_or_name: str | Path | None = None) -> Policy:
         kind = AutoConfig.from_pretrained(str(source)).model_type
         if kind != "gpt2":
             raise PolicyError(_NOT_GPT2.format(source=source, kind=kind))
-        loaded: Any = GPT2LMHeadModel.from_pretrained(
-            str(source), dtype=torch.float32, output_loading_info=True, **DROPOUTS
-        )
+        with _ONE_AT_A_TIME:
+            loaded: Any = GPT2LMHeadModel.from_pretrained(
+                str(source), dtype=torch.float32, output_loading_info=True, **DROPOUTS
+            )
         lm, report = loaded
         tokenizer = AutoTokenizer.from_pretrained(str(source))
     except PolicyError:

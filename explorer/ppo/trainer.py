@@ -71,7 +71,8 @@ class Trainer:
     Args:
         policy: a ``Policy``, or what ``load_policy`` takes; None is the bundled one.
         config: the knobs; ``self.config`` may be replaced between updates.
-        rewards: components of your own, ``{name: fn(prompts, responses) -> B floats}``, beside the built-in ones.
+        rewards: components of your own, ``{name: fn(prompts, responses) -> B floats}``, beside the built-in ones; each
+            with weight 1 unless the config has another.
         prompts: the training prompts; None is the bundled story openings.
 
     Raises:
@@ -86,7 +87,7 @@ class Trainer:
         rewards: Mapping[str, Callable[..., Any]] | None = None,
         prompts: Sequence[str] | None = None,
     ) -> None:
-        self.config = config or Config()
+        self.config = _weighing(config or Config(), rewards or {})
         self.policy = policy if isinstance(policy, Policy) else load_policy(policy)
         self.reference = self.policy.frozen_copy()
         self.components = {**REWARDS, **_custom_components(rewards or {})}
@@ -266,6 +267,11 @@ class Trainer:
             config=config,
         )
         return score(self.components, responses)
+
+
+def _weighing(config: Config, rewards: Mapping[str, Any]) -> Config:
+    """Give a reward of the user's own the weight 1 where the config has none for it."""
+    return config.replace(weights={**dict.fromkeys(rewards, 1.0), **config.weights})
 
 
 def _custom_components(rewards: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[[Responses], Tensor]]:

@@ -35,7 +35,7 @@ class Tokens:
     top: tuple[tuple[tuple[str, ...], ...], ...]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Snapshot:
     """One PPO update, recorded. Shapes and meanings as in ``explorer.ppo.records``; arrays refuse writes.
 
@@ -64,6 +64,11 @@ class Snapshot:
     def final(self) -> Epoch:
         """The policy after the last step, on the same tokens."""
         return self.epochs[-1]
+
+    def __repr__(self) -> str:
+        rows, length = self.rollout.response_ids.shape
+        score = self.metrics.get("objective/score", float("nan"))
+        return f"<Snapshot: update {self.update}, {rows} responses of at most {length} tokens, score {score:.3f}>"
 
     @property
     def nbytes(self) -> int:

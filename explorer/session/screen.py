@@ -54,9 +54,7 @@ class Screen(HasTraits):
 
     def _take(self, snapshot: Snapshot, ended: float) -> None:
         """Take a finished update into the history and draw soon; ``ended`` is when, in seconds of a monotonic clock."""
-        if self.waiting:
-            self.history.clear()
-            self.waiting = False
+        self._go_live()
         self.history.append(snapshot)
         self._ends.append(ended)
         self.updates = len(self.history)
@@ -64,6 +62,12 @@ class Screen(HasTraits):
         if span > 0:
             self.rate = (len(self._ends) - 1) / span
         self._drawing.request()
+
+    def _go_live(self) -> None:
+        """Take the recorded run off the screen, now that there is something live to show."""
+        if self.waiting:
+            self.history.clear()
+            self.waiting, self.updates = False, 0
 
     def _forget(self) -> None:
         """Clear the run, as after a reset."""

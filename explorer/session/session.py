@@ -223,6 +223,7 @@ class Session(Screen):
     def _publish_stage(self, progress: Progress) -> None:
         self.progress = progress
         if progress.unfinished is not None:
+            self._go_live()
             self._render()
         self._sync_mode()
 

@@ -17,6 +17,9 @@ from explorer.views.quantities import QUANTITIES, Array
 #: A token's clip state, as the browser gets it.
 MASKED, INSIDE, OUTSIDE_FLOWS, OUTSIDE_ZERO = range(4)
 
+#: Below so many nats a token the policy says the same whatever it is asked: it cannot learn its way back.
+COLLAPSED_ENTROPY = 0.1
+
 #: The responses that are on screen without scrolling.
 FIRST_ROWS = 4
 
@@ -78,6 +81,7 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         if shown.curve is None
         else {name: _bytes(getattr(shown.curve, name), np.float32) for name in ("ratios", "positive", "negative")},
         "checks": {name: [holds, measured] for name, (holds, measured) in shown.checks.items()} if whole else {},
+        "collapsed": whole and shown.metrics["policy/entropy"] < COLLAPSED_ENTROPY,
         "no_second_look": config.epochs == 1 and config.minibatches == 1,
         "rescored": rescored_fields(config, trained),
     }

@@ -151,7 +151,9 @@ class Curves:
             self.widget.layout.font.color = palette["muted"]
             self.widget.layout.hoverlabel = {"font": {"size": 11}}
             panel = words["ui"]["panels"]["curves"]
-            self.widget.layout.title.text = f"<b>{panel['title']}</b>   {panel['look_for']}"
+            self.widget.layout.title.text = (
+                f"<b><span style='color:{palette['ink']}'>{panel['title']}</span></b>   {panel['look_for']}"
+            )
             self.widget.layout.title.font = {"size": 12, "color": palette["muted"]}
             for trace, (i, metric) in zip(self.widget.data, self.lines, strict=False):
                 nth = seen[i] = seen.get(i, -1) + 1

@@ -18,12 +18,12 @@ def run_picture(session: Any) -> dict[str, Any]:
     progress = session.progress
     return {
         "phase": session.phase,
-        "live": session.live,
+        "live": session.live and not session.waiting,
         "mode": session.mode,
         "rate": round(session.rate, 2),
         "updates": session.updates,
-        "newest": 0 if session.waiting or not len(session.history) else session.history.updates[-1],
-        "cursor": 0 if session.waiting else session.cursor.update,
+        "newest": session.history.updates[-1] if len(session.history) else 0,
+        "cursor": session.cursor.update if session.shown is None else session.shown.update,
         "epoch": session.cursor.epoch,
         "follow": session.cursor.follow,
         "stage": progress.running if progress else "",

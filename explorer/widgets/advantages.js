@@ -65,7 +65,8 @@ function drawRows(picture, board, batch, row) {
   const tall = (height - foot) / ROWS.length;
   ROWS.forEach((spec, i) => drawRow(picture, board, batch, row, spec, { top: i * tall + 6, tall: tall - 12, step, count, width }));
   const words = draw("g", { class: "ex-words" }, picture);
-  for (let t = 0; t < count; t += 1) {
+  const every = Math.ceil(11 / step); // words stand no closer than they can be read
+  for (let t = 0; t < count; t += every) {
     const x = LEFT + (t + 0.5) * step;
     draw("text", { x: x + 3, y: height - foot + 12, "text-anchor": "end", transform: `rotate(-38 ${x + 3} ${height - foot + 12})`, text: visible(batch.tokens[row][t]) }, words);
   }

@@ -167,6 +167,7 @@ function paintHealth(board, list) {
   list.replaceChildren(...Object.entries(checks).map(([name, [holds, measured]]) =>
     make("li", { class: holds ? "ex-holds" : "ex-fails", title: say(board, `checks.${name}.means`) },
       make("b", { text: holds ? "✓ " : "✗ " }), say(board, `checks.${name}.label`), make("span", { class: "ex-muted", text: ` ${format(measured, 2)}` }))));
+  if (board.get("batch").collapsed) list.append(make("li", { class: "ex-fails explorer-collapsed" }, make("b", { text: "✗ " }), say(board, "ui.collapsed")));
   const counts = board.get("batch").counts;
   if (counts?.tokens) {
     const share = Math.round((100 * counts.zero) / counts.tokens);

@@ -97,8 +97,9 @@ function drawFrame(group, board, batch, { x, y, left, width, top, bottom, floor,
   const ends = [low, high].filter((edge) => edge > RATIOS[0] && edge < RATIOS[1]);
   const ticks = TICKS.filter((tick) => ends.every((edge) => Math.abs(x(edge) - x(tick)) > (tick === 1 ? 19 : 26)));
   for (const tick of ticks) drawTick(group, x(tick), bottom, format(tick, tick % 1 ? 1 : 0), "ex-tick");
+  const close = ends.length === 2 && x(high) - x(low) < 34;
   for (const edge of ends) {
-    if (Math.abs(x(edge) - x(1)) > 14) drawTick(group, x(edge), bottom, format(edge, 2), "ex-tick ex-edge");
+    drawTick(group, x(edge), bottom, format(edge, 2), "ex-tick ex-edge", close ? (edge < 1 ? "end" : "start") : "middle");
   }
   draw("text", { class: "ex-axis-label", x: left + width - 6, y: bottom + 26, "text-anchor": "end", text: say(board, "ui.ratio_axis") }, group);
   draw("text", { class: "ex-axis-label", x: left + 6, y: bottom + 26, text: say(board, "ui.objective_axis") }, group);
@@ -114,15 +115,17 @@ function drawFrame(group, board, batch, { x, y, left, width, top, bottom, floor,
   const flatAt = sign > 0 ? (high + RATIOS[1]) / 2 : Math.sqrt(RATIOS[0] * low);
   if (batch.objective === "clip") {
     const flat = terms[nearestIndex(ratios, flatAt)];
-    draw("text", { class: "ex-note", x: x(flatAt), y: y(flat) + (sign > 0 ? -30 : -14), "text-anchor": "middle", text: say(board, "clip.no_gradient.short") }, group);
+    const roomy = sign > 0 ? left + width - x(high) > 70 : x(low) - left > 70;
+    const above = Math.max(top + 10, y(flat) + (sign > 0 ? -30 : -14));
+    if (roomy) draw("text", { class: "ex-note", x: x(flatAt), y: above, "text-anchor": "middle", text: say(board, "clip.no_gradient.short") }, group);
     const [at, anchor] = sign > 0 ? [0.42, "start"] : [2.45, "end"];
     draw("text", { class: "ex-note", x: x(at), y: bottom - 8, "text-anchor": anchor, text: say(board, sign > 0 ? "clip.pulls_back.short" : "clip.not_protected.short") }, group);
   }
 }
 
-function drawTick(group, x, y, text, kind) {
+function drawTick(group, x, y, text, kind, anchor = "middle") {
   draw("line", { class: "ex-axis", x1: x, x2: x, y1: y, y2: y + 3 }, group);
-  draw("text", { class: kind, x, y: y + 13, "text-anchor": "middle", text }, group);
+  draw("text", { class: kind, x, y: y + 13, "text-anchor": anchor, text }, group);
 }
 
 function nearestIndex(values, target) {
@@ -182,6 +185,9 @@ function triangle(x, y, size, sign) {
   return `M${x.toFixed(1)} ${(y - tip).toFixed(1)}L${(x + size).toFixed(1)} ${(y + tip * 0.75).toFixed(1)}L${(x - size).toFixed(1)} ${(y + tip * 0.75).toFixed(1)}Z`;
 }
 
+// A probability with three significant digits, so that a rare token's ratio can be checked by hand.
+const precise = (value) => (value >= 0.0995 ? format(value, 3) : value > 0 ? Number(value.toPrecision(3)).toString() : "0");
+
 function markFocus(picture, board, placed) {
   const layer = picture.querySelector(".ex-focus");
   if (!layer) return;
@@ -209,7 +215,7 @@ function paintFormula(formula, board, batch) {
   const state = statesOf(batch)[index];
   const word = make("span", { class: "ex-word", text: `“${visible(batch.tokens[token[0]][token[1]])}”` });
   const part = (kind, text) => make("b", { class: kind, text });
-  const first = make("div", {}, word, " ρ = ", format(read("new_probability"), 3), " / ", format(read("old_probability"), 3), " = ",
+  const first = make("div", {}, word, " ρ = ", precise(read("new_probability")), " / ", precise(read("old_probability")), " = ",
     part("ex-ratio", format(ratio, 3)), ",  A = ", part(advantage >= 0 ? "ex-more" : "ex-less", signed(advantage)));
   const plain = ratio * advantage;
   const clipped = clamp(ratio, low, high) * advantage;

@@ -122,7 +122,8 @@ function statusLine(board, run) {
   const at = say(board, "ui.update", { update: run.cursor });
   if (run.phase === "failed") return `${at} · ${say(board, "ui.failed")}`;
   const parts = [at];
-  if (!run.live && run.updates) parts.push(say(board, run.phase === "ready" ? "ui.recorded_ready" : "ui.recorded", { updates: run.updates }));
+  if (!run.live && run.mode !== "paused") parts.push(say(board, "ui.training"));
+  else if (!run.live && run.updates) parts.push(say(board, run.phase === "ready" ? "ui.recorded_ready" : "ui.recorded", { updates: run.updates }));
   else if (run.phase !== "ready") parts.push(say(board, "ui.loading"));
   else if (!run.live) parts.push(say(board, "ui.ready"));
   else {

@@ -58,10 +58,11 @@ function build(root, board) {
     for (const [r, row] of rows.entries()) {
       while (row.tokens.length < batch.tokens[r].length) {
         const span = make("span", { class: "ex-token", role: "option", "data-row": r, "data-t": row.tokens.length });
+        span.gap = document.createTextNode("");
         row.tokens.push(span);
-        row.line.append(span);
+        row.line.append(span.gap, span);
       }
-      while (row.tokens.length > batch.tokens[r].length) row.tokens.pop().remove();
+      while (row.tokens.length > batch.tokens[r].length) dropToken(row.tokens.pop());
     }
     if (list.childElementCount !== rows.length) list.replaceChildren(...rows.map((row) => row.line));
   };
@@ -76,7 +77,11 @@ function build(root, board) {
       row.prompt.textContent = batch.prompts[r];
       for (const [t, span] of row.tokens.entries()) {
         const index = r * batch.length + t;
-        const text = batch.tokens[r][t].replace(/\n/g, "↵");
+        // The space before a word stands outside its box, so that a box never hangs over the end of a line.
+        const whole = batch.tokens[r][t].replace(/\n/g, "↵");
+        const gap = whole.length > 1 && whole.startsWith(" ") ? " " : "";
+        const text = whole.slice(gap.length);
+        if (span.gap.data !== gap) span.gap.data = gap;
         if (span.textContent !== text) span.textContent = text;
         span.style.background = values ? tint(scale, values[index]) : "";
         span.dataset.state = states[index];
@@ -137,6 +142,11 @@ function build(root, board) {
       }
     }
   };
+}
+
+function dropToken(span) {
+  span.gap.remove();
+  span.remove();
 }
 
 function paintMenu(board, menu, chosen) {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +62,29 @@ def test_until_it_has_loaded_it_says_so(tiny_policy: Policy, tiny_config: Config
     for use in (engine.advance, engine.restart, engine.compare, lambda: engine.try_prompt("The cat", None)):
         with pytest.raises(RuntimeError, match="still loading: try again in a moment"):
             use()
+
+
+def test_two_may_load_at_once(tiny_checkpoint: Path, tiny_config: Config) -> None:
+    """Two pages in one cell; transformers loads a model through states that all threads share."""
+    engines = [Watched(str(tiny_checkpoint), tiny_config) for _ in range(2)]
+    together = threading.Barrier(2)
+    failed: list[BaseException] = []
+
+    def load(engine: Watched) -> None:
+        together.wait(30)
+        try:
+            engine.load()
+            engine.finish()
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=load, args=(engine,)) for engine in engines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failed == []
+    assert engines[0].recorded[0].tokens == engines[1].recorded[0].tokens
 
 
 def test_advance_is_true_at_the_end_of_an_update_only(engine: Watched) -> None:

@@ -71,16 +71,16 @@ class Cells:
         reply = self.end(self.begin(code, cell, subshell))
         assert reply["status"] == "ok", "\n".join(reply.get("traceback", []))
 
-    def ask(self, expression: str) -> Any:
+    def ask(self, expression: str, subshell: str | None = None) -> Any:
         """The value of an expression, which must be plain."""
-        found = self.end(self.begin("", value=expression))["user_expressions"]["value"]
+        found = self.end(self.begin("", subshell=subshell, value=expression))["user_expressions"]["value"]
         assert found["status"] == "ok", found
         return ast.literal_eval(found["data"]["text/plain"])
 
-    def until(self, expression: str) -> None:
+    def until(self, expression: str, subshell: str | None = None) -> None:
         """Wait until an expression holds; between two looks at it the kernel's loop is free."""
         deadline = time.monotonic() + PATIENCE
-        while not self.ask(f"bool({expression})"):
+        while not self.ask(f"bool({expression})", subshell):
             if time.monotonic() > deadline:
                 pytest.fail(f"{expression} did not come true: {self.ask('faults()')}")
 
@@ -216,7 +216,7 @@ sliders.controls._home.post = lambda *task: (arrived.add(threading.current_threa
     assert cells.ask("arrived") == (set() if subshell is None else {"subshell-"})
     cells.run("held.go_on.set()")
     cells.until("len(sliders.session.history) >= 2")
-    cells.run("sliders.close(); configs = [s.config for s in sliders.session.history]")
+    cells.run("configs = [s.config for s in sliders.session.history]; sliders.close()")
     assert cells.ask("[(c.clip_range, c.kl_coef) for c in configs[:2]]") == [(0.2, 0.05), (199 / 500, 0.5)]
 
 
@@ -239,8 +239,9 @@ meanwhile = (busy_reward.calls, len(busy.session.history), busy.board.run["updat
 
 
 def test_random_numbers_drawn_in_a_cell_change_nothing(cells: Cells) -> None:
-    cells.run("calm, noisy = page(), page()")
-    cells.until("calm.session.phase == noisy.session.phase == 'ready'")
+    for name in ("calm", "noisy"):
+        cells.run(f"{name} = page()")
+        cells.until(f"{name}.session.phase == 'ready'")
     cells.run("calm.train(4)")
     cells.until("len(calm.session.history) == 4")
     for updates in (1, 2, 3, 4):
@@ -272,9 +273,9 @@ def test_close_ends_the_worker(cells: Cells) -> None:
 
 
 def test_running_a_cell_again_closes_what_it_made_before(cells: Cells) -> None:
-    cells.run("first = page()", cell="cell-a")
-    cells.run("elsewhere = page()", cell="cell-b")
-    cells.run("second = page()", cell="cell-a")
+    for name, cell in (("first", "cell-a"), ("elsewhere", "cell-b"), ("second", "cell-a")):
+        cells.run(f"{name} = page()", cell=cell)
+        cells.until(f"{name}.session.phase == 'ready'")
     assert cells.ask(f"first.session.worker.join({PATIENCE})")
     assert cells.ask("[p.session.worker.join(0) for p in (elsewhere, second)]") == [False, False]
     cells.run("second.train(1); elsewhere.train(1)")
@@ -291,10 +292,14 @@ def test_one_cell_may_make_two(cells: Cells) -> None:
 
 
 def test_an_interrupt_stops_the_cell_and_not_the_training(cells: Cells) -> None:
-    cells.run("kept_reward = Counted(); kept = page(rewards={'counted': kept_reward}); interrupted = threading.Event()")
+    cells.run(
+        "kept_reward = Counted(enough=2); kept = page(rewards={'counted': kept_reward}); held = threading.Event()"
+    )
     cells.until("kept.session.phase == 'ready'")
-    cells.run("kept_reward.enough = 2; kept.train(6)")
-    request = cells.begin(f"kept_reward.reached.wait({PATIENCE}); in_cell = True\nwhile True: interrupted.wait(1)")
+    subshell = cells.subshell()
+    cells.run("kept.train(6)")
+    request = cells.begin("while True: in_cell = True; held.wait(1)")
+    cells.until("kept_reward.reached.is_set() and 'in_cell' in globals()", subshell)
     cells.manager.interrupt_kernel()
     assert cells.end(request)["ename"] == "KeyboardInterrupt"
     cells.until("len(kept.session.history) == 6")

@@ -75,7 +75,7 @@ def test_scrubbed_back(make: Callable[..., Session]) -> None:
     assert (picture["cursor"], picture["epoch"], picture["newest"], picture["follow"]) == (2, 0, 3, False)
 
 
-def test_while_a_recorded_run_waits_for_the_first_live_update_nothing_has_happened_yet(
+def test_the_first_live_stage_takes_the_place_of_a_recorded_run(
     make: Callable[..., Session], make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]
 ) -> None:
     session = make(recorded=[snapshot_of(make_trainer())])
@@ -87,7 +87,7 @@ def test_while_a_recorded_run_waits_for_the_first_live_update_nothing_has_happen
     session.step_stage()
     assert (run_picture(session)["newest"], run_picture(session)["cursor"], run_picture(session)["live"]) == (
         0,
-        0,
+        1,
         True,
     )
 
