@@ -136,7 +136,7 @@ function nearestIndex(values, target) {
 
 // Every token of the panel's sign at its ratio, on the curve; tokens of one place are stacked about it, so that their
 // number can be seen. Triangles point where the advantage pushes; hollow ones get no gradient.
-function drawTokens(group, batch, { x, y, top }, sign) {
+function drawTokens(group, batch, { x, y, bottom }, sign) {
   const [ratios, advantages, states] = [quantityOf(batch, "ratio"), quantityOf(batch, "advantage"), statesOf(batch)];
   if (!ratios || !advantages || !batch.curve) return [];
   const curveRatios = numbers(batch.curve.ratios, Float32Array);
@@ -172,7 +172,7 @@ function drawTokens(group, batch, { x, y, top }, sign) {
   }
   for (const [side, at, anchor] of [[-1, x(RATIOS[0]), "start"], [1, x(RATIOS[1]), "end"]]) {
     const beyond = [...columns.values()].flat().filter((p) => (side < 0 ? p.ratio < RATIOS[0] : p.ratio > RATIOS[1])).length;
-    if (beyond) draw("text", { class: "ex-note ex-beyond-axis", x: at, y: top + 14, "text-anchor": anchor, text: side < 0 ? `‹ ${beyond}` : `${beyond} ›` }, group);
+    if (beyond) draw("text", { class: "ex-note ex-beyond-axis", x: at, y: bottom - 22, "text-anchor": anchor, text: side < 0 ? `‹ ${beyond}` : `${beyond} ›` }, group);
   }
   for (const state of [INSIDE, OUTSIDE_FLOWS, OUTSIDE_ZERO]) {
     draw("path", { class: `ex-glyphs ex-glyph-${state}`, d: paths[state], "data-count": placed.filter((p) => p.state === state).length }, group);
@@ -222,7 +222,7 @@ function paintFormula(formula, board, batch) {
   const branch = (name, value, wins) => make("span", { class: wins ? "ex-branch ex-wins" : "ex-branch", text: `${name} = ${format(value)}${wins ? " ✓" : ""}` });
   const flows = advantage === 0 ? say(board, "ui.formula.zero_advantage") : say(board, state === OUTSIDE_ZERO ? "ui.formula.no_gradient" : "ui.formula.gradient_flows");
   const second = batch.objective === "clip"
-    ? make("div", {}, "min( ", branch("ρA", plain, plain <= clipped), ", ", branch("clip(ρ)A", clipped, clipped < plain), " ) → ", make("em", { text: flows }))
+    ? make("div", {}, "min(", branch("ρA", plain, plain <= clipped), ", ", branch("clip(ρ)A", clipped, clipped < plain), ") → ", make("em", { text: flows }))
     : make("div", {}, branch("ρA", plain, true), " → ", make("em", { text: flows }));
   formula.replaceChildren(first, second);
 }

@@ -7,6 +7,7 @@ idle. The load average is printed beside, since both cores are needed.
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import subprocess
@@ -131,7 +132,7 @@ def updates_in(explorer: ExplorerPage) -> list[float]:
     explorer.train()
     times: list[float] = explorer.page.evaluate(APPEARANCES, [explorer.root.element_handle(), UPDATES + 2])
     explorer.pause()
-    return [(after - before) / 1000 for before, after in zip(times[1:], times[2:], strict=False)]
+    return [(after - before) / 1000 for before, after in itertools.pairwise(times[1:])]
 
 
 def _opened(page: Page) -> ExplorerPage:

@@ -64,7 +64,7 @@ class ExplorerPage:
 
     @property
     def live(self) -> bool:
-        """Whether the run on screen is this page's own and not a recorded one."""
+        """Whether the run on screen is this page's own and not a recorded one; while nothing trains."""
         return "record" not in self.status
 
     @property
@@ -131,8 +131,8 @@ class ExplorerPage:
         expect(self.part(key)).to_be_visible()
 
     def train(self) -> None:
-        """Press Train."""
-        self.press("train")
+        """Press Train, and wait for the first update where a recorded run was on screen."""
+        self._from_recorded_to_live("train")
         expect(self.player).to_have_attribute("data-mode", "running")
 
     def pause(self) -> None:
@@ -145,9 +145,15 @@ class ExplorerPage:
     def step(self) -> None:
         """Press Step and wait for the update to be on screen."""
         before = self.newest if self.live else 0
-        self.press("step")
+        self._from_recorded_to_live("step")
         self.wait_for_update(before + 1)
         self.pause()
+
+    def _from_recorded_to_live(self, button: str) -> None:
+        recorded = None if self.live else self.player.locator(".ex-place").text_content()
+        self.press(button)
+        if recorded:
+            expect(self.player.locator(".ex-place")).not_to_have_text(recorded)
 
     def train_to(self, updates: int) -> None:
         """Have at least so many updates of a live run."""
@@ -192,13 +198,17 @@ class ExplorerPage:
 
     # ------------------------------------------------------------------ what can be waited for
 
+    def wait_for_region(self, epsilon: float) -> None:
+        """Wait, not for long, until the region of the clip picture is the one of this ε."""
+        self.when(REGION, f"{1 + epsilon:.4f}", milliseconds=AT_ONCE)
+
     def wait_until_ready(self) -> None:
         """Wait until Train can be pressed and every panel is drawn."""
         expect(self.part("train")).to_be_enabled()
         expect(self.part("curves").locator(".main-svg").first).to_be_visible()
 
     def wait_for_update(self, number: int) -> None:
-        """Wait until the status line of a live run names this update or a later one."""
+        """Wait until the status line names this update of a live run or a later one."""
         self.when(REACHED, number)
 
     def when(self, condition: str, argument: object = None, *, milliseconds: float | None = None) -> None:
@@ -220,6 +230,8 @@ SLIDE = """(input, value) => {
   input.dispatchEvent(new Event('input', { bubbles: true }));
 }"""
 
+REGION = "(root, high) => root.querySelector('.explorer-region').dataset.high === high"
+
 #: The newest update is on screen, or nothing was ever trained.
 SETTLED = """(root) => {
   const newest = Number(root.querySelector('.ex-place').textContent.split('/')[1]);
@@ -228,10 +240,7 @@ SETTLED = """(root) => {
   return newest === 0 || !following || Number(shown) >= newest;
 }"""
 
-NEWEST = """(root, n) =>
-  !root.querySelector('.explorer-status').textContent.includes('recorded') &&
-  Number(root.querySelector('.ex-place').textContent.split('/')[1]) >= n"""
+NEWEST = "(root, n) => Number(root.querySelector('.ex-place').textContent.split('/')[1]) >= n"
 
 REACHED = """(root, n) =>
-  Number(root.querySelector('.explorer-status').textContent.match(/update (\\d+)/)?.[1]) >= n &&
-  !root.querySelector('.explorer-status').textContent.includes('recorded')"""
+  Number(root.querySelector('.explorer-status').textContent.match(/update (\\d+)/)?.[1]) >= n"""

@@ -154,9 +154,7 @@ def test_the_dark_theme_of_jupyterlab_makes_it_dark(explorer: ExplorerPage) -> N
     expect(explorer.root).to_have_attribute("data-theme", "light")
 
 
-def test_two_live_side_by_side_and_a_cell_run_again_closes_its_first(
-    notebook: Notebook, explorer: ExplorerPage
-) -> None:
+def test_two_live_side_by_side_and_a_cell_run_again_closes_its_own(notebook: Notebook, explorer: ExplorerPage) -> None:
     second = notebook.explorer(notebook.add("explorer.Explorer()"))
     explorer.train_as_set()
     explorer.train()
@@ -165,7 +163,7 @@ def test_two_live_side_by_side_and_a_cell_run_again_closes_its_first(
     explorer.when("(root, n) => Number(root.querySelector('.ex-place').textContent.split('/')[1]) > n", updates)
     second.wait_for_update(1)
     explorer.slide("clip_range", 0.1)
-    explorer.when("(root) => root.querySelector('.explorer-region').dataset.high === '1.1000'", milliseconds=AT_ONCE)
+    explorer.wait_for_region(0.1)
     assert second.clip.high == 1.2
     second.pause()
     assert explorer.player.get_attribute("data-mode") == "running"

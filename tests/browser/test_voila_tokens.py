@@ -239,14 +239,15 @@ def _wait_for_change(explorer: ExplorerPage, before: dict[str, object]) -> None:
 
 
 SEEN = """(root) => {
+  const all = (selector, read) => [...root.querySelectorAll(selector)].map(read).join('|');
   const inner = (selector) => root.querySelector(selector).innerHTML;
   return {
-    tokens: [...root.querySelectorAll('.ex-token')].map((span) => span.textContent).join('|'),
-    scores: [...root.querySelectorAll('.ex-score')].map((span) => span.textContent).join(),
-    objective: [...root.querySelectorAll('.explorer-objective .ex-glyphs')].map((path) => path.getAttribute('d')).join(),
+    tokens: all('.ex-token', (span) => span.textContent),
+    scores: all('.ex-score', (span) => span.textContent),
+    objective: all('.explorer-objective .ex-glyphs', (path) => path.getAttribute('d')),
     advantages: inner('.explorer-advantages .ex-picture'),
     kl: inner('.ex-chart-tokens .ex-picture'),
     dot: root.querySelector('.ex-chart-reference .ex-dot').getAttribute('cx'),
-    marker: [...root.querySelectorAll('.explorer-curves .point')].map((point) => point.getAttribute('transform')).join(),
+    marker: all('.explorer-curves .point', (point) => point.getAttribute('transform')),
   };
 }"""

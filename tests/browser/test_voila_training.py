@@ -63,7 +63,7 @@ def test_epsilon_moves_every_panel_and_back(explorer: ExplorerPage) -> None:
 
     explorer.slide("clip_range", 0.05)
     expect(badge).to_have_text("same samples, new scoring", timeout=AT_ONCE)
-    explorer.when("(root) => root.querySelector('.explorer-region').dataset.high === '1.0500'", milliseconds=AT_ONCE)
+    explorer.wait_for_region(0.05)
     narrow = explorer.clip
     assert narrow.outside > trained.outside and narrow.zero > trained.zero and narrow.tokens == trained.tokens
     assert _states(explorer) == (narrow.outside, narrow.zero)
@@ -136,7 +136,8 @@ def test_train_for_ten_updates(explorer: ExplorerPage) -> None:
     explorer.train_to(1)
     explorer.step()
     before = explorer.newest
-    explorer.part("train-for").select_option("10")
+    explorer.part("train-for").select_option("n")
+    explorer.part("train-number").fill("10")
     explorer.train()
     expect(explorer.player).to_have_attribute("data-mode", "paused")
     explorer.pause()
@@ -209,7 +210,8 @@ SLIDE_AND_WATCH = """([root, to, patience]) => new Promise((done) => {
     const milliseconds = performance.now() - started;
     const after = look();
     if (after.high === before.high && milliseconds < patience) return wait();
-    const widths = [...root.querySelectorAll('.explorer-objective .explorer-region')].map((node) => Number(node.getAttribute('width')));
+    const regions = [...root.querySelectorAll('.explorer-objective .explorer-region')];
+    const widths = regions.map((node) => Number(node.getAttribute('width')));
     // The other panels are drawn in this frame too, perhaps after this callback.
     setTimeout(() => done({ to, before, after: look(), milliseconds, widths }), 0);
   });

@@ -328,6 +328,9 @@ imported = {"torch", "transformers"} & set(sys.modules)
         assert cells.ask("page.board.run['updates'] > 1")
         cells.run("may_load.set()")
         cells.until("page.session.phase == 'ready'")
+        assert cells.ask("len(page.curves.children)") == 0
+        cells.tell(cells.ask("page.board.model_id"), drawn=1)  # only now comes plotly's heavy script
+        cells.until("page.curves.children")
         cells.run("page.close()")
     finally:
         cells.stop()

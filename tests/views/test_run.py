@@ -75,21 +75,30 @@ def test_scrubbed_back(make: Callable[..., Session]) -> None:
     assert (picture["cursor"], picture["epoch"], picture["newest"], picture["follow"]) == (2, 0, 3, False)
 
 
+def test_a_recorded_run_is_what_is_on_screen_until_there_is_something_live(
+    make: Callable[..., Session], make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def spy(prompts: list[str], responses: list[str]) -> list[float]:
+        seen.append(run_picture(session))
+        return [0.0] * len(responses)
+
+    trainer = make_trainer()
+    session = make(recorded=[snapshot_of(trainer) for _ in range(3)], rewards={"spy": spy})
+    session.train(2)
+    seen.append(run_picture(session))
+    assert [(p["live"], p["newest"], p["cursor"]) for p in seen] == [(False, 3, 3), (True, 1, 1), (True, 2, 2)]
+
+
 def test_the_first_live_stage_takes_the_place_of_a_recorded_run(
     make: Callable[..., Session], make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]
 ) -> None:
-    session = make(recorded=[snapshot_of(make_trainer())])
-    assert (run_picture(session)["newest"], run_picture(session)["cursor"], run_picture(session)["live"]) == (
-        1,
-        1,
-        False,
-    )
+    trainer = make_trainer()
+    session = make(recorded=[snapshot_of(trainer) for _ in range(3)])
     session.step_stage()
-    assert (run_picture(session)["newest"], run_picture(session)["cursor"], run_picture(session)["live"]) == (
-        0,
-        1,
-        True,
-    )
+    picture = run_picture(session)
+    assert (picture["live"], picture["newest"], picture["cursor"], picture["updates"]) == (True, 0, 1, 0)
 
 
 def test_an_error_is_in_it(make: Callable[..., Session]) -> None:
