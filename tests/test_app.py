@@ -23,6 +23,7 @@ from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording, RecordingError
 from explorer.session.session import Session
 from explorer.text import labels
+from explorer.views import mirror
 from explorer.views.curves_panel import CurvesPanel
 from explorer.widgets.scripts import script
 
@@ -249,6 +250,19 @@ def test_the_curves_follow_run_theme_language_and_size(page: Explorer) -> None:
     assert (layout.width, layout.height) == (500, 200)
     assert layout.annotations[0].text.startswith(labels("zh")["ui"]["charts"]["score"])
     assert [*page.curves.children[0].data[0].x] == [1, 2]
+
+
+def test_a_drawing_that_fails_shows_its_error_and_harms_no_other(
+    page: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any) -> dict[str, Any]:
+        raise ZeroDivisionError("cannot be drawn")
+
+    monkeypatch.setattr(mirror, "batch_picture", broken)
+    press(page, "train", updates=2)
+    assert "cannot be drawn" in page.board.run["error"]["message"]
+    assert page.session.updates == page.board.run["updates"] == 2
+    assert page.board.series["objective/ref_kl"]["updates"] == [1, 2]
 
 
 # --- commands ---

@@ -31,6 +31,7 @@ def run_picture(session: Any) -> dict[str, Any]:
         "stage_update": progress.update if progress else 0,
         "stage_epoch": progress.epoch if progress else 0,
         "epochs": progress.epochs if progress else session.config.epochs,
+        "stages": session.engine.show_stages,
         "fraction": progress.fraction if progress else 0.0,
         "error": dict(session.error),
         "note": session.note,

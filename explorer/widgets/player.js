@@ -3,7 +3,7 @@
 
 export default {
   render(context) {
-    return frame(context, "player", ["run", "language", "curves_size"], build(context.model));
+    return frame(context, "player", ["run", "language", "curves_size", "theme"], build(context.model));
   },
 };
 
@@ -110,7 +110,7 @@ const build = (model) => (root, board) => {
     bar.value = run.fraction ?? 0;
     bar.setAttribute("aria-label", say(board, "ui.panels.stages.title"));
     paintScrubber(board, { scrub, place, epoch, follow }, run);
-    caption.hidden = !(slowOn || run.mode === "stage" || (run.mode === "paused" && run.finished && run.finished !== "done"));
+    caption.hidden = !(slowOn || (run.stages && run.stage && run.finished !== "done"));
     caption.textContent = run.stage ? `${say(board, `stages.${run.stage}.label`, stageValues(run))}: ${say(board, `stages.${run.stage}.now`, stageValues(run))}` : "";
     paintError(board, error, run.error, () => send("dismiss"));
   };

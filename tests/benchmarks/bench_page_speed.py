@@ -90,7 +90,7 @@ def test_rate(page: Page) -> None:
 def test_slider_to_paint(page: Page) -> None:
     explorer = _opened(page)
     print(f"\n\nFrom moving ε to its region painted ({load()}), in milliseconds:")
-    explorer.pause()
+    explorer.stop()
     _print_latencies("paused", page.evaluate(MOVE, [explorer.root.element_handle(), MOVEMENTS // 2]))
     started = explorer.newest
     explorer.train()
@@ -98,7 +98,7 @@ def test_slider_to_paint(page: Page) -> None:
     _print_latencies("training", page.evaluate(MOVE, [explorer.root.element_handle(), MOVEMENTS]))
     assert explorer.player.get_attribute("data-mode") == "running"
     trained = explorer.newest - started
-    explorer.pause()
+    explorer.stop()
     print(f"  {trained} updates were trained meanwhile")
     assert trained > MOVEMENTS // 40
 
@@ -131,7 +131,7 @@ def updates_in(explorer: ExplorerPage) -> list[float]:
     """The seconds between updates as they appear in the page, after one to warm up."""
     explorer.train()
     times: list[float] = explorer.page.evaluate(APPEARANCES, [explorer.root.element_handle(), UPDATES + 2])
-    explorer.pause()
+    explorer.stop()
     return [(after - before) / 1000 for before, after in itertools.pairwise(times[1:])]
 
 

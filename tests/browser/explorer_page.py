@@ -135,19 +135,25 @@ class ExplorerPage:
         self._from_recorded_to_live("train")
         expect(self.player).to_have_attribute("data-mode", "running")
 
-    def pause(self) -> None:
-        """Press Pause where it trains, and wait until it has stopped with its last update on screen."""
-        if self.player.get_attribute("data-mode") == "running":
-            self.press("train")
-        expect(self.player).to_have_attribute("data-mode", "paused")
-        self.when(SETTLED)
+    def stop(self) -> None:
+        """End training with the update that is running, and wait until that is on screen.
+
+        Step does so. Pause would stop in the middle of it, and says so while the running stage is still at work.
+        """
+        self.press("step")
+        self.settle()
 
     def step(self) -> None:
-        """Press Step and wait for the update to be on screen."""
+        """Press Step and wait for one more update to be on screen; where nothing runs."""
         before = self.newest if self.live else 0
         self._from_recorded_to_live("step")
-        self.wait_for_update(before + 1)
-        self.pause()
+        self.when(NEWEST, before + 1)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until nothing runs and the newest update is on screen, where the newest is followed."""
+        expect(self.player).to_have_attribute("data-mode", "paused")
+        self.when(SETTLED)
 
     def _from_recorded_to_live(self, button: str) -> None:
         recorded = None if self.live else self.player.locator(".ex-place").text_content()
@@ -160,7 +166,7 @@ class ExplorerPage:
         if not self.live or self.newest < updates:
             self.train()
             self.when(NEWEST, updates)
-            self.pause()
+            self.stop()
 
     def train_as_set(self) -> None:
         """Have an update on screen that was trained under the settings as they are: nothing in it is re-scored."""
@@ -178,7 +184,12 @@ class ExplorerPage:
             expect(self.part("train")).to_contain_text("Train")
         if self.part("slow").get_attribute("aria-pressed") == "true":
             self.press("slow")
-        self.pause()
+        if self.part("follow").get_attribute("aria-pressed") == "false":
+            self.press("follow")
+        if self.live and self.player.locator(".ex-pill.ex-on").count():  # in the middle of an update
+            if self.player.get_attribute("data-mode") == "paused":
+                self.train()
+            self.stop()
         changed = self.part("controls").locator(".ex-back:not([hidden])")
         if changed.count() or self.part("preset").input_value() != "learn":
             self.part("preset").select_option("hack_the_reward")  # a menu tells of a change only
@@ -189,12 +200,9 @@ class ExplorerPage:
         self.part("epoch").select_option("-1")
         if not self.part("advantages").is_visible():
             self.tab("advantages")
-        if self.part("follow").get_attribute("aria-pressed") == "false":
-            self.press("follow")
         if self.part("error").is_visible():
             self.press("dismiss")
             expect(self.part("error")).to_be_hidden()
-        self.pause()
 
     # ------------------------------------------------------------------ what can be waited for
 

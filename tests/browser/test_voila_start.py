@@ -101,10 +101,7 @@ def test_the_recorded_batch_is_rescored_too(explorer: ExplorerPage) -> None:
     mask = _recorded().rollout.response_mask
     for epsilon in (0.02, 0.3, 0.2):
         explorer.slide("clip_range", epsilon)
-        explorer.when(
-            f"(root) => root.querySelector('.explorer-region').dataset.low === '{1 - epsilon:.4f}'",
-            milliseconds=AT_ONCE,
-        )
+        explorer.wait_for_region(epsilon)
         outside = mask & ((final.ratios < 1 - epsilon) | (final.ratios > 1 + epsilon))
         assert (explorer.clip.outside, explorer.clip.tokens) == (int(outside.sum()), int(mask.sum()))
         held = outside & np.where(final.ratios > 1, final.advantages > 0, final.advantages < 0)

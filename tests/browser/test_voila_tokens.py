@@ -116,7 +116,7 @@ def test_a_pinned_token_stays_pinned_while_training(explorer: ExplorerPage) -> N
     explorer.train()
     explorer.wait_for_update(started + 2)
     assert explorer.pinned == (2, 1)
-    explorer.pause()
+    explorer.stop()
     text = explorer.token(2, 1).inner_text().strip()
     expect(explorer.part("objective").locator(".ex-formula .ex-word")).to_have_text(f"“{text}”")
 
@@ -181,7 +181,7 @@ def test_it_stays_at_an_earlier_update_while_training(explorer: ExplorerPage) ->
     explorer.when("(root, n) => Number(root.querySelector('.ex-place').textContent.split('/')[1]) >= n", newest + 2)
     assert explorer.texts == texts
     assert explorer.update == 1
-    explorer.pause()
+    explorer.stop()
     explorer.press("follow")
     expect(explorer.part("tokens")).to_have_attribute("data-update", str(explorer.newest))
 

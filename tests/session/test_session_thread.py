@@ -112,6 +112,8 @@ def test_every_trait_is_written_on_the_loop(run: Callable[[Story], Any]) -> None
         session.train(3)
         session.compare()
         await until(session, lambda: session.updates == 3 and session.samples)
+        session.reset()
+        await until(session, lambda: session.updates == 0)
 
     run(story)
     assert threads == {threading.get_ident()}

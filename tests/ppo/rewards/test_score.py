@@ -31,7 +31,12 @@ def failure(batch_of, fn, texts=TEXTS):
 def test_the_function_sees_prompts_and_responses(batch_of):
     batch = batch_of(texts=["abc", "d"], prompts=["p", "qq"])
     values = score(
-        {"mine": from_texts(lambda prompts, texts: [len(p) * 10 + len(t) for p, t in zip(prompts, texts)])}, batch
+        {
+            "mine": from_texts(
+                lambda prompts, texts: [len(p) * 10 + len(t) for p, t in zip(prompts, texts, strict=True)]
+            )
+        },
+        batch,
     )
     assert values["mine"].tolist() == [13.0, 21.0]
 
