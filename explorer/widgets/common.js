@@ -200,10 +200,14 @@ async function frame({ model, el }, key, traits, build) {
   el.append(root);
   el.classList.add("explorer-slot", `explorer-slot-${key}`);
 
+  let redraw = () => {};
   const setTheme = () => {
     const chosen = board.get("theme");
     const theme = chosen === "auto" ? (hostIsDark() ? "dark" : "light") : chosen;
-    root.dataset.theme = theme;
+    if (root.dataset.theme !== theme) {
+      root.dataset.theme = theme;
+      redraw();
+    }
     const page = root.closest(".explorer");
     if (page) page.dataset.theme = theme;
     if (key === "player" && board.get("shown_theme") !== theme) {
@@ -225,6 +229,7 @@ async function frame({ model, el }, key, traits, build) {
       if (root.isConnected && root.getBoundingClientRect().width > 0) render();
     });
   };
+  redraw = soon;
   const stops = [listen(board, ["theme"], setTheme), listen(board, [...traits, "words"], soon)];
   const size = new ResizeObserver(soon);
   size.observe(root);
@@ -244,14 +249,16 @@ function heading(board, path, values) {
   ];
 }
 
-// The one tooltip of a view, placed beside the pointer or the focused token and kept on screen.
+// The one tooltip of a view, placed beside the pointer or the focused token and kept on screen. As a popover it lies in
+// the browser's top layer, so that a notebook that moves its cells about does not move it too.
 function tooltip(root) {
-  const box = make("div", { class: "ex-tip", role: "tooltip", hidden: true });
+  const box = make("div", { class: "ex-tip", role: "tooltip", hidden: true, popover: "manual" });
   root.append(box);
   return {
     show(nodes, anchor) {
       box.replaceChildren(...nodes);
       box.hidden = false;
+      if (box.isConnected && box.showPopover && !box.matches(":popover-open")) box.showPopover();
       const at = anchor.getBoundingClientRect ? anchor.getBoundingClientRect() : anchor;
       const size = box.getBoundingClientRect();
       const below = at.bottom + 8 + size.height < innerHeight;
@@ -259,6 +266,7 @@ function tooltip(root) {
       box.style.top = `${below ? at.bottom + 8 : Math.max(8, at.top - size.height - 8)}px`;
     },
     hide() {
+      if (box.hidePopover && box.matches(":popover-open")) box.hidePopover();
       box.hidden = true;
     },
   };

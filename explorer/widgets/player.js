@@ -3,7 +3,7 @@
 
 export default {
   render(context) {
-    return frame(context, "player", ["run", "language", "curves_size", "theme"], build(context.model));
+    return frame(context, "player", ["run", "language", "curves_size", "theme", "shown_theme"], build(context.model));
   },
 };
 

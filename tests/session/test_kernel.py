@@ -232,9 +232,8 @@ meanwhile = (busy_reward.calls, len(busy.session.history), busy.board.run["updat
     assert came
     assert calls >= 6
     assert (in_history, on_the_page) == (0, 0)  # only drawing waits
-    cells.until("busy.board.batch.get('update') == 8")
+    cells.until("busy.board.batch.get('update') == 8 and busy.session.mode == 'paused'")
     assert cells.ask("busy.session.history.updates") == list(range(1, 9))
-    assert cells.ask("busy.session.mode") == "paused"
     cells.run("busy.close()")
 
 
@@ -259,7 +258,7 @@ def test_random_numbers_drawn_in_a_cell_change_nothing(cells: Cells) -> None:
 def test_an_exception_in_a_posted_callback_is_in_the_error_panel(cells: Cells) -> None:
     cells.run("failing = page()")
     cells.run("threading.Thread(target=failing.session.loop.post, args=([].pop,)).start()")
-    cells.until("failing.session.error")
+    cells.until("failing.board.run['error']")
     assert cells.ask("failing.board.run['error']['message']") == "IndexError: pop from empty list"
     cells.run("failing.close()")
 
