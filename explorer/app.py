@@ -157,7 +157,7 @@ class Explorer(ipywidgets.Box):
             "slow": lambda: self.session.set_slow(SLOW_SECONDS if message["on"] else 0.0),
             "reset": lambda: self._ask(self.session.reset) if self._has_run() else self.session.reset(),
             "confirm": lambda: self._confirmed(bool(message["yes"])),
-            "preset": lambda: self.session.use_preset(str(message["name"])),
+            "preset": lambda: self._use_preset(str(message["name"]), int(message.get("after", 0))),
             "scrub": lambda: self._scrub(int(message["update"])),
             "epoch": lambda: self.session.cursor.set_trait("epoch", int(message["epoch"])),
             "follow": lambda: self.session.cursor.set_trait("follow", True),
@@ -173,6 +173,11 @@ class Explorer(ipywidgets.Box):
         except Exception as error:  # a message has no cell to show its error in
             self.session.report(error)
         self.mirror.draw_run()
+
+    def _use_preset(self, name: str, after: int) -> None:
+        """Take a preset; a slider's edit that is still under way from before the choice does not undo it."""
+        self.controls.forget(after)
+        self.session.use_preset(name)
 
     def _confirmed(self, yes: bool) -> None:
         action = self._asked.pop("action", None)

@@ -14,6 +14,7 @@ const build = (model) => (root, board) => {
   const edit = (name, value) => {
     const edits = model.get("edits");
     const n = 1 + Math.max(0, ...Object.values(edits).map((earlier) => earlier.n));
+    board.exEdits = n;
     model.set("edits", { ...edits, [name]: { value, n } });
     model.save_changes();
   };

@@ -117,6 +117,10 @@ class Controls(BoardView):
             self.preset_values = {**{n: 0.0 for n in config.flat() if n.startswith("weight_")}, **preset.flat()}
             self.values = config.flat()
 
+    def forget(self, n: int) -> None:
+        """Take no edit up to the n-th any more: what was chosen after it has come first."""
+        self._taken = max(self._taken, n)
+
     def _take(self, change: Any) -> None:
         """Pass on what was edited since the last message, in the order in which it was edited."""
         edits: Mapping[str, Mapping[str, Any]] = change["new"]

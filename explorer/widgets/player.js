@@ -15,7 +15,7 @@ const build = (model) => (root, board) => {
   const button = (key, kind, extra = "") => make("button", { class: `ex-button explorer-${key} ${extra}`, type: "button", onclick: () => act(kind) });
 
   const title = make("h1");
-  const preset = make("select", { class: "ex-select explorer-preset", onchange: () => send("preset", { name: preset.value }) });
+  const preset = make("select", { class: "ex-select explorer-preset", onchange: () => send("preset", { name: preset.value, after: board.exEdits ?? 0 }) });
   const policy = make("span", { class: "ex-muted" });
   const status = make("span", { class: "ex-status explorer-status", role: "status" });
   const language = make("button", { class: "ex-button explorer-language", type: "button", onclick: () => send("language") });
