@@ -68,6 +68,13 @@ function say(board, path, values = {}) {
   return found.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
 
+// Whether a node's labels are still those of other words; asks once a change. The words come after the language.
+function needsWords(node, board) {
+  if (node.exWords === board.get("words")) return false;
+  node.exWords = board.get("words");
+  return true;
+}
+
 // ---------------------------------------------------------------- numbers
 
 const MINUS = "−";

@@ -45,8 +45,8 @@ const build = (model) => (root, board) => {
   model.on("msg:custom", (message) => message.kind === "rejected" && controls.forEach((control) => control.paint(true)));
 
   return () => {
-    const stamp = board.get("language") + JSON.stringify(model.get("groups").map((g) => g.fields.map((f) => f.name)));
-    if (laid !== stamp) {
+    const stamp = JSON.stringify(model.get("groups").map((g) => g.fields.map((f) => f.name)));
+    if (needsWords(root, board) || laid !== stamp) {
       laid = stamp;
       health = lay();
     }

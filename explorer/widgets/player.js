@@ -134,9 +134,7 @@ function statusLine(board, run) {
 }
 
 function paintMenus(board, preset, count, presets, run) {
-  const language = board.get("language");
-  if (preset.dataset.language !== language) {
-    preset.dataset.language = count.dataset.language = language;
+  if (needsWords(preset, board)) {
     preset.setAttribute("aria-label", say(board, "ui.preset"));
     preset.replaceChildren(...presets.map((name) => make("option", { value: name, text: say(board, `presets.${name}.label`) })));
     const chosen = count.value;
@@ -153,9 +151,7 @@ function paintMenus(board, preset, count, presets, run) {
 }
 
 function paintPills(board, pills, run) {
-  const stamp = board.get("language");
-  if (pills.dataset.language !== stamp) {
-    pills.dataset.language = stamp;
+  if (needsWords(pills, board)) {
     pills.replaceChildren(...LOOP.map((key) => make("li", { class: "ex-pill", "data-stage": key })));
   }
   const lit = LIT[run.stage] ?? "";
@@ -183,8 +179,8 @@ function paintScrubber(board, { scrub, place, epoch, follow }, run) {
   follow.setAttribute("aria-pressed", String(run.follow));
   const batch = board.get("batch");
   const epochs = batch.epochs ?? run.epochs;
-  const stamp = `${epochs} ${board.get("language")}`;
-  if (epoch.dataset.stamp !== stamp) {
+  const stamp = String(epochs);
+  if (needsWords(epoch, board) || epoch.dataset.stamp !== stamp) {
     epoch.dataset.stamp = stamp;
     epoch.setAttribute("aria-label", say(board, "ui.epoch"));
     epoch.replaceChildren(
@@ -197,8 +193,8 @@ function paintScrubber(board, { scrub, place, epoch, follow }, run) {
 
 function paintError(board, box, error, dismiss) {
   box.hidden = !error?.message;
-  if (box.hidden || box.dataset.count === `${error.count} ${board.get("language")}`) return;
-  box.dataset.count = `${error.count} ${board.get("language")}`;
+  if (box.hidden || (!needsWords(box, board) && box.dataset.count === String(error.count))) return;
+  box.dataset.count = String(error.count);
   box.replaceChildren(
     make("strong", { text: say(board, "ui.error_title") }),
     make("span", { text: error.message }),

@@ -57,8 +57,8 @@ const build = (model) => (root, board) => {
 
 function paintUpdates(board, menu, run) {
   const kept = run.weights_kept ?? [];
-  const stamp = `${kept.join()} ${board.get("language")}`;
-  if (menu.dataset.stamp === stamp) return;
+  const stamp = kept.join();
+  if (!needsWords(menu, board) && menu.dataset.stamp === stamp) return;
   const newest = menu.value === "" || menu.selectedIndex === 0;
   const chosen = menu.value;
   menu.dataset.stamp = stamp;

@@ -150,9 +150,7 @@ function dropToken(span) {
 }
 
 function paintMenu(board, menu, chosen) {
-  const language = board.get("language");
-  if (menu.dataset.language !== language) {
-    menu.dataset.language = language;
+  if (needsWords(menu, board)) {
     menu.setAttribute("aria-label", say(board, "ui.colour_by"));
     menu.replaceChildren(
       ...Object.keys(board.get("quantities")).map((name) =>
