@@ -87,7 +87,6 @@ const build = (model) => (root, board) => {
     policy.textContent = trained.name ? say(board, "ui.about_policy", trained) : "";
     language.textContent = board.get("language") === "en" ? "中文" : "English";
     language.setAttribute("aria-label", say(board, "ui.language"));
-    theme.textContent = root.dataset.theme === "dark" ? "☀" : "☾";
     theme.setAttribute("aria-label", say(board, "ui.theme"));
     const running = run.mode === "running";
     train.textContent = running ? `❚❚ ${say(board, "ui.pause")}` : `▶ ${say(board, "ui.train")}`;

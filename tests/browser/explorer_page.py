@@ -168,6 +168,11 @@ class ExplorerPage:
             self.when(NEWEST, updates)
             self.stop()
 
+    @property
+    def theme_sign(self) -> str:
+        """What the theme button shows; the style sheet draws it."""
+        return str(self.part("theme").evaluate("(node) => getComputedStyle(node, '::before').content")).strip('"')
+
     def train_as_set(self) -> None:
         """Have an update on screen that was trained under the settings as they are: nothing in it is re-scored."""
         self.train_to(1)
