@@ -155,6 +155,7 @@ class ThreadWorker(_Schedule):
         super().__init__(advance, on_error, on_pause)
         self._jobs: deque[Job] = deque()
         self._last: Job = lambda: None
+        self._orders = 0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._main, name="ppo-explorer-worker", daemon=True)
         _running.add(self)
@@ -196,6 +197,7 @@ class ThreadWorker(_Schedule):
         with self._changed:
             if self._mode != "stopped":
                 self._mode, self._remaining = mode, updates
+            self._orders += 1
             self._changed.notify_all()
 
     def _main(self) -> None:
@@ -217,9 +219,11 @@ class ThreadWorker(_Schedule):
         self._last()
 
     def _run_stage(self) -> None:
+        orders = self._orders
         update_ended = self._advance()
         with self._changed:
-            self._after(update_ended)
+            if self._orders == orders:  # an order that came meanwhile begins with the next stage
+                self._after(update_ended)
             paused = self._mode == "paused"
             if self.slow_seconds > 0 and self._mode in ("running", "update") and not self._jobs:
                 self._changed.wait(self.slow_seconds)
