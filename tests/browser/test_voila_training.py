@@ -111,7 +111,7 @@ def test_stage_by_stage_through_one_update(explorer: ExplorerPage) -> None:
     assert seen[:4] == [("score", ""), ("advantage", ""), ("advantage", ""), ("epoch", "1/4")]
     assert [epoch for _, epoch in seen[4:7]] == ["2/4", "3/4", "4/4"]
     explorer.press("stage")
-    explorer.wait_for_update(before + 1)
+    expect(explorer.player.locator(".ex-place")).to_have_text(f"{before + 1} / {before + 1}")
     explorer.settle()
     assert explorer.newest == before + 1
 
