@@ -17,6 +17,7 @@ def shape(
     *,
     kl_coef: float,
     kl_estimator: str = "k1",
+    score_mask: Tensor | None = None,
 ) -> Tensor:
     """Per-token rewards ``r_t = -kl_coef * KL_t + [t is the last token that counts] * score``.
 
@@ -27,13 +28,15 @@ def shape(
         mask: ``[B, T]`` bool, up to and with the stop token.
         kl_coef: the penalty's weight, in units of score per nat.
         kl_estimator: ``k1``, ``k2`` or ``k3``.
+        score_mask: ``[B, T]`` bool, whose last True in a row is where the score goes; None is ``mask``. With one
+            position more than ``mask`` the score comes one past the stop, as in TRL.
 
     Returns:
-        ``[B, T]`` rewards, exactly 0 where the mask is False.
+        ``[B, T]`` rewards, exactly 0 where neither mask is True.
 
     Source:
         Ziegler et al. 2019 (arXiv 1909.08593), equation 2; Ouyang et al. 2022 (arXiv 2203.02155), equation 2.
     """
     ref_kl = KL_ESTIMATORS[kl_estimator](old_logprobs - ref_logprobs)
-    rewards = -kl_coef * ref_kl + torch.where(last_true(mask), scores[:, None], 0.0)
-    return torch.where(mask, rewards, 0.0)
+    penalties = torch.where(mask, -kl_coef * ref_kl, 0.0)
+    return penalties + torch.where(last_true(mask if score_mask is None else score_mask), scores[:, None], 0.0)

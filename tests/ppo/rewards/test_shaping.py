@@ -37,6 +37,15 @@ def test_without_a_penalty_only_the_score_is_left() -> None:
     assert rewards.tolist() == [[0, 0, 1, 0], [2, 0, 0, 0], [0, 0, 0, 3]]
 
 
+def test_the_score_can_come_one_past_the_stop() -> None:
+    old, ref = torch.full((3, 4), -1.0), torch.full((3, 4), -1.5)
+    one_more = torch.tensor([[True] * 4, [True, True, False, False], [True] * 4])
+    rewards = shape(torch.tensor([1.0, 2.0, 3.0]), old, ref, MASK, kl_coef=0.2, score_mask=one_more)
+    # Half a nat costs 0.1 at each token of the mask, and nothing at the position after it.
+    expected = [[-0.1, -0.1, -0.1, 1.0], [-0.1, 2.0, 0.0, 0.0], [-0.1, -0.1, -0.1, 2.9]]
+    torch.testing.assert_close(rewards, torch.tensor(expected))
+
+
 def test_where_the_policy_is_the_reference_there_is_no_penalty() -> None:
     same = torch.full((3, 4), -1.0)
     assert shape(torch.zeros(3), same, same, MASK, kl_coef=2.0).abs().max() == 0
