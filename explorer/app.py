@@ -177,7 +177,10 @@ class Explorer(ipywidgets.Box):
     def _use_preset(self, name: str, after: int) -> None:
         """Take a preset; a slider's edit that is still under way from before the choice does not undo it."""
         self.controls.forget(after)
-        self.session.use_preset(name)
+        try:
+            self.session.use_preset(name)
+        except ResetNeeded:
+            self._ask(lambda: self.session.use_preset(name, reset=True))
 
     def _confirmed(self, yes: bool) -> None:
         action = self._asked.pop("action", None)

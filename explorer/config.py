@@ -18,11 +18,27 @@ Effect = Literal["what_if", "next_update", "reset"]
 #: The menus of the enumerated fields. The functions of the same names live in ``explorer.ppo``.
 CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "estimator": ("gae", "one_step_td", "monte_carlo"),
-        "objective": ("clip", "unclipped"),
+        "estimator": (
+            *("gae", "one_step_td", "monte_carlo", "monte_carlo_value", "total_return"),
+            *("group_mean", "grpo", "rloo", "reinforce_pp", "remax"),
+        ),
+        "objective": (
+            *("clip", "unclipped", "policy_gradient", "clip_higher", "dual_clip"),
+            *("two_sided", "kl_penalty", "gspo", "cispo", "sapo"),
+        ),
         "kl_estimator": ("k1", "k2", "k3"),
+        "kl_in": ("reward", "loss"),
+        "aggregation": ("token_mean", "sequence_mean", "fixed_length"),
+        "critic": ("shared", "separate"),
+        "lr_schedule": ("constant", "linear"),
     }
 )
+
+#: The estimators that compare the responses of a group, and so need at least two of them.
+GROUPED = frozenset({"group_mean", "grpo", "rloo"})
+
+#: SAPO's temperatures as published, for A > 0 and for A < 0: the latter fades a little sooner.
+SAPO_TEMPERATURES = (1.0, 1.05)
 
 #: The built-in reward components, in the order in which they are shown, with their default weights.
 DEFAULT_WEIGHTS: Mapping[str, float] = MappingProxyType(
@@ -72,6 +88,11 @@ class Config:
     # The objective (PPO, arXiv 1707.06347, equation 7).
     clip_range: float = knob(0.2, 0.0, 1.0, effect="what_if", step=0.01, shown=(0.01, 0.6))
     objective: str = knob("clip", effect="what_if")
+    clip_range_high: float = knob(0.28, 0.0, 10.0, effect="what_if", step=0.01, shown=(0.01, 1.0))
+    dual_clip: float = knob(3.0, 1.0, 100.0, effect="what_if", step=0.1, shown=(1.1, 6.0))
+    delta: float = knob(4.0, 1.0, 100.0, effect="what_if", step=0.1, shown=(1.5, 6.0))
+    penalty_coef: float = knob(1.0, 0.0, 1000.0, effect="what_if", step=0.1, shown=(0.0, 10.0))
+    penalty_target: float = knob(0.01, 0.0001, 1.0, effect="next_update", step=0.001, shown=(0.001, 0.1))
 
     # The reward: sum_i weights[i] * component_i - kl_coef * KL(policy, reference).
     weights: Mapping[str, float] = dataclasses.field(
@@ -79,6 +100,9 @@ class Config:
     )
     kl_coef: float = knob(0.05, 0.0, 2.0, effect="what_if", step=0.005, shown=(0.0, 0.5))
     kl_estimator: str = knob("k1", effect="what_if")
+    kl_in: str = knob("reward", effect="what_if")
+    kl_target: float | None = knob(None, 0.01, 1000.0, effect="next_update", step=0.1, shown=(0.1, 20.0))
+    kl_horizon: int = knob(320, 1, 1_000_000, effect="next_update", step=1, shown=(32, 1000))
     length_target: int = knob(16, 1, 1024, effect="next_update", step=1, shown=(1, 64))
 
     # Advantages (GAE, arXiv 1506.02438).
@@ -86,6 +110,7 @@ class Config:
     gamma: float = knob(1.0, 0.0, 1.0, effect="what_if", step=0.01)
     gae_lambda: float = knob(0.95, 0.0, 1.0, effect="what_if", step=0.01)
     whiten: bool = knob(True, effect="what_if")
+    aggregation: str = knob("token_mean", effect="what_if")
 
     # Optimisation.
     epochs: int = knob(4, 1, 16, effect="next_update", step=1)
@@ -97,14 +122,21 @@ class Config:
     ent_coef: float = knob(0.0, 0.0, 1.0, effect="next_update", step=0.001, shown=(0.0, 0.1))
     max_grad_norm: float | None = knob(1.0, 0.0, 1000.0, effect="next_update", step=0.05, shown=(0.05, 5.0))
     replay_rollouts: int = knob(1, 1, 16, effect="next_update", step=1, shown=(1, 8))
+    target_kl: float | None = knob(None, 0.0, 10.0, effect="next_update", step=0.001, shown=(0.001, 0.1))
+    lr_schedule: str = knob("constant", effect="next_update")
+    lr_decay_updates: int = knob(100, 1, 100_000, effect="next_update", step=1, shown=(1, 400))
+    freeze_critic: bool = knob(False, effect="next_update")
+    dropout_on: bool = knob(False, effect="next_update")  # a named bug, for lessons: the first ratio is no longer 1
 
     # Sampling.
     temperature: float = knob(1.0, 0.05, 5.0, effect="next_update", step=0.05, shown=(0.3, 2.0))
     stop_sentences: int = knob(0, 0, 16, effect="next_update", step=1, shown=(0, 4))
 
     # What the batch is: changing one of these starts the run anew.
-    batch_size: int = knob(32, 2, 4096, effect="reset", step=1, shown=(4, 64))
+    batch_size: int = knob(32, 2, 4096, effect="reset", step=4, shown=(4, 64))
+    group_size: int = knob(4, 1, 64, effect="reset", step=1, shown=(1, 16))
     response_length: int = knob(24, 1, 1023, effect="reset", step=1, shown=(4, 64))
+    critic: str = knob("shared", effect="reset")
     seed: int = knob(0, 0, 2**31 - 1, effect="reset", step=1, shown=(0, 99))
 
     def __post_init__(self) -> None:
@@ -118,6 +150,8 @@ class Config:
                 f"minibatches is {self.minibatches}, more than the batch_size of {self.batch_size} responses: "
                 "choose at most one minibatch a response."
             )
+        _check_groups(self)
+        _check_objective(self)
 
     def replace(self, **changes: Any) -> Config:
         """A copy with some fields changed; ``weight_NAME=x`` changes one weight and keeps the others.
@@ -131,6 +165,12 @@ class Config:
             weights[name.removeprefix("weight_")] = changes.pop(name)
         _refuse_unknown(changes)
         return dataclasses.replace(self, weights=weights, **changes)
+
+    @property
+    def clip_band(self) -> tuple[float, float]:
+        """The lowest and the highest ratio inside the clip range: the objectives with a wider top have their own."""
+        high = self.clip_range_high if self.objective in ("clip_higher", "cispo") else self.clip_range
+        return 1 - self.clip_range, 1 + high
 
     def __hash__(self) -> int:
         return hash(tuple(sorted((name, repr(value)) for name, value in self.flat().items())))
@@ -199,6 +239,37 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
             raise ValueError(f"{name} is {value!r}, but must be a whole number from {_plain(low)} to {_plain(high)}.")
         return int(number)
     return number
+
+
+def _check_groups(config: Config) -> None:
+    """The batch is made of whole groups, and an estimator that compares responses has some to compare."""
+    rows, group = config.batch_size, config.group_size
+    if rows % group:
+        near = (rows // group * group, (rows // group + 1) * group)
+        sizes = " or ".join(str(size) for size in near if 0 < size <= FIELDS["batch_size"].metadata["high"])
+        raise ValueError(
+            f"batch_size is {rows}, which is not a multiple of the group_size of {group} responses a prompt: choose a "
+            f"batch_size of {sizes}, or a group_size that divides {rows}."
+        )
+    if group == 1 and config.estimator in GROUPED:
+        raise ValueError(
+            f"estimator is {config.estimator!r}, which compares the responses to one prompt, and with a group_size of "
+            "1 there is only one: choose a group_size of at least 2, or another estimator."
+        )
+
+
+def _check_objective(config: Config) -> None:
+    """Two-sided clipping's bound lies outside the clip range, and an adaptive beta changes by little an update."""
+    if config.objective == "two_sided" and config.delta <= 1 + config.clip_range:
+        raise ValueError(
+            f"delta is {config.delta:g}, but the two-sided objective needs it above 1 + clip_range = "
+            f"{1 + config.clip_range:g}: raise delta or lower clip_range."
+        )
+    if config.kl_target is not None and config.kl_horizon < config.batch_size:
+        raise ValueError(
+            f"kl_horizon is {config.kl_horizon}, less than the batch_size of {config.batch_size} responses: raise it "
+            "to at least that many, so that one update changes kl_coef by at most a fifth."
+        )
 
 
 def _plain(limit: float) -> str:

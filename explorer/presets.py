@@ -1,4 +1,8 @@
-"""Named configurations, each chosen to make one phenomenon happen. What to look for is in ``text/labels.toml``."""
+"""Named configurations. What to look for in each is in ``text/labels.toml``.
+
+``LESSONS`` make one phenomenon happen. ``RECIPES`` are algorithms by name, each the settings that tell it from PPO as
+"learn" has it; step sizes stay those that suit the bundled policy, since a recipe's own belong to its model.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from types import MappingProxyType
 
 from explorer.config import Config
 
-PRESETS: Mapping[str, Config] = MappingProxyType(
+LESSONS: Mapping[str, Config] = MappingProxyType(
     {
         "learn": Config(),
         "see_the_clip": Config(learning_rate=2.2e-4, kl_coef=0.03),
@@ -19,3 +23,48 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
         "hack_the_reward": Config(learning_rate=3e-4, kl_coef=0.0),
     }
 )
+
+RECIPES: Mapping[str, Config] = MappingProxyType(
+    {
+        # Ouyang et al. 2022 (arXiv 2203.02155), appendix C.4: 8 minibatches, one inner epoch, a critic of its own,
+        # KL coefficient 0.02.
+        "ppo_instructgpt": Config(
+            critic="separate", epochs=1, minibatches=8, kl_coef=0.02, value_clip_range=0.2, max_grad_norm=None
+        ),
+        # Ziegler et al. 2019 (arXiv 1909.08593) and Huang et al. 2023: temperature 0.7, adaptive KL with a target of 6
+        # nats a response (the horizon is scaled to this batch), clipped values, no gradient clipping.
+        "ppo_openai_2019": Config(
+            temperature=0.7, kl_coef=0.15, kl_target=6.0, value_clip_range=0.2, max_grad_norm=None
+        ),
+        # Shao et al. 2024 (arXiv 2402.03300): group-relative advantages, k3 in the loss, a mean of sequence means.
+        "grpo": Config(
+            estimator="grpo",
+            whiten=False,
+            kl_in="loss",
+            kl_estimator="k3",
+            kl_coef=0.04,
+            aggregation="sequence_mean",
+            epochs=1,
+            vf_coef=0.0,
+        ),
+        # Liu et al. 2025 (arXiv 2503.20783): neither the division by the deviation nor that by the length, and no KL.
+        "dr_grpo": Config(
+            estimator="group_mean", whiten=False, kl_coef=0.0, aggregation="fixed_length", epochs=1, vf_coef=0.0
+        ),
+        # Ahmadian et al. 2024 (arXiv 2402.14740): plain REINFORCE, the other responses of the group as baseline.
+        "rloo": Config(
+            estimator="rloo", objective="policy_gradient", whiten=False, kl_coef=0.03, epochs=1, vf_coef=0.0
+        ),
+        # Hu et al. 2025 (arXiv 2501.03262): KL in the return, whitening over the whole batch, PPO's clip.
+        "reinforce_pp": Config(estimator="reinforce_pp", epochs=1, minibatches=4, kl_coef=0.01, vf_coef=0.0),
+        # Yu et al. 2025 (DAPO, arXiv 2503.14476): a higher upper clip, means over tokens, no KL.
+        "dapo_clip_higher": Config(
+            estimator="grpo", objective="clip_higher", whiten=False, kl_coef=0.0, minibatches=4, epochs=1, vf_coef=0.0
+        ),
+        # Schulman et al. 2017 (arXiv 1707.06347), section 4: a price on the step in the place of the clip.
+        "ppo_penalty": Config(objective="kl_penalty"),
+    }
+)
+
+#: All of them by name, in the order of the menu.
+PRESETS: Mapping[str, Config] = MappingProxyType({**LESSONS, **RECIPES})

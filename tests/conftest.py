@@ -105,7 +105,7 @@ def policy() -> Policy:
 @pytest.fixture(scope="session")
 def tiny_config() -> Config:
     """A batch that takes milliseconds; responses end with their first sentence, so that some are padded."""
-    return Config(batch_size=8, response_length=6, epochs=2, stop_sentences=1, learning_rate=1e-3)
+    return Config(batch_size=8, group_size=2, response_length=6, epochs=2, stop_sentences=1, learning_rate=1e-3)
 
 
 @pytest.fixture(scope="session")

@@ -568,3 +568,16 @@ def test_a_closed_page_asks_its_worker_for_nothing(page: Explorer) -> None:
     page.close()
     page._command({"kind": "step"})
     assert page.session.updates == 0
+
+
+def test_a_recipe_that_needs_a_reset_is_asked_for(page: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions = asked(page, monkeypatch)
+    press(page, "train", updates=1)
+    press(page, "preset", name="ppo_instructgpt")
+    assert len(questions) == 1
+    assert (page.session.preset, page.session.updates) == ("learn", 1)
+    press(page, "confirm", yes=True)
+    assert (page.session.preset, page.session.updates, page.config.critic) == ("ppo_instructgpt", 0, "separate")
+    assert ["critic", "shared", "separate"] in page.controls.deltas
+    press(page, "preset", name="grpo")
+    assert ["estimator", "gae", "grpo"] in page.controls.deltas

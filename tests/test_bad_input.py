@@ -204,7 +204,7 @@ def test_the_bundled_policy_refuses_ten_thousand_characters(policy: Policy) -> N
 
 
 def test_html_and_script_in_a_prompt_are_text(policy: Policy) -> None:
-    config = Config(batch_size=2, response_length=4, epochs=1)
+    config = Config(batch_size=2, group_size=2, response_length=4, epochs=1)
     session = Session(policy=policy, config=config, prompts=[HTML], threaded=False)
     session.train(1)
     assert session.error == {}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.config import CHOICES, DEFAULT_WEIGHTS, FIELDS, WEIGHT_RANGE, Config, effect_of
+from explorer.config import CHOICES, DEFAULT_WEIGHTS, FIELDS, GROUPED, WEIGHT_RANGE, Config, effect_of
 
 NUMBERS = [name for name, field in FIELDS.items() if field.metadata.get("low") is not None]
 WHOLE = [name for name in NUMBERS if type(FIELDS[name].default) is int]
@@ -26,11 +27,31 @@ def _values(name: str) -> st.SearchStrategy[Any]:
     return st.integers(low, high) if name in WHOLE else st.floats(low, high)
 
 
+def _whole_groups(values: dict[str, Any]) -> int:
+    """The batch size, brought down to a multiple of the group size."""
+    group = values.get("group_size", 4)
+    return max(values.get("batch_size", 32) // group, 2) * group
+
+
+def _with_groups(values: dict[str, Any]) -> str:
+    """The estimator, another where a group of one is not enough for it."""
+    estimator = values.get("estimator", "gae")
+    return "gae" if values.get("group_size", 4) == 1 and estimator in GROUPED else estimator
+
+
+def _in_reach(values: dict[str, Any]) -> dict[str, Any]:
+    """A horizon of a batch at least, and a delta above any clip range."""
+    horizon, delta = values.get("kl_horizon", 320), values.get("delta", 4.0)
+    return {"kl_horizon": max(horizon, values["batch_size"]), "delta": max(delta, 2.5)}
+
+
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 weights = st.dictionaries(names, st.floats(*WEIGHT_RANGE), min_size=1, max_size=5)
 configs = (
     st.fixed_dictionaries({}, optional={name: _values(name) for name in FIELDS if name != "weights"})
-    .filter(lambda values: values.get("minibatches", 1) <= values.get("batch_size", 32))
+    .map(lambda values: values | {"batch_size": _whole_groups(values), "estimator": _with_groups(values)})
+    .map(lambda values: values | _in_reach(values))
+    .filter(lambda values: values.get("minibatches", 1) <= values["batch_size"])
     .flatmap(lambda values: weights.map(lambda found: Config(**values, weights=found)))
 )
 
@@ -39,8 +60,8 @@ configs = (
 @pytest.mark.parametrize("side", ["low", "high"])
 def test_a_number_may_lie_on_its_bounds_and_not_beyond(name: str, side: str) -> None:
     bound = FIELDS[name].metadata[side]
-    # The batch must hold the minibatches, whichever of the two is pushed to its bound.
-    room = {"batch_size": 4096, "minibatches": 1} | {name: bound}
+    # The batch must hold the minibatches, and the horizon a batch, whichever is pushed to its bound.
+    room = {"batch_size": 4096, "minibatches": 1, "group_size": 1, "kl_horizon": 4096} | {name: bound}
     assert getattr(Config(**room), name) == bound
     beyond = bound - 1 if side == "low" else bound + 1
     with pytest.raises(ValueError, match=name) as refused:
@@ -71,26 +92,30 @@ def test_whole_numbers_stay_whole(name: str) -> None:
     low = FIELDS[name].metadata["low"]
     with pytest.raises(ValueError, match=f"{name} is .* whole number"):
         Config(**{name: low + 0.5})
-    read = getattr(Config(**{name: float(low + 1)}, **({"batch_size": 8} if name != "batch_size" else {})), name)
+    read = getattr(Config(**{"batch_size": 8, "group_size": 1} | {name: float(low + 1)}), name)
     assert read == low + 1
     assert type(read) is int
 
 
-@pytest.mark.parametrize("name", ["value_clip_range", "max_grad_norm"])
+LIMITS = ["value_clip_range", "max_grad_norm", "target_kl", "kl_target"]
+
+
+@pytest.mark.parametrize("name", LIMITS)
 def test_a_limit_may_be_none(name: str) -> None:
     assert getattr(Config(**{name: None}), name) is None
 
 
-@pytest.mark.parametrize("name", sorted(set(NUMBERS) - {"value_clip_range", "max_grad_norm"}))
+@pytest.mark.parametrize("name", sorted(set(NUMBERS) - set(LIMITS)))
 def test_nothing_else_may_be_none(name: str) -> None:
     with pytest.raises(TypeError, match=name):
         Config(**{name: None})
 
 
 @pytest.mark.parametrize("value", [1, 0, None, "True"])
-def test_whitening_is_true_or_false(value: object) -> None:
-    with pytest.raises(TypeError, match="whiten is .* True or False"):
-        Config(whiten=value)  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", ["whiten", "freeze_critic", "dropout_on"])
+def test_a_switch_is_true_or_false(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"{name} is .* True or False"):
+        Config(**{name: value})
 
 
 @pytest.mark.parametrize("name", sorted(CHOICES))
@@ -117,10 +142,69 @@ def test_weights_are_a_mapping() -> None:
         Config(weights=[1.0])  # type: ignore[arg-type]
 
 
+def test_two_sided_clipping_needs_its_delta_outside_the_clip_range() -> None:
+    assert Config(objective="two_sided", delta=1.3, clip_range=0.2).delta == 1.3
+    with pytest.raises(ValueError, match=r"delta is 1.3, .* above 1 \+ clip_range = 1.4: raise delta or lower") as why:
+        Config(objective="two_sided", delta=1.3, clip_range=0.4)
+    assert "\n" not in str(why.value)
+    with pytest.raises(ValueError, match="delta is 1.2"):
+        Config(objective="two_sided", delta=1.2, clip_range=0.2)
+    assert Config(delta=1.0).delta == 1.0  # where nobody uses it, it does no harm
+
+
+def test_an_adaptive_beta_needs_a_horizon_of_at_least_a_batch() -> None:
+    assert Config(kl_target=6.0, kl_horizon=32).kl_horizon == 32
+    with pytest.raises(ValueError, match="kl_horizon is 31, less than the batch_size of 32 responses: raise it") as why:
+        Config(kl_target=6.0, kl_horizon=31)
+    assert "\n" not in str(why.value)
+    assert Config(kl_horizon=1).kl_target is None
+
+
+def test_the_clip_band_is_wider_above_for_those_that_have_it_so() -> None:
+    for name in CHOICES["objective"]:
+        low, high = Config(objective=name, clip_range=0.1, clip_range_high=0.5).clip_band
+        assert low == pytest.approx(0.9)
+        assert high == pytest.approx(1.5 if name in ("clip_higher", "cispo") else 1.1)
+
+
 def test_more_minibatches_than_responses_are_refused() -> None:
     assert Config(minibatches=4, batch_size=4).minibatches == 4
     with pytest.raises(ValueError, match="minibatches is 5, more than the batch_size of 4"):
         Config(minibatches=5, batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "group", "advice"),
+    [
+        (30, 4, "batch_size of 28 or 32, or a group_size that divides 30"),
+        (8, 16, "batch_size of 16, or a group_size that divides 8"),
+        (4095, 64, "batch_size of 4032 or 4096, or"),
+        (4095, 4, "batch_size of 4092 or 4096, or"),
+        (4096, 63, "batch_size of 4095, or"),
+    ],
+)
+def test_a_batch_of_broken_groups_is_refused_and_says_what_fits(rows: int, group: int, advice: str) -> None:
+    with pytest.raises(ValueError, match=f"batch_size is {rows}, which is not a multiple of the group_size") as refused:
+        Config(batch_size=rows, group_size=group)
+    assert advice in str(refused.value)
+    assert "\n" not in str(refused.value)
+    for size in map(
+        int, re.findall(r"\d+", str(refused.value).partition("choose a batch_size of")[2].partition(",")[0])
+    ):
+        assert Config(batch_size=size, group_size=group).batch_size == size
+
+
+@pytest.mark.parametrize("name", CHOICES["estimator"])
+def test_an_estimator_that_compares_responses_needs_two_of_them(name: str) -> None:
+    assert Config(estimator=name, group_size=2).estimator == name
+    if name not in GROUPED:
+        assert Config(estimator=name, group_size=1).group_size == 1
+        return
+    with pytest.raises(
+        ValueError, match=f"estimator is '{name}'.*choose a group_size of at least 2, or another"
+    ) as why:
+        Config(estimator=name, group_size=1)
+    assert "\n" not in str(why.value)
 
 
 @pytest.mark.parametrize(

@@ -9,21 +9,38 @@ import pytest
 from explorer.config import Config, effect_of
 from explorer.ppo.policy import Policy
 from explorer.ppo.trainer import Trainer
-from explorer.presets import PRESETS
+from explorer.presets import LESSONS, PRESETS, RECIPES
 
 if TYPE_CHECKING:
     from tests.conftest import RunUpdate
 
 
-def test_there_are_four_and_the_first_is_the_default() -> None:
-    assert list(PRESETS) == ["learn", "see_the_clip", "balanced", "hack_the_reward"]
+def test_there_are_four_lessons_and_the_first_is_the_default() -> None:
+    assert list(LESSONS) == ["learn", "see_the_clip", "balanced", "hack_the_reward"]
     assert PRESETS["learn"] == Config()
+    assert list(PRESETS) == [*LESSONS, *RECIPES]
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_choosing_one_never_restarts_the_run(name: str) -> None:
+@pytest.mark.parametrize("name", LESSONS)
+def test_choosing_a_lesson_never_restarts_the_run(name: str) -> None:
     changed = Config().differences(PRESETS[name])
     assert all(effect_of(field) != "reset" for field in changed)
+
+
+def test_a_recipe_is_what_its_paper_names() -> None:
+    deltas = {
+        name: {field: mine for field, (mine, _) in config.differences(Config()).items()}
+        for name, config in RECIPES.items()
+    }
+    assert deltas["ppo_penalty"] == {"objective": "kl_penalty"}
+    assert deltas["ppo_instructgpt"]["critic"] == "separate"
+    assert deltas["ppo_openai_2019"]["kl_target"] == 6.0
+    assert (deltas["grpo"]["estimator"], deltas["grpo"]["kl_in"]) == ("grpo", "loss")
+    assert deltas["dr_grpo"]["aggregation"] == "fixed_length"
+    assert (deltas["rloo"]["estimator"], deltas["rloo"]["objective"]) == ("rloo", "policy_gradient")
+    assert deltas["reinforce_pp"]["estimator"] == "reinforce_pp"
+    assert deltas["dapo_clip_higher"]["objective"] == "clip_higher"
+    assert all("learning_rate" not in changed for changed in deltas.values())
 
 
 def test_no_two_are_alike() -> None:

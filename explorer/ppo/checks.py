@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from explorer.config import Config
+from explorer.ppo.advantages import whitens
 from explorer.ppo.masked import last_true, masked_mean, masked_var, row_sums
 from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.ppo.records import Credit, Epoch, Rollout
@@ -50,7 +51,7 @@ def check_update(
         first_ratios: the fresh rows' ratios in the first minibatch, flat, before any step.
         update: the update's number; the reference equals the policy in update 1 only.
         steps: optimiser steps taken.
-        expected: ``epochs * minibatches``.
+        expected: ``epochs * minibatches``, of the epochs that were to run.
         final: the policy after the last step, for the check of who gets no gradient.
         stops: ``[V]`` bool, the tokens that may end a response; for the check that the stop counts.
     """
@@ -64,22 +65,24 @@ def check_update(
     found["first_ratio"] = (ratio_error < 1e-5, ratio_error)
     if update == 1:
         found["first_kl"] = (largest(log_ratios) < 1e-5, largest(log_ratios))
-    if config.whiten:
+    if whitens(config):
         mean = float(masked_mean(credit.whitened_advantages, mask))
         deviation = math.sqrt(float(masked_var(credit.whitened_advantages, mask)))
         equal = float(masked_var(credit.advantages, mask)) < 1e-12  # equal advantages have no deviation to scale
         error = abs(mean) if equal else max(abs(mean), abs(deviation - 1))
         found["whitened"] = (error < 1e-3, error)
-    scores = credit.scores - config.kl_coef * row_sums(credit.ref_kl, mask)
+    paid = config.kl_coef * row_sums(credit.ref_kl, mask) if config.kl_in == "reward" else 0.0
+    scores = credit.scores - paid
     sum_error = largest(row_sums(credit.rewards, mask) - scores)
     found["reward_sum"] = (sum_error < 1e-4, sum_error)
-    if config.estimator == "gae" and config.gamma == 1.0 and config.gae_lambda == 1.0:
+    far_sighted = config.estimator == "monte_carlo_value" or (config.estimator == "gae" and config.gae_lambda == 1.0)
+    if far_sighted and config.gamma == 1.0:
         to_go = credit.rewards.flip(1).cumsum(1).flip(1)
         error = largest((credit.returns - to_go)[mask])
         found["monte_carlo"] = (error < 1e-4, error)
     lowest = min(float(KL_ESTIMATORS[name](log_ratios)[mask].min()) for name in ("k2", "k3"))
     found["kl_positive"] = (lowest > -1e-6, lowest)
-    if final is not None and config.objective == "clip":
+    if final is not None and config.objective == "clip" and config.kl_in == "reward":
         differing = float(clip_rule_differs(config, final).sum())
         found["zero_gradient"] = (differing == 0, differing)
     lengths = mask.sum(1)

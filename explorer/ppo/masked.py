@@ -26,6 +26,32 @@ def row_means(values: Tensor, mask: Tensor) -> Tensor:
     return row_sums(values, mask) / mask.sum(dim=1).clamp(min=1)
 
 
+def aggregate(terms: Tensor, mask: Tensor, how: str, *, length: int) -> Tensor:
+    """One number out of the terms ``[B, T]`` of all tokens that count: what the policy's loss is made of.
+
+    Args:
+        terms: ``[B, T]``. What is masked may be NaN.
+        mask: ``[B, T]`` bool.
+        how: ``token_mean``, every token counts alike, so a long response counts more than a short one;
+            ``sequence_mean``, the mean over responses of each one's mean, so the tokens of a long one count less;
+            ``fixed_length``, the sum over ``B * length``, so a token counts alike in every batch.
+        length: the most tokens that a response may have; read by ``fixed_length``.
+
+    A batch cut into parts of equally many rows has, under ``sequence_mean`` and ``fixed_length``, the mean of its
+    parts' aggregates and so of their gradients: 8 parts of 1 row give what 1 part of 8 gives. Under ``token_mean`` the
+    parts have to be weighted by their tokens; minibatches are not, each being a step of its own.
+
+    Source:
+        ``token_mean`` DAPO (arXiv 2503.14476, equation 8); ``sequence_mean`` GRPO (arXiv 2402.03300, equation 3);
+        ``fixed_length`` Dr. GRPO (arXiv 2503.20783).
+    """
+    if how == "sequence_mean":
+        return row_means(terms, mask).mean()
+    if how == "fixed_length":
+        return masked_sum(terms, mask) / (len(mask) * length)
+    return masked_mean(terms, mask)
+
+
 def masked_var(values: Tensor, mask: Tensor) -> Tensor:
     """Unbiased variance (divisor n - 1) of ``values [B, T]`` over ``mask [B, T]``, a scalar; 0 where n < 2.
 
@@ -35,14 +61,21 @@ def masked_var(values: Tensor, mask: Tensor) -> Tensor:
     return masked_sum(squares, mask) / (mask.sum() - 1).clamp(min=1)
 
 
-def whiten(values: Tensor, mask: Tensor) -> Tensor:
+def whiten(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> Tensor:
     """``values [B, T]`` shifted and scaled to mean 0 and unbiased variance 1 over ``mask``; 0 outside it.
 
     The 1e-8 under the root keeps a batch of equal values finite (Huang et al. 2023, "The N implementation details
     of RLHF with PPO", detail on whitening).
+
+    Args:
+        values: ``[B, T]``.
+        mask: ``[B, T]`` bool.
+        keep_mean: scale only, around a mean that stays where it is: how OpenAI (2019) whitens rewards, whose mean
+            says how good the responses are.
     """
-    whitened = (values - masked_mean(values, mask)) * torch.rsqrt(masked_var(values, mask) + 1e-8)
-    return torch.where(mask, whitened, 0.0)
+    mean = masked_mean(values, mask)
+    whitened = (values - mean) * torch.rsqrt(masked_var(values, mask) + 1e-8)
+    return torch.where(mask, whitened + mean if keep_mean else whitened, 0.0)
 
 
 def last_true(mask: Tensor) -> Tensor:

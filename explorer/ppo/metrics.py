@@ -24,33 +24,49 @@ KL_ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 #: Every metric by name, with its expression. ``mean`` runs over the tokens that count, ``mean_i`` over responses,
-#: ``mean_k`` over epochs; ``component/NAME`` stands for one metric a reward component.
+#: ``mean_k`` over epochs; ``component/NAME`` stands for one metric a reward component. The upper ε is the objective's
+#: own where it has one, and with GSPO ρ is the response's.
 METRICS: dict[str, str] = {
     "objective/score": "mean_i s_i,  s_i = Σ_c w_c · c_i",
     "component/NAME": "mean_i c_i",
-    "objective/reward": "mean_i Σ_t r_t,  Σ_t r_t = s_i − β Σ_t KL_t",
+    "objective/reward": "mean_i Σ_t r_t,  Σ_t r_t = s_i − β Σ_t KL_t; s_i alone where the KL is in the loss",
     "objective/ref_kl": "mean_i Σ_t (log π_old − log π_ref)",
     "objective/ref_kl_token": "mean (log π_old − log π_ref)",
+    "coef/kl": "β in force",
+    "coef/penalty": "b in force",
     "policy/entropy": "mean (−Σ_v π_old(v) log π_old(v))",
     "policy/approx_kl": "mean_k mean ½ (log π_new − log π_old)²",
     "policy/approx_kl_final": "mean ½ (log π_final − log π_old)²",
     "policy/clipfrac": "mean_k mean [∂L/∂log π = 0 and A ≠ 0]",
     "policy/clipfrac_final": "mean [∂L/∂log π = 0 and A ≠ 0] at π_final",
-    "policy/outside_range": "mean_k mean [|ρ − 1| > ε]",
-    "policy/outside_range_final": "mean [|ρ − 1| > ε] at π_final",
+    "policy/outside_range": "mean_k mean [ρ < 1 − ε or ρ > 1 + ε]",
+    "policy/outside_range_final": "mean [ρ < 1 − ε or ρ > 1 + ε] at π_final",
     "policy/ratio_max": "max ρ at π_final",
     "policy/ratio_min": "min ρ at π_final",
-    "policy/loss": "mean_k −mean L_t",
+    "policy/loss": "mean_k −mean L_t; the mean is the aggregation",
     "value/loss": "mean_k mean ½ (V − R)²",
     "value/explained_variance": "1 − Var(R − V_old) / Var(R)",
     "optim/grad_norm": "max_k ‖g‖ before clipping",
     "optim/grad_norm_clipped": "max_k min(‖g‖, max_grad_norm)",
-    "optim/steps": "epochs × minibatches",
-    "optim/learning_rate": "learning_rate",
+    "optim/epochs_run": "epochs, up to the first whose mean ½ (log π_new − log π_old)² exceeds target_kl",
+    "optim/steps": "epochs run × minibatches",
+    "optim/learning_rate": "learning_rate in force",
     "response/length": "mean_i Σ_t mask",
     "response/stopped": "mean_i [the response ended by itself]",
     "throughput/seconds": "Σ wall seconds of the update's stages",
 }
+
+
+def approx_kl(rollout: Rollout, epoch: Epoch) -> float:
+    """How far an epoch has seen the policy move, in nats a token: ``mean (log pi_new - log pi_old)^2 / 2``.
+
+    Over the fresh rows. It measures KL(old, new) and not the KL to the reference; ``target_kl`` is compared with it.
+    """
+    from explorer.ppo.masked import masked_mean
+
+    rows = rollout.response_mask.shape[0]
+    moved = epoch.new_logprobs[:rows] - rollout.old_logprobs
+    return float(masked_mean(moved**2 / 2, rollout.response_mask))
 
 
 def measure(
@@ -59,7 +75,7 @@ def measure(
     """Every metric of one update, by the expressions of ``METRICS``.
 
     Args:
-        config: the configuration in force.
+        config: the configuration in force, with the coefficients that were.
         rollout: the fresh responses.
         credit: their scores, rewards and advantages.
         epochs: one record an epoch, then ``final``; replayed rows are left out of every ratio metric.
@@ -78,9 +94,6 @@ def measure(
     def over_epochs(values: list[float]) -> float:
         return sum(values) / len(values)
 
-    def approx_kl(epoch: Epoch) -> float:
-        return mean((epoch.new_logprobs[:rows] - rollout.old_logprobs) ** 2 / 2)
-
     residual = masked_var(credit.returns - rollout.old_values, mask)
     spread = masked_var(credit.returns, mask)
     final_ratios = final.ratios[:rows][mask]
@@ -90,9 +103,11 @@ def measure(
         "objective/reward": float(row_sums(credit.rewards, mask).mean()),
         "objective/ref_kl": float(row_sums(log_ratios, mask).mean()),
         "objective/ref_kl_token": mean(log_ratios),
+        "coef/kl": config.kl_coef,
+        "coef/penalty": config.penalty_coef,
         "policy/entropy": mean(rollout.entropies),
-        "policy/approx_kl": over_epochs([approx_kl(e) for e in trained]),
-        "policy/approx_kl_final": approx_kl(final),
+        "policy/approx_kl": over_epochs([approx_kl(rollout, e) for e in trained]),
+        "policy/approx_kl_final": approx_kl(rollout, final),
         "policy/clipfrac": over_epochs([mean(e.zero_gradient[:rows]) for e in trained]),
         "policy/clipfrac_final": mean(final.zero_gradient[:rows]),
         "policy/outside_range": over_epochs([mean(e.outside_range[:rows]) for e in trained]),
@@ -104,6 +119,7 @@ def measure(
         "value/explained_variance": 1.0 - float(residual / spread) if float(spread) > 0 else 0.0,
         "optim/grad_norm": max(e.grad_norm for e in trained),
         "optim/grad_norm_clipped": max(min(e.grad_norm, limit) for e in trained),
+        "optim/epochs_run": float(len(trained)),
         "optim/steps": float(steps),
         "optim/learning_rate": config.learning_rate,
         "response/length": float(mask.sum(1).float().mean()),

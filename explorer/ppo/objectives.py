@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 from explorer.config import Config
+from explorer.ppo import surrogates
+from explorer.ppo.masked import aggregate
+from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.ppo.records import Curve
 
 
@@ -52,35 +55,86 @@ def unclipped(log_ratios: Tensor, advantages: Tensor, config: Config, mask: Tens
 
 
 #: Every objective by name. ``Config.objective`` chooses; the trainer, the what-if and the pictures all look it up here.
-OBJECTIVES: dict[str, Callable[..., Tensor]] = {"clip": clip, "unclipped": unclipped}
+OBJECTIVES: dict[str, Callable[..., Tensor]] = {
+    "clip": clip,
+    "unclipped": unclipped,
+    "policy_gradient": surrogates.policy_gradient,
+    "clip_higher": surrogates.clip_higher,
+    "dual_clip": surrogates.dual_clip,
+    "two_sided": surrogates.two_sided,
+    "kl_penalty": surrogates.kl_penalty,
+    "gspo": surrogates.gspo,
+    "cispo": surrogates.cispo,
+    "sapo": surrogates.sapo,
+}
+
+#: How far the curve is drawn, where it is not up to a ratio of 4: there a second edge lies further out.
+CURVE_ENDS = {"dual_clip": 8.0, "two_sided": 8.0}
+
+
+def optimised_terms(
+    log_ratios: Tensor, advantages: Tensor, mask: Tensor, config: Config, ref_log_ratios: Tensor | None = None
+) -> Tensor:
+    """The objective's terms, less ``kl_coef * KL_t`` where the KL to the reference is in the loss: ``[rows, T]``.
+
+    With the KL in the loss the reward has none, and the penalty is differentiated as it stands. Then the estimator
+    matters: k1 and k3 have the right value and the wrong gradient. That of k1 is 0 on average, noise alone; that of k3
+    is on average the gradient of KL(reference, policy), the other way round; k2's is that of KL(policy, reference).
+
+    Args:
+        log_ratios: ``[rows, T]`` log pi_new - log pi_old.
+        advantages: ``[rows, T]``, constants.
+        mask: ``[rows, T]`` bool.
+        config: the objective, ``kl_in``, ``kl_coef`` and ``kl_estimator``.
+        ref_log_ratios: ``[rows, T]`` log pi_new - log pi_ref, with the gradient of log_ratios; None leaves the
+            penalty out.
+
+    Source:
+        GRPO (arXiv 2402.03300, equation 3) puts k3 there; on the gradients, verl's ``kl_penalty``.
+    """
+    terms = OBJECTIVES[config.objective](log_ratios, advantages, config, mask)
+    if config.kl_in == "reward" or ref_log_ratios is None:
+        return terms
+    return terms - config.kl_coef * KL_ESTIMATORS[config.kl_estimator](ref_log_ratios)
 
 
 class TokenObjective(NamedTuple):
     """The objective at every token, ``[rows, T]`` each, 0 outside the mask."""
 
     terms: Tensor  # to be maximised
-    outside_range: Tensor  # bool: |rho - 1| > eps
-    zero_gradient: Tensor  # bool: d term / d log pi is exactly 0 though the advantage is not
-    gradient_shares: Tensor  # |d term / d log pi| over its sum
+    outside_range: Tensor  # bool: the ratio that the objective looks at is outside the clip range
+    zero_gradient: Tensor  # bool: d (aggregate of all terms) / d log pi is exactly 0 though the advantage is not
+    gradient_shares: Tensor  # |d (aggregate of all terms) / d log pi| over its sum
 
 
-def judge_tokens(log_ratios: Tensor, advantages: Tensor, mask: Tensor, config: Config) -> TokenObjective:
+def judge_tokens(
+    log_ratios: Tensor, advantages: Tensor, mask: Tensor, config: Config, ref_log_ratios: Tensor | None = None
+) -> TokenObjective:
     """The objective's term at every token, and who gets a gradient: by autograd, not by a rule beside the formula.
+
+    Where two branches of a min or max tie with different slopes, at the very edge of a clip, autograd takes half of
+    each: such a token counts as having a gradient.
 
     Args:
         log_ratios: ``[rows, T]``.
         advantages: ``[rows, T]`` as the objective sees them.
         mask: ``[rows, T]`` bool.
-        config: names the objective and its clip range.
+        config: names the objective and its clip range, and how its terms are aggregated.
+        ref_log_ratios: ``[rows, T]`` log pi_new - log pi_ref, read where the KL is in the loss.
     """
     with torch.enable_grad():
         leaf = log_ratios.detach().requires_grad_(True)
-        terms = OBJECTIVES[config.objective](leaf, advantages.detach(), config, mask)
-        (gradients,) = torch.autograd.grad(torch.where(mask, terms, 0.0).sum(), leaf)
+        # The same log pi_new is in both ratios, so what moves one moves the other.
+        to_ref = None if ref_log_ratios is None else ref_log_ratios.detach() + (leaf - leaf.detach())
+        terms = optimised_terms(leaf, advantages.detach(), mask, config, to_ref)
+        total = aggregate(terms, mask, config.aggregation, length=config.response_length)
+        (gradients,) = torch.autograd.grad(total, leaf)
     size = gradients.abs()
+    low, high = config.clip_band
+    ratios = (surrogates.response_log_ratios(log_ratios, mask) if config.objective == "gspo" else log_ratios).exp()
     return TokenObjective(
         terms=torch.where(mask, terms.detach(), 0.0),
-        outside_range=mask & ((log_ratios.exp() - 1).abs() > config.clip_range),
+        outside_range=mask & ((ratios < low) | (ratios > high)),
         zero_gradient=mask & (gradients == 0) & (advantages != 0),
         gradient_shares=size / size.sum().clamp(min=torch.finfo(size.dtype).tiny),
     )
@@ -99,8 +153,28 @@ def value_terms(values: Tensor, old_values: Tensor, returns: Tensor, value_clip_
     return torch.maximum(errors, (clipped - returns) ** 2) / 2
 
 
-def curve(config: Config, low: float = 0.25, high: float = 4.0, count: int = 161) -> Curve:
-    """The objective against the ratio for advantages of +1 and -1: ``[N]`` each, ratios evenly spaced in the log."""
+def total_loss(policy_loss: Tensor, value_loss: Tensor, entropy: Tensor | None, config: Config) -> Tensor:
+    """What one optimiser step goes down: ``policy_loss + vf_coef * value_loss - ent_coef * entropy``, a scalar.
+
+    Args:
+        policy_loss: minus the mean of the objective's terms, a scalar.
+        value_loss: the mean of ``value_terms``, a scalar.
+        entropy: mean entropy of the next-token distributions in nats, a scalar; None leaves the bonus out.
+        config: ``vf_coef`` and ``ent_coef``.
+
+    Source:
+        Schulman et al. 2017 (arXiv 1707.06347), equation 9, with the sign turned.
+    """
+    loss = policy_loss + config.vf_coef * value_loss
+    return loss if entropy is None else loss - config.ent_coef * entropy
+
+
+def curve(config: Config, low: float = 0.25, high: float | None = None, count: int = 161) -> Curve:
+    """The objective against the ratio for advantages of +1 and -1: ``[N]`` each, ratios evenly spaced in the log.
+
+    For GSPO the ratio is that of a whole response.
+    """
+    high = CURVE_ENDS.get(config.objective, 4.0) if high is None else high
     log_ratios = torch.linspace(torch.tensor(low).log(), torch.tensor(high).log(), count)[:, None]
     ones, objective = torch.ones_like(log_ratios), OBJECTIVES[config.objective]
     everywhere = torch.ones_like(log_ratios, dtype=torch.bool)

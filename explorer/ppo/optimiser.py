@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from explorer.config import Config
-from explorer.ppo.masked import masked_mean
-from explorer.ppo.objectives import OBJECTIVES, judge_tokens, value_terms
+from explorer.ppo.masked import aggregate, masked_mean
+from explorer.ppo.objectives import judge_tokens, optimised_terms, total_loss, value_terms
 from explorer.ppo.policy import Policy, TokenScores
 from explorer.ppo.records import Epoch
 from explorer.ppo.replay import Batch
@@ -20,13 +20,16 @@ from explorer.ppo.replay import Batch
 class Optimiser:
     """AdamW over the policy and its value head, each with a learning rate of its own.
 
+    A separate critic's trunk is a third group and learns at the policy's rate.
+
     Adam's epsilon is 1e-5 and there is no weight decay, as in OpenAI's 2019 code (Huang et al. 2023, detail 5).
     """
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
+        parts = [policy.lm, policy.value_head, *([policy.critic] if policy.critic is not None else [])]
         self.adam = torch.optim.AdamW(
-            [{"params": policy.lm.parameters()}, {"params": policy.value_head.parameters()}],
+            [{"params": part.parameters()} for part in parts],
             lr=0.0,
             eps=1e-5,
             weight_decay=0.0,
@@ -61,7 +64,8 @@ class Optimiser:
         Raises:
             FloatingPointError: the loss or the gradient is no number any more.
         """
-        for group, rate in zip(self.adam.param_groups, (config.learning_rate, config.value_learning_rate), strict=True):
+        rates = (config.learning_rate, config.value_learning_rate, config.learning_rate)
+        for group, rate in zip(self.adam.param_groups, rates, strict=False):  # the third for a separate critic
             group["lr"] = rate
         logprobs, values, entropies = (torch.zeros_like(batch.old_logprobs) for _ in range(3))
         norms, scales = [], []
@@ -70,12 +74,15 @@ class Optimiser:
             scores = self._forward(part, config)
             log_ratios = scores.logprobs - part.old_logprobs
 
-            # L = -L^CLIP + c_v L^VF - c_e H  (Schulman et al. 2017, equation 9)
-            terms = OBJECTIVES[config.objective](log_ratios, part.advantages, config, part.mask)
-            squares = value_terms(scores.values, part.old_values, part.returns, config.value_clip_range)
-            loss = -masked_mean(terms, part.mask) + config.vf_coef * masked_mean(squares, part.mask)
-            if config.ent_coef > 0:  # without a bonus the backward pass need not go through the entropies
-                loss = loss - config.ent_coef * masked_mean(scores.entropies, part.mask)
+            to_ref = scores.logprobs - part.ref_logprobs
+            terms = optimised_terms(log_ratios, part.advantages, part.mask, config, to_ref)
+            policy_loss = -aggregate(terms, part.mask, config.aggregation, length=config.response_length)
+            # A frozen critic's error has no gradient: neither the head nor the trunk under it hears of it.
+            predicted = scores.values.detach() if config.freeze_critic else scores.values
+            squares = value_terms(predicted, part.old_values, part.returns, config.value_clip_range)
+            # Without a bonus the backward pass need not go through the entropies.
+            entropy = masked_mean(scores.entropies, part.mask) if config.ent_coef > 0 else None
+            loss = total_loss(policy_loss, masked_mean(squares, part.mask), entropy, config)
             self.adam.zero_grad(set_to_none=True)
             loss.backward()
             limit = float("inf") if config.max_grad_norm is None else config.max_grad_norm
@@ -102,18 +109,24 @@ class Optimiser:
 
     def _forward(self, batch: Batch, config: Config) -> TokenScores:
         return self.policy.score_tokens(
-            batch.prompt_ids, batch.prompt_mask, batch.response_ids, batch.mask, config.temperature
+            batch.prompt_ids,
+            batch.prompt_mask,
+            batch.response_ids,
+            batch.mask,
+            config.temperature,
+            entropy_grad=config.ent_coef > 0,
         )
 
 
 def _record(
     batch: Batch, logprobs: Tensor, values: Tensor, entropies: Tensor, config: Config, **gradient: float
 ) -> Epoch:
-    log_ratios = logprobs - batch.old_logprobs
-    tokens = judge_tokens(log_ratios, batch.advantages, batch.mask, config)
+    log_ratios, ref_log_ratios = logprobs - batch.old_logprobs, logprobs - batch.ref_logprobs
+    tokens = judge_tokens(log_ratios, batch.advantages, batch.mask, config, ref_log_ratios)
     squares = value_terms(values, batch.old_values, batch.returns, config.value_clip_range)
     return Epoch(
         new_logprobs=logprobs,
+        ref_log_ratios=ref_log_ratios,
         ratios=torch.where(batch.mask, log_ratios.exp(), 0.0),
         outside_range=tokens.outside_range,
         zero_gradient=tokens.zero_gradient,
@@ -123,7 +136,7 @@ def _record(
         advantages=batch.advantages,
         policy_terms=tokens.terms,
         ages=batch.ages,
-        policy_loss=-float(masked_mean(tokens.terms, batch.mask)),
+        policy_loss=-float(aggregate(tokens.terms, batch.mask, config.aggregation, length=config.response_length)),
         value_loss=float(masked_mean(squares, batch.mask)),
         entropy=float(masked_mean(entropies, batch.mask)),
         approx_kl=float(masked_mean(log_ratios**2 / 2, batch.mask)),

@@ -1,8 +1,8 @@
 """The policy: a GPT-2 with a value head on its trunk, and the frozen reference it started from.
 
 Departs from the textbook in three places, each to keep the ratio honest: dropout is off and the model never leaves
-eval mode, so the first ratio of an update is 1; logits are computed for response positions only; the temperature
-divides the logits in every forward, in sampling and in optimising alike.
+eval mode, so the first ratio of an update is 1 (``dropping_out`` is the mistake, kept for lessons); logits are computed
+for response positions only; the temperature divides the logits in every forward, in sampling and in optimising alike.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoTokenizer, GPT2LMHeadModel
+from transformers.activations import NewGELUActivation
 from transformers.utils import logging as transformers_logging
 
 from explorer.bundled import asset_path
@@ -25,6 +27,9 @@ from explorer.bundled import asset_path
 #: The dropouts of a GPT-2 configuration, all set to 0 on loading.
 DROPOUTS: dict[str, Any] = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
 
+
+#: GPT-2's own dropout: what a training loop that forgets to switch it off has.
+GPT2_DROPOUT = 0.1
 
 #: Transformers loads a model through states that all threads share: two at once end up with tensors of no content.
 _ONE_AT_A_TIME = threading.Lock()
@@ -46,7 +51,9 @@ class TokenScores(NamedTuple):
 
 
 class Policy(nn.Module):
-    """A GPT-2 language model, its tokenizer, and a zero-initialised scalar value head on the shared trunk.
+    """A GPT-2 language model, its tokenizer, and a zero-initialised scalar value head.
+
+    The head reads the language model's own trunk, or, after ``use_critic("separate")``, one of its own: ``critic``.
 
     Args:
         lm: the language model; its dropouts must be 0.
@@ -59,10 +66,12 @@ class Policy(nn.Module):
         self.lm = lm
         self.tokenizer = tokenizer
         self.name = name
+        _use_fused_gelu(lm)
         # Zero at the start, as OpenAI (2019) and Huang et al. do: the first advantages are then plain returns.
         self.value_head = nn.Linear(lm.config.n_embd, 1)
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
+        self.register_module("critic", None)
         self.eval()
 
     @property
@@ -77,16 +86,57 @@ class Policy(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        """Trainable numbers, the value head included; tied embeddings count once."""
+        """Trainable numbers, value head and critic included; tied embeddings count once."""
         return sum(p.numel() for p in self.parameters())
+
+    def use_critic(self, kind: str) -> None:
+        """Give the value head a trunk of its own (``separate``), a copy of the policy's as it is now, or none.
+
+        A critic that is there already is kept.
+        """
+        if kind == "shared":
+            self.critic = None
+        elif self.critic is None:
+            self.critic = copy.deepcopy(self.lm.transformer).requires_grad_(True)
+
+    @contextmanager
+    def dropping_out(self, rate: float, seed: int) -> Iterator[None]:
+        """Dropout at ``rate`` in every forward inside the block, as in a loop that forgot to switch it off.
+
+        Args:
+            rate: probability, in every place where GPT-2 has one; 0 changes nothing.
+            seed: decides what is dropped; the global generator is left as it was.
+        """
+        if not rate:
+            yield
+            return
+        device = self.value_head.weight.device
+        modules = [module for module in self.modules() if isinstance(module, nn.Dropout)]
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            self.train()
+            for module in modules:
+                module.p = rate
+            try:
+                yield
+            finally:
+                for module in modules:
+                    module.p = 0.0
+                self.eval()
 
     def trunk(self, ids: Tensor, mask: Tensor, **cache: Any) -> Any:
         """The transformer's last hidden states for ``ids [B, L]`` under ``mask [B, L]`` (False on left padding)."""
-        positions = (mask.long().cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        return self.lm.transformer(input_ids=ids, attention_mask=mask.long(), position_ids=positions, **cache)
+        return _hidden_states(self.lm.transformer, ids, mask, **cache)
 
     def score_tokens(
-        self, prompt_ids: Tensor, prompt_mask: Tensor, response_ids: Tensor, response_mask: Tensor, temperature: float
+        self,
+        prompt_ids: Tensor,
+        prompt_mask: Tensor,
+        response_ids: Tensor,
+        response_mask: Tensor,
+        temperature: float,
+        *,
+        entropy_grad: bool = True,
     ) -> TokenScores:
         """Score every response token under this policy, with gradient unless the caller forbids it.
 
@@ -96,6 +146,7 @@ class Policy(nn.Module):
             response_ids: ``[B, T]``.
             response_mask: ``[B, T]`` bool; results are exactly 0 where it is False.
             temperature: divides the logits.
+            entropy_grad: whether the entropies carry a gradient; an objective without a bonus needs none.
 
         Returns:
             TokenScores of shape ``[B, T]``. Position t is predicted from the state at ``P - 1 + t``.
@@ -104,11 +155,17 @@ class Policy(nn.Module):
         ids = torch.cat([prompt_ids, response_ids], dim=1)
         mask = torch.cat([prompt_mask, response_mask], dim=1)
         # The last response token is predicted, never read: drop it from the forward.
-        hidden = self.trunk(ids[:, :-1], mask[:, :-1], use_cache=False).last_hidden_state[:, prompt_length - 1 :]
-        all_logprobs = torch.log_softmax(self.lm.lm_head(hidden) / temperature, dim=-1)
+        read = (ids[:, :-1], mask[:, :-1])
+        hidden = self.trunk(*read, use_cache=False).last_hidden_state[:, prompt_length - 1 :]
+        judged = hidden
+        if self.critic is not None:
+            judged = _hidden_states(self.critic, *read, use_cache=False).last_hidden_state[:, prompt_length - 1 :]
+        # Dividing the hidden states is dividing the logits.
+        all_logprobs = torch.log_softmax(self.lm.lm_head(hidden / temperature), dim=-1)
         logprobs = all_logprobs.gather(2, response_ids[..., None])[..., 0]
-        entropies = -(all_logprobs.exp() * all_logprobs).sum(-1)
-        values = self.value_head(hidden)[..., 0]
+        with torch.set_grad_enabled(entropy_grad and torch.is_grad_enabled()):
+            entropies = -torch.linalg.vecdot(all_logprobs.exp(), all_logprobs)
+        values = self.value_head(judged)[..., 0]
 
         def keep(tokens: Tensor) -> Tensor:
             return torch.where(response_mask, tokens, 0.0)
@@ -145,7 +202,7 @@ class Policy(nn.Module):
         return [self.tokenizer.decode([int(i)]) for i in ids]
 
     def frozen_copy(self, name: str = "reference") -> Policy:
-        """A copy that never learns: the reference."""
+        """A copy that never learns, its critic included: the reference."""
         frozen = copy.deepcopy(self)
         frozen.name = name
         for parameter in frozen.parameters():
@@ -155,7 +212,7 @@ class Policy(nn.Module):
     def save(self, folder: str | Path) -> None:
         """Write the language model and tokenizer in Hugging Face format, so that any tool can load them.
 
-        The value head is not part of that format and is left out.
+        The value head and its critic are not part of that format and are left out.
 
         Raises:
             NotADirectoryError: a file of that name is in the way.
@@ -164,6 +221,20 @@ class Policy(nn.Module):
             raise NotADirectoryError(f"'{folder}' is a file: name a folder to save the policy in.")
         self.lm.save_pretrained(str(folder))
         self.tokenizer.save_pretrained(str(folder))
+
+
+def _use_fused_gelu(lm: nn.Module) -> None:
+    """Compute GPT-2's own GELU, the tanh form, in one kernel: the same function."""
+    for module in list(lm.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(module, name, nn.GELU(approximate="tanh"))
+
+
+def _hidden_states(transformer: nn.Module, ids: Tensor, mask: Tensor, **cache: Any) -> Any:
+    """A GPT-2's output for ``ids [B, L]`` under ``mask [B, L]``, positions counted from each row's first real token."""
+    positions = (mask.long().cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+    return transformer(input_ids=ids, attention_mask=mask.long(), position_ids=positions, **cache)
 
 
 def load_policy(path_or_name: str | Path | None = None) -> Policy:

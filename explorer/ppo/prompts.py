@@ -94,20 +94,22 @@ def encode(policy: Policy, prompts: Sequence[str], response_length: int) -> tupl
     return ids, mask
 
 
-def rows_for(count: int, batch_size: int, *, seed: int, update: int) -> Tensor:
+def rows_for(count: int, batch_size: int, *, seed: int, update: int, group_size: int = 1) -> Tensor:
     """Which prompt each row of an update's batch answers: ``[B]``, rows of the same prompt next to each other.
 
-    Every prompt gets the same number of rows. The rows that are left over, or all of them where there are more
-    prompts than rows, go to prompts drawn without replacement from a generator of ``(seed, update)``.
+    Rows ``i * group_size`` to ``(i + 1) * group_size - 1`` are group i and answer one prompt. Every prompt gets the
+    same number of groups. The groups that are left over, or all of them where there are more prompts than groups, go
+    to prompts drawn without replacement from a generator of ``(seed, update)``.
 
     Args:
         count: how many prompts there are.
-        batch_size: ``B``.
+        batch_size: ``B``, a multiple of group_size.
         seed: the run's seed.
         update: the update's number.
+        group_size: rows that answer the same prompt together.
     """
-    each, left_over = divmod(batch_size, count)
+    each, left_over = divmod(batch_size // group_size, count)
     drawn = torch.randperm(count, generator=generator(seed, update, PROMPTS))[:left_over]
-    rows = torch.full((count,), each)
-    rows[drawn] += 1
-    return torch.repeat_interleave(torch.arange(count), rows)
+    groups = torch.full((count,), each)
+    groups[drawn] += 1
+    return torch.repeat_interleave(torch.arange(count), groups * group_size)

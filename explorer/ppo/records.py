@@ -55,6 +55,7 @@ class Rollout(Record):
         ref_logprobs: ``[B, T]`` the same under the frozen reference.
         old_values: ``[B, T]`` the value head's estimate before the token is written, in units of reward.
         entropies: ``[B, T]`` entropy of the old policy's next-token distribution, in nats.
+        groups: ``[B]`` int64, which rows answer the same prompt together, from 0.
         top_ids: ``[B, T, K]`` the old policy's likeliest tokens at the position.
         top_logprobs: ``[B, T, K]`` their log-probabilities under the old policy.
     """
@@ -68,13 +69,14 @@ class Rollout(Record):
     ref_logprobs: Array
     old_values: Array
     entropies: Array
+    groups: Array
     top_ids: Array
     top_logprobs: Array
 
     def __post_init__(self) -> None:
         rows, length = self.response_ids.shape
         self._check((rows, length), "response_mask", "old_logprobs", "ref_logprobs", "old_values", "entropies")
-        self._check((rows,), "stopped")
+        self._check((rows,), "stopped", "groups")
         self._check(tuple(self.prompt_ids.shape), "prompt_mask")
         self._check(tuple(self.top_ids.shape), "top_logprobs")
 
@@ -87,12 +89,15 @@ class Credit(Record):
         reward_components: ``{name: [B]}`` each component before its weight.
         scores: ``[B]`` the weighted sum of the components.
         ref_kl: ``[B, T]`` the chosen estimator of KL(policy, reference) at the token, in nats.
-        rewards: ``[B, T]`` ``-kl_coef * ref_kl``, plus the score at the last token that counts.
+        rewards: ``[B, T]`` ``-kl_coef * ref_kl`` where the KL is in the reward, plus the score at the last token that
+            counts.
         deltas: ``[B, T]`` one-step TD errors, ``r_t + gamma V_{t+1} - V_t``.
         advantages: ``[B, T]`` before whitening.
         whitened_advantages: ``[B, T]`` what the objective sees: mean 0 and variance 1 over the batch, or the plain
             advantages where whitening is off.
         returns: ``[B, T]`` the value head's targets.
+        greedy_components: ``{name: [groups]}`` each component of the greedy answer to each group's prompt; empty where
+            the estimator needs none.
     """
 
     reward_components: Mapping[str, Array]
@@ -103,6 +108,7 @@ class Credit(Record):
     advantages: Array
     whitened_advantages: Array
     returns: Array
+    greedy_components: Mapping[str, Array] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = tuple(self.rewards.shape)
@@ -120,22 +126,27 @@ class Epoch(Record):
 
     Attributes:
         new_logprobs: ``[rows, T]`` log-probability under the policy being optimised, in nats.
+        ref_log_ratios: ``[rows, T]`` new_logprobs minus those of the reference, in nats: the KL in the loss is a
+            function of it.
         ratios: ``[rows, T]`` ``exp(new_logprobs - old_logprobs)``; 1 means unchanged.
-        outside_range: ``[rows, T]`` bool, the ratio is outside ``[1 - clip_range, 1 + clip_range]``.
+        outside_range: ``[rows, T]`` bool, the ratio that the objective looks at is outside its ``clip_band``.
         zero_gradient: ``[rows, T]`` bool, the objective's derivative with respect to the token's log-probability is
             exactly 0 though its advantage is not: what clipping does.
         gradient_shares: ``[rows, T]`` ``|dL/dlog pi_t|`` over its sum across the rows.
         values: ``[rows, T]`` the value head's estimate.
         entropies: ``[rows, T]`` entropy of the policy being optimised, in nats.
         advantages: ``[rows, T]`` as the objective saw them; those of replayed rows date from their own update.
-        policy_terms: ``[rows, T]`` the objective's term at the token, to be maximised.
+        policy_terms: ``[rows, T]`` the objective's term at the token, to be maximised; less its KL penalty where that
+            is in the loss.
         ages: ``[rows]`` how many updates ago the row was sampled, 0 for the fresh ones.
-        policy_loss, value_loss, entropy, approx_kl, clipfrac: floats, masked means.
+        policy_loss: float, minus the terms' aggregate by ``Config.aggregation``.
+        value_loss, entropy, approx_kl, clipfrac: floats, masked means.
         grad_norm: the gradient's global norm before clipping, the largest over the epoch's minibatches.
         grad_scale: what the gradient was multiplied with to stay within ``max_grad_norm``, the smallest.
     """
 
     new_logprobs: Array
+    ref_log_ratios: Array
     ratios: Array
     outside_range: Array
     zero_gradient: Array
@@ -155,7 +166,7 @@ class Epoch(Record):
 
     def __post_init__(self) -> None:
         shape = tuple(self.ratios.shape)
-        self._check(shape, "new_logprobs", "outside_range", "zero_gradient", "gradient_shares")
+        self._check(shape, "new_logprobs", "ref_log_ratios", "outside_range", "zero_gradient", "gradient_shares")
         self._check(shape, "values", "entropies", "advantages", "policy_terms")
         self._check(shape[:1], "ages")
 

@@ -33,6 +33,7 @@ class Batch(NamedTuple):
     response_ids: Tensor  # [rows, T]
     mask: Tensor  # [rows, T]
     old_logprobs: Tensor  # [rows, T]
+    ref_logprobs: Tensor  # [rows, T]
     old_values: Tensor  # [rows, T]
     advantages: Tensor  # [rows, T] as the objective sees them
     returns: Tensor  # [rows, T]
@@ -74,6 +75,7 @@ def join(experiences: Sequence[Experience], update: int) -> Batch:
         response_ids=joined(e.rollout.response_ids for e in experiences),
         mask=joined(e.rollout.response_mask for e in experiences),
         old_logprobs=joined(e.rollout.old_logprobs for e in experiences),
+        ref_logprobs=joined(e.rollout.ref_logprobs for e in experiences),
         old_values=joined(e.rollout.old_values for e in experiences),
         advantages=joined(e.credit.whitened_advantages for e in experiences),
         returns=joined(e.credit.returns for e in experiences),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,16 @@ from explorer.ppo.sampling import sample
 TOP_ALTERNATIVES = 8
 
 
+class GreedyAnswers(NamedTuple):
+    """The policy's likeliest answer, token by token, to each of ``N`` different prompts: ReMax's baseline."""
+
+    response_ids: Tensor  # [N, T]
+    response_mask: Tensor  # [N, T] bool
+    ref_logprobs: Tensor  # [N, T] under the reference, in nats
+    rows: Tensor  # [N] a row of the batch that answers the same prompt
+    of_group: Tensor  # [groups] which of the N answers is to the group's prompt
+
+
 @torch.no_grad()
 def collect(
     policy: Policy,
@@ -23,7 +35,8 @@ def collect(
     uniforms: Tensor,
     config: Config,
     ends: Tensor,
-) -> Rollout:
+    answered: Tensor,
+) -> tuple[Rollout, GreedyAnswers | None]:
     """Sample one response a row from the policy and score every token of it.
 
     The old log-probabilities come from the very forward that the trainer optimises with, not from the sampler, so that
@@ -32,34 +45,51 @@ def collect(
     Args:
         policy: the old policy.
         reference: the frozen reference.
-        prompt_ids: ``[B, P]``, left-padded.
+        prompt_ids: ``[B, P]``, left-padded, the rows of a group next to each other.
         prompt_mask: ``[B, P]`` bool.
         uniforms: ``[B, T]`` in [0, 1): the only source of randomness.
-        config: temperature and stop_sentences are read.
+        config: temperature, stop_sentences, group_size and estimator are read.
         ends: ``[V]`` bool, the tokens that end a sentence.
+        answered: ``[B]`` which prompt each row answers, from ``rows_for``.
+
+    Returns:
+        The rollout; and, for ReMax, the greedy answers to the same prompts, from the same sampling call.
     """
-    response_ids, mask, stopped = sample(
+    rows, groups = len(prompt_ids), torch.arange(len(prompt_ids)) // config.group_size
+    extra = torch.zeros(0, dtype=torch.long)
+    if config.estimator == "remax":
+        distinct, of_group = torch.unique(answered[:: config.group_size], return_inverse=True)
+        extra = (answered == distinct[:, None]).int().argmax(1)  # the first row that answers each
+    asked = torch.cat([torch.arange(rows), extra])
+    ids, mask, stopped = sample(
         policy,
-        prompt_ids,
-        prompt_mask,
-        uniforms,
+        prompt_ids[asked],
+        prompt_mask[asked],
+        torch.cat([uniforms, uniforms.new_zeros(len(extra), uniforms.shape[1])]),
         temperature=config.temperature,
         stop_sentences=config.stop_sentences,
         ends=ends,
+        greedy=torch.arange(len(asked)) >= rows if len(extra) else None,
     )
-    tokens = (prompt_ids, prompt_mask, response_ids, mask, config.temperature)
+    tokens = (prompt_ids, prompt_mask, ids[:rows], mask[:rows], config.temperature)
     old, ref = policy.score_tokens(*tokens), reference.score_tokens(*tokens)
     top = old.all_logprobs.topk(min(TOP_ALTERNATIVES, old.all_logprobs.shape[-1]), dim=-1)
-    return Rollout(
+    rollout = Rollout(
         prompt_ids=prompt_ids,
         prompt_mask=prompt_mask,
-        response_ids=response_ids,
-        response_mask=mask,
-        stopped=stopped,
+        response_ids=ids[:rows],
+        response_mask=mask[:rows],
+        stopped=stopped[:rows],
         old_logprobs=old.logprobs,
         ref_logprobs=ref.logprobs,
         old_values=old.values,
         entropies=old.entropies,
+        groups=groups,
         top_ids=top.indices,
         top_logprobs=top.values,
     )
+    if not len(extra):
+        return rollout, None
+    # A reward component may ask what the reference thinks of them.
+    likely = reference.score_tokens(prompt_ids[extra], prompt_mask[extra], ids[rows:], mask[rows:], config.temperature)
+    return rollout, GreedyAnswers(ids[rows:], mask[rows:], likely.logprobs, extra, of_group)

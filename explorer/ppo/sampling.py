@@ -17,7 +17,7 @@ from transformers import DynamicCache
 from explorer.ppo.policy import Policy
 
 # What the streams of random numbers are for: the last part of their seed.
-ROLLOUT, MINIBATCHES, PROMPTS, COMPARISON, TRIAL = range(5)
+ROLLOUT, MINIBATCHES, PROMPTS, COMPARISON, TRIAL, DROPOUT = range(6)
 
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s*$")
 
@@ -44,6 +44,7 @@ def sample(
     temperature: float,
     stop_sentences: int = 0,
     ends: Tensor | None = None,
+    greedy: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sample one response a row.
 
@@ -55,6 +56,7 @@ def sample(
         temperature: divides the logits.
         stop_sentences: end a response with its n-th sentence; 0 ends it at end-of-text alone.
         ends: ``[V]`` bool from ``sentence_ends``; needed where ``stop_sentences`` is not 0.
+        greedy: ``[B]`` bool, the rows that take the likeliest token every time, as at temperature 0; None is no row.
 
     Returns:
         ``response_ids [B, T]`` (0 past the stop), ``response_mask [B, T]`` bool (True up to and with the stop), and
@@ -69,7 +71,10 @@ def sample(
     cache = DynamicCache(config=policy.lm.config)
     for t in range(length):
         hidden = policy.trunk(ids, mask, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
-        tokens = inverse_cdf(policy.lm.lm_head(hidden) / temperature, uniforms[:, t])
+        logits = policy.lm.lm_head(hidden)
+        tokens = inverse_cdf(logits / temperature, uniforms[:, t])
+        if greedy is not None:
+            tokens = torch.where(greedy, logits.argmax(-1), tokens)
         response_ids[:, t] = torch.where(running, tokens, 0)
         response_mask[:, t] = running
         stops = tokens == policy.end_of_text

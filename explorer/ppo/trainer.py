@@ -17,25 +17,30 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from explorer.config import FIELDS, Config
+from explorer.ppo.adaptive import Coefficients
 from explorer.ppo.checks import check_update, first_minibatch
 from explorer.ppo.credit import assign_credit
-from explorer.ppo.metrics import measure
+from explorer.ppo.masked import masked_mean
+from explorer.ppo.metrics import approx_kl, measure
 from explorer.ppo.objectives import curve
 from explorer.ppo.optimiser import Optimiser
-from explorer.ppo.policy import Policy, load_policy
+from explorer.ppo.policy import GPT2_DROPOUT, Policy, load_policy
 from explorer.ppo.prompts import check_prompts, encode, prompt_sets, rows_for
 from explorer.ppo.records import Credit, Epoch, Rollout, Update
 from explorer.ppo.replay import Experience, join, reuse
 from explorer.ppo.rewards import REWARDS, Responses, from_texts, score
 from explorer.ppo.rewards.score import weighted
-from explorer.ppo.rollouts import collect
-from explorer.ppo.sampling import MINIBATCHES, ROLLOUT, generator, sample, sentence_ends
+from explorer.ppo.rollouts import GreedyAnswers, collect
+from explorer.ppo.sampling import DROPOUT, MINIBATCHES, ROLLOUT, generator, sample, sentence_ends
+from explorer.ppo.schedule import scheduled
+from explorer.ppo.surrogates import step_kl
 
 #: Older rollouts kept for replay: the most that ``replay_rollouts`` can ask for, beside the fresh one.
 MAX_REPLAYED = int(FIELDS["replay_rollouts"].metadata["high"]) - 1
@@ -47,7 +52,7 @@ class Stage(NamedTuple):
     Attributes:
         name: ``sample``, ``score``, ``shape``, ``advantage``, ``epoch`` or ``done``.
         epoch: which epoch has finished, 0 before the first.
-        epochs: how many there will be.
+        epochs: how many there will be; fewer than asked for once one has reached ``target_kl``.
         rollout: the responses.
         components: raw reward components, from ``score`` on.
         credit: rewards from ``shape`` on, and advantages.
@@ -90,9 +95,11 @@ class Trainer:
         self.config = _weighing(config or Config(), rewards or {})
         self.policy = policy if isinstance(policy, Policy) else load_policy(policy)
         self.reference = self.policy.frozen_copy()
+        self.policy.use_critic(self.config.critic)
         self.components = {**REWARDS, **_custom_components(rewards or {})}
         self.optimiser = Optimiser(self.policy)
         self.updates = 0
+        self.coefficients = Coefficients.of(self.config)
         self._replay: deque[Experience] = deque(maxlen=MAX_REPLAYED)
         self._ends = sentence_ends(self.policy)
         self.set_prompts(prompt_sets()["stories"] if prompts is None else prompts)
@@ -122,53 +129,76 @@ class Trainer:
         return stops
 
     def reset(self) -> None:
-        """Go back to the untouched policy: the reference's weights, a fresh optimiser, no experience, update 0."""
+        """Go back to the untouched policy: the reference's weights, a fresh optimiser, no experience, update 0.
+
+        Coefficients that adapt start again from the config.
+        """
+        self.policy.use_critic("shared" if self.reference.critic is None else "separate")
         self.policy.load_state_dict(self.reference.state_dict())
+        self.policy.use_critic(self.config.critic)
         self.optimiser = Optimiser(self.policy)
+        self.coefficients = Coefficients.of(self.config)
         self._replay.clear()
         self.updates = 0
 
     def stages(self, config: Config | None = None) -> Iterator[Stage]:
         """One update, stage by stage, each yielded when it has finished.
 
-        The config is fixed for the whole update. An exception, or closing the generator before ``done``, restores the
-        policy and the optimiser as they were.
+        The config is fixed for the whole update; where ``kl_target`` or the objective has coefficients adapt, the
+        adapted ones (``self.coefficients``) stand in for its own, and the metrics say what they were. An exception, or
+        closing the generator before ``done``, restores the policy and the optimiser as they were.
 
         Raises:
+            ValueError: as ``check``, or the config has another critic than the run was begun with.
             RewardError: a component failed; names it and shows the offending text.
             FloatingPointError: the loss or its gradient is no number any more.
         """
         config = config or self.config
         self.check(config)
+        self._follow_critic(config)
         optimiser, number = self.optimiser, self.updates + 1
         before = optimiser.state()
         try:
-            yield from self._stages(config)
+            yield from self._stages(config, self.coefficients.under(config))
         except BaseException:
             # A generator dropped after ``done`` has done its work; one from before a reset has nothing to restore.
             if self.updates < number and self.optimiser is optimiser:
                 optimiser.restore(before)
             raise
 
-    def _stages(self, config: Config) -> Iterator[Stage]:
+    def _follow_critic(self, config: Config) -> None:
+        """Before the first update the policy takes the critic that is asked for; later it is too late for another."""
+        if (config.critic == "separate") == (self.policy.critic is not None):
+            return
+        if self.updates:
+            raise ValueError(
+                f"critic is {config.critic!r}, and the run was begun with another: make that the trainer's config and "
+                "call reset(), which begins anew."
+            )
+        self.policy.use_critic(config.critic)
+        self.optimiser = Optimiser(self.policy)
+
+    def _stages(self, config: Config, coefficients: Coefficients) -> Iterator[Stage]:
         number, clock = self.updates + 1, _Clock()
+        config = scheduled(coefficients.put_into(config), number)
 
         # 1. Collect trajectories: sample responses from the old policy, and score every token under it and under
         #    the reference.
-        rollout, prompts = self.sample(config, number)
+        rollout, prompts, greedy = self._draw(config, number)
         clock.mark("sample")
         yield Stage("sample", 0, config.epochs, rollout)
 
         # 2. The reward model: components in about [-1, 1], weighted into one score a response.
         clock.start()
         components = self.score(config, rollout, prompts)
+        greedy_components = self._score_greedy(config, prompts, greedy)
         scores = weighted(components, config.weights)
         clock.mark("score")
         yield Stage("score", 0, config.epochs, rollout, components)
 
         # 3. and 4. A reward a token, then an advantage a token.
         clock.start()
-        credit = assign_credit(config, rollout, components, scores)
+        credit = assign_credit(config, rollout, components, scores, greedy_components)
         clock.mark("advantage")
         yield Stage("shape", 0, config.epochs, rollout, components, credit)
         yield Stage("advantage", 0, config.epochs, rollout, components, credit)
@@ -177,22 +207,28 @@ class Trainer:
         fresh = Experience(rollout, credit, born=number)
         batch = join([fresh, *reuse(self._replay, config.replay_rollouts - 1)], number)
         trained: list[Epoch] = []
-        steps_before, first_ratios = self.optimiser.steps, torch.ones(0)
+        steps_before, first_ratios, epochs_wanted = self.optimiser.steps, torch.ones(0), config.epochs
         for k in range(1, config.epochs + 1):
             clock.start()
             order = torch.randperm(batch.rows, generator=generator(config.seed, number, MINIBATCHES, k))
             minibatches = order.tensor_split(min(config.minibatches, batch.rows))
-            epoch = self.optimiser.epoch(batch, minibatches, config)
+            with self._dropout(config, number, k):
+                epoch = self.optimiser.epoch(batch, minibatches, config)
             if k == 1:
                 fresh_rows = rollout.response_mask.shape[0]
                 first_ratios = first_minibatch(epoch.ratios, minibatches[0], batch.mask, fresh_rows)
             trained.append(epoch)
+            if config.target_kl is not None and approx_kl(rollout, epoch) > config.target_kl:
+                epochs_wanted = k  # the policy has moved far enough: no further epoch
             clock.mark(f"epoch {k}")
-            yield Stage("epoch", k, config.epochs, rollout, components, credit, tuple(trained))
+            yield Stage("epoch", k, epochs_wanted, rollout, components, credit, tuple(trained))
+            if k == epochs_wanted:
+                break
 
         # Repeat: record what the policy has become, and let the next update begin.
         clock.start()
-        epochs = (*trained, self.optimiser.final(batch, config))
+        with self._dropout(config, number, len(trained) + 1):
+            epochs = (*trained, self.optimiser.final(batch, config))
         steps = self.optimiser.steps - steps_before
         checks = check_update(
             config,
@@ -201,13 +237,16 @@ class Trainer:
             first_ratios,
             update=number,
             steps=steps,
-            expected=config.epochs * min(config.minibatches, batch.rows),
+            expected=epochs_wanted * min(config.minibatches, batch.rows),
             final=epochs[-1],
             stops=self._stops(config),
         )
         metrics = measure(config, rollout, credit, epochs, steps)
         clock.mark("record")
         metrics["throughput/seconds"] = sum(clock.seconds.values())
+        moved = epochs[-1].new_logprobs[: len(rollout.stopped)] - rollout.old_logprobs
+        step = float(masked_mean(step_kl(moved), rollout.response_mask))
+        self.coefficients = coefficients.after(config, ref_kl=metrics["objective/ref_kl"], step_kl=step)
         self._replay.appendleft(fresh)
         self.updates = number
         update = Update(
@@ -220,18 +259,38 @@ class Trainer:
             checks=checks,
             seconds=clock.seconds,
         )
-        yield Stage("done", config.epochs, config.epochs, rollout, components, credit, tuple(trained), update)
+        yield Stage("done", len(trained), epochs_wanted, rollout, components, credit, tuple(trained), update)
 
     def sample(self, config: Config, number: int) -> tuple[Rollout, list[str]]:
         """Draw the responses of update ``number``; also the prompt that each row answers."""
-        rows = rows_for(len(self.prompts), config.batch_size, seed=config.seed, update=number)
+        rollout, prompts, _ = self._draw(config, number)
+        return rollout, prompts
+
+    def _draw(self, config: Config, number: int) -> tuple[Rollout, list[str], GreedyAnswers | None]:
+        """The responses of update ``number``, the prompt of each, and the greedy answers where ReMax needs them."""
+        rows = rows_for(
+            len(self.prompts), config.batch_size, seed=config.seed, update=number, group_size=config.group_size
+        )
         prompt_ids, prompt_mask = encode(self.policy, self.prompts, config.response_length)
         shape = (config.batch_size, config.response_length)
         uniforms = torch.rand(*shape, generator=generator(config.seed, number, ROLLOUT))
-        rollout = collect(
-            self.policy, self.reference, prompt_ids[rows], prompt_mask[rows], uniforms, config, self._ends
-        )
-        return rollout, [self.prompts[int(row)] for row in rows]
+        with self._dropout(config, number, 0):
+            rollout, greedy = collect(
+                self.policy,
+                self.reference,
+                prompt_ids[rows],
+                prompt_mask[rows],
+                uniforms,
+                config,
+                self._ends,
+                rows,
+            )
+        return rollout, [self.prompts[int(row)] for row in rows], greedy
+
+    def _dropout(self, config: Config, number: int, part: int) -> AbstractContextManager[None]:
+        """Dropout in the policy's forwards where the config leaves it on; ``part`` is 0 in sampling, else the epoch."""
+        seed = generator(config.seed, number, DROPOUT, part).initial_seed()
+        return self.policy.dropping_out(GPT2_DROPOUT if config.dropout_on else 0.0, seed)
 
     def answer(self, policy: Policy, prompts: Sequence[str], purpose: int, config: Config, draw: int = 0) -> list[str]:
         """Answers of a policy to some prompts, drawn with random numbers of (seed, purpose, draw) alone.
@@ -254,19 +313,29 @@ class Trainer:
         )
         return [policy.decode(row[kept].tolist()) for row, kept in zip(ids, mask, strict=True)]
 
-    def score(self, config: Config, rollout: Rollout, prompts: list[str]) -> dict[str, Tensor]:
+    def score(self, config: Config, rollout: Rollout | GreedyAnswers, prompts: list[str]) -> dict[str, Tensor]:
         """Every reward component of a rollout, ``{name: [B]}``, before the weights."""
-        ids = [row[kept].tolist() for row, kept in zip(rollout.response_ids, rollout.response_mask, strict=True)]
+        ids, mask = rollout.response_ids, rollout.response_mask
         responses = Responses(
             prompts=prompts,
-            texts=[self.policy.decode(row) for row in ids],
-            ids=rollout.response_ids,
-            mask=rollout.response_mask,
+            texts=[self.policy.decode(row[kept].tolist()) for row, kept in zip(ids, mask, strict=True)],
+            ids=ids,
+            mask=mask,
             ref_logprobs=rollout.ref_logprobs,
             reference=self.reference,
             config=config,
         )
         return score(self.components, responses)
+
+    def _score_greedy(self, config: Config, prompts: list[str], greedy: GreedyAnswers | None) -> dict[str, Tensor]:
+        """The components of the greedy answer to each group's prompt, ``{name: [groups]}``; empty without any.
+
+        They are scored as a batch of their own and change no other score.
+        """
+        if greedy is None:
+            return {}
+        components = self.score(config, greedy, [prompts[int(row)] for row in greedy.rows])
+        return {name: values[greedy.of_group] for name, values in components.items()}
 
 
 def _weighing(config: Config, rewards: Mapping[str, Any]) -> Config:

@@ -15,7 +15,7 @@ BOOL = frozenset({pa.bool_()})
 
 #: The types that a recording's columns may have; every column that is not named here holds real numbers.
 TYPES: Mapping[str, frozenset[Any]] = dict.fromkeys(
-    ("update", "epoch", "response", "position", "response_ids", "top_ids", "prompt_ids", "ages"), WHOLE
+    ("update", "epoch", "response", "position", "response_ids", "top_ids", "prompt_ids", "ages", "groups"), WHOLE
 ) | dict.fromkeys(("response_mask", "outside_range", "zero_gradient", "stopped", "prompt_mask", "final"), BOOL)
 
 

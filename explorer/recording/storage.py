@@ -26,6 +26,7 @@ from explorer.recording.folder import (
     read_table,
 )
 from explorer.recording.metrics import metrics_of, metrics_table, read_metrics
+from explorer.recording.older import config_from, tables_from
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.tables import Tables, from_tables
 from explorer.recording.writer import LAST_FOLDER, RunWriter
@@ -76,8 +77,12 @@ class Recording:
         root = Path(path)
         content = read_run(root)
         try:
-            configs = {_whole(entry["from_update"]): _config(entry["config"]) for entry in content["configs"]}
-            info = {**content["info"], "schema_version": content["schema_version"]}
+            version = content["schema_version"]
+            configs = {
+                _whole(entry["from_update"]): _config(config_from(version, entry["config"]))
+                for entry in content["configs"]
+            }
+            info = {**content["info"], "schema_version": version}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(root / "run.json", error) from None
         metrics = read_metrics(root)
@@ -87,9 +92,11 @@ class Recording:
 
         def read(update: int) -> Snapshot:
             tables = Tables(*(read_table(root, folder, update) for folder in Tables._fields))
+            config = _in_force(configs, update)
             try:
-                return from_tables(tables, update, _in_force(configs, update), metrics_of(metrics, update))
-            except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+                whole = tables_from(version, tables, config)
+                return from_tables(whole, update, config, metrics_of(metrics, update))
+            except (ValueError, KeyError, IndexError, TypeError, AttributeError, pa.ArrowException) as error:
                 raise RecordingError(
                     f"update {update} in '{root}' is damaged ({' '.join(str(error).split())}): record the run again."
                 ) from None

@@ -8,7 +8,8 @@ Columns carry the names of the fields in ``explorer.ppo.records``, where shapes 
     epochs     a row for each epoch, response and position; the last epoch has ``final`` true
                Epoch's [rows, T] fields and ``ages``; responses past the fresh ones are replayed
     responses  a row for each response
-               prompt and text as read, prompt_ids, prompt_mask, stopped, scores, component/NAME
+               prompt and text as read, prompt_ids, prompt_mask, stopped, groups, scores, component/NAME, and
+               greedy/NAME, that of the greedy answer to the prompt of the response's group, where there is one
     updates    one row
                epochs (a list of each epoch's scalars), checks, seconds, curve_ratios, curve_positive, curve_negative
 
@@ -35,7 +36,7 @@ CREDIT_TOKENS = ("ref_kl", "rewards", "deltas", "advantages", "whitened_advantag
 EPOCH_SCALARS = tuple(f.name for f in dataclasses.fields(Epoch) if f.type == "float")
 EPOCH_TOKENS = tuple(f.name for f in dataclasses.fields(Epoch) if f.type == "Array" and f.name != "ages")
 CURVES = tuple(f.name for f in dataclasses.fields(Curve))
-COMPONENT = "component/"
+COMPONENT, GREEDY = "component/", "greedy/"
 
 _SCALARS = pa.struct([(name, pa.float64()) for name in EPOCH_SCALARS])
 _CHECK = pa.struct([("name", pa.string()), ("holds", pa.bool_()), ("measured", pa.float64())])
@@ -80,11 +81,12 @@ def from_tables(tables: Tables, update: int, config: Config, metrics: Mapping[st
     _check_index(tables.responses, _grid(update, ("response", rows)))
     _check_index(tables.updates, _grid(update))
     rollout = _rollout(tables, rows, length)
+    first = _check_groups(rollout.groups)
     return Snapshot(
         update=update,
         config=config,
         rollout=rollout,
-        credit=_credit(tables, rows, length),
+        credit=_credit(tables, rows, length, rollout.groups, first),
         epochs=_epochs(tables, update, rows, length),
         curve=Curve(**{name: lists(tables.updates, f"curve_{name}")[0] for name in CURVES}),
         metrics=dict(metrics),
@@ -125,6 +127,7 @@ def _epochs_table(snapshot: Snapshot) -> pa.Table:
 def _responses_table(snapshot: Snapshot, rows: int) -> pa.Table:
     rollout, credit = snapshot.rollout, snapshot.credit
     components = {f"{COMPONENT}{name}": values for name, values in credit.reward_components.items()}
+    greedy = {f"{GREEDY}{name}": values[rollout.groups] for name, values in credit.greedy_components.items()}
     return pa.table(
         _grid(snapshot.update, ("response", rows))
         | {
@@ -133,9 +136,11 @@ def _responses_table(snapshot: Snapshot, rows: int) -> pa.Table:
             "prompt_ids": nested(rollout.prompt_ids),
             "prompt_mask": nested(rollout.prompt_mask),
             "stopped": rollout.stopped,
+            "groups": rollout.groups,
             "scores": credit.scores,
         }
         | components
+        | greedy
     )
 
 
@@ -159,16 +164,26 @@ def _rollout(tables: Tables, rows: int, length: int) -> Rollout:
         prompt_ids=lists(tables.responses, "prompt_ids"),
         prompt_mask=lists(tables.responses, "prompt_mask"),
         stopped=column(tables.responses, "stopped", (rows,)),
+        groups=column(tables.responses, "groups", (rows,)),
         top_ids=reshaped(lists(tables.tokens, "top_ids"), (rows, length, -1)),
         top_logprobs=reshaped(lists(tables.tokens, "top_logprobs"), (rows, length, -1)),
         **{name: column(tables.tokens, name, (rows, length)) for name in ROLLOUT_TOKENS},
     )
 
 
-def _credit(tables: Tables, rows: int, length: int) -> Credit:
-    names = [name for name in tables.responses.column_names if name.startswith(COMPONENT)]
+def _credit(tables: Tables, rows: int, length: int, groups: Any, first: Any) -> Credit:
+    names = tables.responses.column_names
+    greedy = {}
+    for name in (n for n in names if n.startswith(GREEDY)):
+        values = column(tables.responses, name, (rows,))
+        greedy[name.removeprefix(GREEDY)] = reshaped(values[first], (-1,))
+        if not np.array_equal(values[first][groups], values, equal_nan=True):
+            raise ValueError(f"the column {name} differs within a group")
     return Credit(
-        reward_components={n.removeprefix(COMPONENT): column(tables.responses, n, (rows,)) for n in names},
+        reward_components={
+            n.removeprefix(COMPONENT): column(tables.responses, n, (rows,)) for n in names if n.startswith(COMPONENT)
+        },
+        greedy_components=greedy,
         scores=column(tables.responses, "scores", (rows,)),
         **{name: column(tables.tokens, name, (rows, length)) for name in CREDIT_TOKENS},
     )
@@ -194,6 +209,14 @@ def _epochs(tables: Tables, update: int, fresh: int, length: int) -> tuple[Epoch
         )
         for k in range(count)
     )
+
+
+def _check_groups(groups: Any) -> Any:
+    """The first row of each group ``[groups]``; raises ValueError where they are not numbered from 0 without a gap."""
+    numbers, first = np.unique(groups, return_index=True)
+    if not np.array_equal(numbers, np.arange(len(numbers))):
+        raise ValueError("the column groups does not number them from 0 without a gap")
+    return first
 
 
 def _texts(tables: Tables, rollout: Rollout) -> Tokens:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from explorer.config import Config, effect_of
+from explorer.config import GROUPED, Config, effect_of
 from explorer.recording.snapshot import Snapshot, freeze
 
 if TYPE_CHECKING:
@@ -19,9 +19,31 @@ if TYPE_CHECKING:
 
 
 def rescored(config: Config, snapshot: Snapshot) -> Config:
-    """The snapshot's Config with only those fields of ``config`` that can re-score a recorded batch."""
+    """The snapshot's Config with only those fields of ``config`` that can re-score a recorded batch.
+
+    The recorded estimator is kept where the batch lacks what another would read: ReMax needs the greedy answers that
+    are sampled under it alone, and one that compares the responses to a prompt needs a group of at least two. Such an
+    estimator takes effect from the next update.
+    """
     changed = {name: new for name, (new, _) in config.differences(snapshot.config).items()}
-    return snapshot.config.replace(**{name: new for name, new in changed.items() if effect_of(name) == "what_if"})
+    taken = {name: new for name, new in changed.items() if effect_of(name) == "what_if"}
+    estimator = taken.get("estimator")
+    alone = estimator in GROUPED and snapshot.config.group_size == 1
+    if alone or (estimator == "remax" and not snapshot.credit.greedy_components):
+        del taken["estimator"]
+    return snapshot.config.replace(**taken)
+
+
+def with_coefficients(config: Config, snapshot: Snapshot) -> Config:
+    """The config with the coefficients that were in force in the snapshot's update.
+
+    Coefficients may adapt from update to update, so those of the update need not be its config's. One that the config
+    sets to something else stays as it is set.
+    """
+    asked = snapshot.config
+    recorded = {"kl_coef": snapshot.metrics.get("coef/kl"), "penalty_coef": snapshot.metrics.get("coef/penalty")}
+    kept = {n: v for n, v in recorded.items() if v is not None and getattr(config, n) == getattr(asked, n)}
+    return config.replace(**kept)
 
 
 def what_if(snapshot: Snapshot, config: Config) -> Snapshot:
@@ -30,7 +52,8 @@ def what_if(snapshot: Snapshot, config: Config) -> Snapshot:
     Args:
         snapshot: a recorded update.
         config: its re-scoring fields are used (clip range, KL, weights, advantages, objective), no others: the
-            policy was trained with the learning rate and epochs that it was.
+            policy was trained with the learning rate and epochs that it was. A coefficient that adapts is the one that
+            was in force, unless ``config`` sets another.
 
     Returns:
         A snapshot with the same rollout and ratios, and new credit, clip, terms and metrics. Under the snapshot's own
@@ -39,19 +62,21 @@ def what_if(snapshot: Snapshot, config: Config) -> Snapshot:
     import torch
 
     from explorer.ppo.credit import assign_credit
-    from explorer.ppo.masked import masked_sum
+    from explorer.ppo.masked import aggregate, masked_sum
     from explorer.ppo.metrics import measure
     from explorer.ppo.objectives import curve, judge_tokens, value_terms
     from explorer.ppo.rewards.score import weighted
+    from explorer.ppo.schedule import scheduled
 
     def live(array: Any) -> Tensor:
         return torch.from_numpy(np.array(array))
 
-    config = rescored(config, snapshot)
+    requested = rescored(config, snapshot)
+    config = scheduled(with_coefficients(requested, snapshot), snapshot.update)
     with torch.no_grad():
         rollout, recorded = snapshot.rollout.map(live), snapshot.credit.map(live)
         scores = weighted(recorded.reward_components, config.weights)
-        credit = assign_credit(config, rollout, recorded.reward_components, scores)
+        credit = assign_credit(config, rollout, recorded.reward_components, scores, recorded.greedy_components)
         epochs = []
         for epoch in (epoch.map(live) for epoch in snapshot.epochs):
             fresh = len(scores)
@@ -60,7 +85,7 @@ def what_if(snapshot: Snapshot, config: Config) -> Snapshot:
             mask[:fresh] = rollout.response_mask
             log_ratios = torch.where(mask, epoch.ratios, 1.0).log()
             log_ratios[:fresh] = epoch.new_logprobs[:fresh] - rollout.old_logprobs
-            tokens = judge_tokens(log_ratios, advantages, mask, config)
+            tokens = judge_tokens(log_ratios, advantages, mask, config, epoch.ref_log_ratios)
             counted = mask.sum().clamp(min=1)
             # The value head's targets are new for the fresh rows; what the replayed rows added to the loss stays.
             before, after = (
@@ -76,7 +101,9 @@ def what_if(snapshot: Snapshot, config: Config) -> Snapshot:
                     zero_gradient=tokens.zero_gradient,
                     gradient_shares=tokens.gradient_shares,
                     policy_terms=tokens.terms,
-                    policy_loss=-float(tokens.terms.sum() / counted),
+                    policy_loss=-float(
+                        aggregate(tokens.terms, mask, config.aggregation, length=config.response_length)
+                    ),
                     value_loss=epoch.value_loss + float(moved / counted),
                     clipfrac=float(tokens.zero_gradient.sum() / counted),
                 )
@@ -85,7 +112,7 @@ def what_if(snapshot: Snapshot, config: Config) -> Snapshot:
         metrics = {**snapshot.metrics, **measure(config, rollout, credit, tuple(epochs), steps)}
     return dataclasses.replace(
         snapshot,
-        config=config,
+        config=requested,
         credit=credit.map(freeze),
         epochs=tuple(epoch.map(freeze) for epoch in epochs),
         curve=curve(config).map(freeze),

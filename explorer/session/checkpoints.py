@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Checkpoints:
     """Weights in half precision by update; update 0 is the reference.
 
-    About 2 MB each for the bundled policy. Past ``limit``, or past so many ``megabytes``, every second one of the older
-    half is dropped.
+    About 2 MB each for the bundled policy, twice that with a separate critic. Past ``limit``, or past so many
+    ``megabytes``, every second one of the older half is dropped.
     """
 
     def __init__(self, limit: int = 40, megabytes: int = 400) -> None:
@@ -41,7 +41,7 @@ class Checkpoints:
         return list(self._weights)
 
     def load_into(self, policy: Policy, update: int) -> None:
-        """Give ``policy`` the weights of ``update``.
+        """Give ``policy`` the weights of ``update``; without a critic in them, its own stays as it is.
 
         Raises:
             ValueError: that update's weights are not kept; says which is nearest.
@@ -51,7 +51,9 @@ class Checkpoints:
             hint = f"the nearest kept are those of update {nearest}." if nearest is not None else "none are kept."
             raise ValueError(f"The weights of update {update} are no longer kept: {hint}")
         weights = {name: tensor.float() for name, tensor in self._weights[update].items()}
-        policy.load_state_dict({name: weights[source] for name, source in _sources(policy.state_dict()).items()})
+        own = policy.state_dict()
+        weights |= {name: tensor for name, tensor in own.items() if name.startswith("critic.") and name not in weights}
+        policy.load_state_dict({name: weights[source] for name, source in _sources(own).items()})
 
     def clear(self) -> None:
         """Forget all."""

@@ -31,7 +31,8 @@ class Unfinished:
         components, scores: ``{name: [B]}`` and ``[B]`` from the stage ``score`` on, empty and None before.
         credit: from ``shape`` on, None before.
         epochs: those that have run.
-        update, config, rollout, tokens, curve: as in a Snapshot.
+        config: with the coefficients in force, where they adapt.
+        update, rollout, tokens, curve: as in a Snapshot.
     """
 
     update: int
@@ -219,7 +220,8 @@ class Engine:
         return self.trainer.answer(policy, prompts, purpose, self._in_force, draw)
 
     def _progress(self, stage: Stage | None) -> Progress:
-        epochs = self._in_force.epochs
+        # Fewer than were asked for, once an epoch has reached the KL at which the update stops.
+        epochs = self._in_force.epochs if stage is None else stage.epochs
         update = self.trainer.updates + (0 if stage is not None and stage.update is not None else 1)
         total = len(BEFORE_EPOCHS) + epochs + 1
         if stage is None:
@@ -247,16 +249,17 @@ class Engine:
         from explorer.ppo.objectives import curve
         from explorer.ppo.rewards.score import weighted
 
+        config = self.trainer.coefficients.under(self._in_force).put_into(self._in_force)
         components = stage.components or {}
         rollout = stage.rollout.map(freeze)
         return Unfinished(
             update=update,
-            config=self._in_force,
+            config=config,
             rollout=rollout,
             tokens=decode(rollout, self.trainer.policy),
             components={name: freeze(values) for name, values in components.items()},
-            scores=freeze(weighted(components, self._in_force.weights)) if components else None,
-            curve=curve(self._in_force).map(freeze),
+            scores=freeze(weighted(components, config.weights)) if components else None,
+            curve=curve(config).map(freeze),
             credit=stage.credit.map(freeze) if stage.credit is not None else None,
             epochs=tuple(epoch.map(freeze) for epoch in stage.trained),
         )

@@ -23,6 +23,10 @@ from explorer.session.stopping import has_stopped_rising
 from explorer.session.worker import InlineWorker, ThreadWorker
 
 
+#: What stays as it is when a preset is chosen: which run it is, and how much of it there is.
+KEPT = ("seed", "batch_size", "group_size", "response_length")
+
+
 class ResetNeeded(ValueError):
     """A change that starts the run anew has to be confirmed first."""
 
@@ -99,15 +103,24 @@ class Session(Screen):
             self.worker.submit(self._load)
         self._render()
 
-    def use_preset(self, name: str) -> None:
-        """Take a preset's settings, keeping seed and batch shape. Raises ValueError for an unknown name."""
+    def use_preset(self, name: str, *, reset: bool = False) -> None:
+        """Take a preset's settings, keeping seed and batch shape.
+
+        Args:
+            name: of ``PRESETS``.
+            reset: whether one with another critic may start the run anew.
+
+        Raises:
+            ValueError: there is no such preset, or it does not fit the batch.
+            ResetNeeded: as for ``set``.
+        """
         if name not in PRESETS:
             raise ValueError(f"There is no preset '{name}': choose one of {', '.join(PRESETS)}.")
-        kept = {field: value for field, value in self.config.flat().items() if effect_of(field) == "reset"}
-        target = PRESETS[name].replace(**kept)
-        self.preset = name
+        flat = self.config.flat()
+        target = PRESETS[name].replace(**{field: flat[field] for field in KEPT})
         custom = {f"weight_{n}": 0.0 for n in self.config.weights if n not in target.weights}
-        self.set(**{**target.flat(), **custom})
+        self.set(reset=reset, **{**target.flat(), **custom})
+        self.preset = name
 
     def train(self, updates: int | None = None, *, until_flat: bool = False) -> None:
         """Train until paused, for so many updates, or until the score stops rising."""
@@ -197,6 +210,7 @@ class Session(Screen):
     def _restart(self) -> None:
         self.engine.restart()
         self.loop.post(self._forget)  # after what the old run has still posted
+        self.loop.post(self._describe_policy)
 
     def _on_stage(self, progress: Progress) -> None:
         self.loop.post(self._publish_stage, progress)
@@ -216,9 +230,13 @@ class Session(Screen):
     def _on_ready(self) -> None:
         self.phase = "ready"
         self.prompts = tuple(self.engine.prompts)
+        self._describe_policy()
+        self._render()
+
+    def _describe_policy(self) -> None:
+        """Name and size of the policy; a reset may have given it a critic of its own, or taken that away."""
         policy = self.engine.trainer.policy
         self.policy = {"name": policy.name, "parameters": f"{policy.parameter_count / 1e6:.2f} M"}
-        self._render()
 
     def _publish_stage(self, progress: Progress) -> None:
         self.progress = progress

@@ -1,7 +1,7 @@
 """The batch on screen: one update as text and binary arrays, ready for the browser.
 
 A pure function of what is shown. Every number comes out of the recorded arrays; nothing is computed here but which of
-the three clip states a token is in, which two recorded booleans say.
+the three clip states a token is in, which two recorded booleans say, and a response's ratio where GSPO looks at that.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from explorer.config import Config
+from explorer.config import SAPO_TEMPERATURES, Config
 from explorer.recording.snapshot import Snapshot
+from explorer.recording.what_if import with_coefficients
 from explorer.views.quantities import QUANTITIES, Array
 
 #: A token's clip state, as the browser gets it.
@@ -47,7 +48,7 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
     }
     alternatives, spelled = _spelled(shown.tokens.top)
     states = clip_states(rollout.response_mask, record)
-    config = shown.config
+    config = with_coefficients(shown.config, shown) if whole else shown.config
     scores = credit.scores if credit is not None else shown.scores
     components = credit.reward_components if credit is not None else shown.components
     return {
@@ -71,20 +72,34 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
             "index": _bytes(alternatives_array(alternatives, rows, length, rollout.top_ids.shape[2]), np.uint16),
             "logprobs": _bytes(rollout.top_logprobs, np.float32),
         },
-        "clip": [1 - config.clip_range, 1 + config.clip_range],
+        "clip": list(config.clip_band),
         "clip_range": config.clip_range,
-        "kl_coef": config.kl_coef,
+        "kl_coef": config.kl_coef if config.kl_in == "reward" else 0.0,  # what each token's reward pays a nat
         "gamma": config.gamma,
         "gae_lambda": config.gae_lambda,
         "objective": config.objective,
+        "pull_limit": {"dual_clip": config.dual_clip, "two_sided": config.delta}.get(config.objective),
+        "penalty_coef": config.penalty_coef,
+        "temperatures": list(SAPO_TEMPERATURES),
+        "response_ratios": response_ratios(rollout, record) if config.objective == "gspo" else None,
         "curve": None
         if shown.curve is None
         else {name: _bytes(getattr(shown.curve, name), np.float32) for name in ("ratios", "positive", "negative")},
         "checks": {name: [holds, measured] for name, (holds, measured) in shown.checks.items()} if whole else {},
         "collapsed": whole and shown.metrics["policy/entropy"] < COLLAPSED_ENTROPY,
         "no_second_look": config.epochs == 1 and config.minibatches == 1,
-        "rescored": rescored_fields(config, trained),
+        "rescored": rescored_fields(shown.config, trained),
     }
+
+
+def response_ratios(rollout: Any, record: Any) -> list[float] | None:
+    """``[B]`` the ratio of each response as GSPO sees it; None before the first epoch."""
+    if record is None:
+        return None
+    mask = rollout.response_mask
+    moved = np.where(mask, record.new_logprobs[: len(mask)] - rollout.old_logprobs, 0.0)
+    ratios: list[float] = np.exp(moved.sum(axis=1) / np.maximum(mask.sum(axis=1), 1)).tolist()
+    return ratios
 
 
 def clip_states(mask: Array, record: Any) -> Array:

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from explorer.config import effect_of
+from explorer.recording.snapshot import Snapshot
+
 #: The series that the small charts of the KL panel draw.
 CHARTED = ("objective/ref_kl", "policy/approx_kl_final")
 
@@ -36,10 +39,21 @@ def run_picture(session: Any) -> dict[str, Any]:
         "error": dict(session.error),
         "note": session.note,
         "edited": session.recorded is not None and bool(session.config.differences(session.recorded.config)),
+        "later": waiting_fields(session),
         "preset": session.preset,
         "prompts": list(session.prompts),
         "weights_kept": session.engine.checkpoints.updates,
     }
+
+
+def waiting_fields(session: Any) -> list[str]:
+    """The re-scoring fields that were changed and that the batch on screen lacks something for.
+
+    Such a field, as the estimator when it becomes ReMax's, takes effect from the next update.
+    """
+    if session.phase != "ready" or not isinstance(session.shown, Snapshot):
+        return []
+    return [name for name in session.config.differences(session.shown.config) if effect_of(name) == "what_if"]
 
 
 def series_picture(history: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ export default {
 const build = (model) => (root, board) => {
   const tip = tooltip(root);
   let controls = [];
+  let recipe = null;
   // Edits travel as the newest value of each field: ipywidgets keeps one message under way and merges the rest.
   const edit = (name, value) => {
     const edits = model.get("edits");
@@ -34,14 +35,18 @@ const build = (model) => (root, board) => {
         ? make("details", { class: `ex-group ex-group-${key}` }, make("summary", { text: title }), ...rows)
         : make("div", { class: `ex-group ex-group-${key}` }, make("h3", { text: title }), ...rows);
     });
-    root.replaceChildren(...nodes, make("div", { class: "ex-group" }, make("h3", { text: say(board, "ui.panels.health.title") }), health), root.querySelector(".ex-tip") ?? "");
+    recipe = make("details", { class: "ex-group explorer-recipe", open: true }, make("summary"), make("ul", { class: "ex-health" }));
+    root.replaceChildren(recipe, ...nodes, make("div", { class: "ex-group" }, make("h3", { text: say(board, "ui.panels.health.title") }), health), root.querySelector(".ex-tip") ?? "");
     return health;
   };
 
   let laid = "";
   let health = null;
-  const refresh = () => controls.forEach((control) => control.paint());
-  model.on("change:values change:preset_values", refresh);
+  const refresh = () => {
+    controls.forEach((control) => control.paint());
+    if (recipe) paintRecipe(board, model, recipe);
+  };
+  model.on("change:values change:preset_values change:deltas", refresh);
   model.on("msg:custom", (message) => message.kind === "rejected" && controls.forEach((control) => control.paint(true)));
 
   return () => {
@@ -158,9 +163,28 @@ function tipNodes(board, field, label) {
   if (field.kind === "choice") nodes.push(...field.choices.map((choice) => make("p", {}, make("b", { text: `${say(board, `fields.${field.name}.options.${choice}.label`)}: ` }), say(board, `fields.${field.name}.options.${choice}.what`))));
   else nodes.push(make("p", {}, "▲ ", fieldWords(board, field, "up")), make("p", {}, "▼ ", fieldWords(board, field, "down")));
   nodes.push(make("p", { class: "ex-hint", text: say(board, `effects.${field.effect}.label`) }));
-  if (field.optional) nodes.push(make("p", { class: "ex-hint", text: `– : ${say(board, "ui.no_limit")}` }));
+  if (field.optional) nodes.push(make("p", { class: "ex-hint", text: `– : ${lookUp(board.get("words"), `fields.${field.name}.none`) ?? say(board, "ui.no_limit")}` }));
   if (field.kind === "slider") nodes.push(make("p", { class: "ex-hint", text: say(board, "ui.range", { low: show(field.low, field), high: show(field.high, field) }) }));
   return nodes;
+}
+
+// What makes a recipe: every setting in which it differs from PPO as the first preset has it.
+function paintRecipe(board, model, recipe) {
+  const deltas = model.get("deltas");
+  const fields = Object.fromEntries(model.get("groups").flatMap((group) => group.fields.map((field) => [field.name, field])));
+  const word = (field, value) => {
+    const chosen = field.kind === "choice" ? lookUp(board.get("words"), `fields.${field.name}.options.${value}.label`) : null;
+    return typeof chosen === "string" ? chosen : typeof value === "boolean" ? (value ? "✓" : "✗") : show(value, field);
+  };
+  recipe.hidden = !deltas.length;
+  recipe.firstChild.textContent = say(board, "ui.differs_from_ppo", { count: deltas.length });
+  recipe.lastChild.replaceChildren(
+    ...deltas.filter(([name]) => name in fields).map(([name, ppo, own]) => {
+      const field = fields[name];
+      const label = field.component ? componentName(board, field.component) : fieldWords(board, field, "label");
+      return make("li", {}, `${label} `, make("span", { class: "ex-muted", text: `${word(field, ppo)} → ` }), make("b", { text: word(field, own) }));
+    }),
+  );
 }
 
 function paintHealth(board, list) {

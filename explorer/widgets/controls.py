@@ -8,6 +8,7 @@ from typing import Any
 from traitlets import Dict, List
 
 from explorer.config import CHOICES, FIELDS, WEIGHT_RANGE, Config, effect_of
+from explorer.presets import PRESETS
 from explorer.widgets.on_loop import BoardView
 from explorer.widgets.scripts import script, style
 
@@ -25,9 +26,23 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "value_learning_rate",
         "value_clip_range",
         "kl_estimator",
+        "kl_in",
+        "aggregation",
+        "target_kl",
+        "lr_schedule",
+        "lr_decay_updates",
+        "freeze_critic",
+        "kl_target",
+        "kl_horizon",
+        "clip_range_high",
+        "dual_clip",
+        "delta",
+        "penalty_coef",
+        "penalty_target",
         "length_target",
+        "dropout_on",
     ),
-    "reset": ("seed", "batch_size", "response_length"),
+    "reset": ("seed", "batch_size", "group_size", "response_length", "critic"),
 }
 FOLDED = frozenset({"advanced", "reset"})
 
@@ -95,6 +110,7 @@ class Controls(BoardView):
     groups = List(help="Every control by group.").tag(sync=True)
     values = Dict(help="The settings in force in the page.").tag(sync=True)
     preset_values = Dict(help="The preset's settings.").tag(sync=True)
+    deltas = List(help="[[field, PPO's value, the preset's]]: how the preset differs from PPO.").tag(sync=True)
     edits = Dict(help="{field: {value, n}}: the newest edit of every field; n grows with each.").tag(sync=True)
 
     def __init__(
@@ -115,6 +131,7 @@ class Controls(BoardView):
         """Show these settings beside those of the preset."""
         with self.hold_sync():
             self.preset_values = {**{n: 0.0 for n in config.flat() if n.startswith("weight_")}, **preset.flat()}
+            self.deltas = [[n, ppo, own] for n, (own, ppo) in preset.differences(PRESETS["learn"]).items()]
             self.values = config.flat()
 
     def forget(self, n: int) -> None:

@@ -7,8 +7,18 @@ export default {
   },
 };
 
-const RATIOS = [0.4, 2.5];
-const HEIGHTS = [0.3, 1.75];
+// The part of the plane that each objective's picture shows: ratios, and heights for A > 0 and for A < 0.
+const PLANES = {
+  clip: { ratios: [0.4, 2.5], positive: [0.3, 1.75], negative: [-1.75, -0.3] },
+  policy_gradient: { positive: [-1, 1], negative: [-1, 1] },
+  clip_higher: { positive: [0.3, 2.1] },
+  dual_clip: { ratios: [0.4, 6], negative: [-4.5, -0.3] },
+  two_sided: { ratios: [0.4, 6], negative: [-4.5, -0.3] },
+  kl_penalty: { positive: [-0.5, 2], negative: [-3.2, -0.5] },
+  cispo: { positive: [-0.8, 1.9], negative: [-1.9, 0.8] },
+  sapo: { positive: [1.2, 3.4], negative: [-3.3, -1.2] },
+};
+const planeOf = (batch) => ({ ...PLANES.clip, ...PLANES[batch.objective] });
 const TICKS = [0.5, 1, 2];
 
 function build(root, board) {
@@ -66,7 +76,7 @@ function drawPanels(picture, board, batch, width, height) {
   const placed = [];
   for (const sign of [1, -1]) {
     const group = draw("g", { class: sign > 0 ? "ex-positive" : "ex-negative" }, picture);
-    const scales = panelScales(sign > 0 ? 0 : panel + gap, panel, height, sign);
+    const scales = panelScales(planeOf(batch), sign > 0 ? 0 : panel + gap, panel, height, sign);
     drawFrame(group, board, batch, scales, sign);
     placed.push(...drawTokens(group, batch, scales, sign));
   }
@@ -74,16 +84,27 @@ function drawPanels(picture, board, batch, width, height) {
   return placed;
 }
 
-function panelScales(left, width, height, sign) {
+function panelScales({ ratios, positive, negative }, left, width, height, sign) {
   const [top, bottom] = [20, height - 30];
-  const [low, high] = RATIOS.map(Math.log);
+  const [low, high] = ratios.map(Math.log);
   const x = (ratio) => left + 6 + ((clamp(Math.log(ratio), low, high) - low) / (high - low)) * (width - 12);
-  const [floor, ceiling] = sign > 0 ? HEIGHTS : [-HEIGHTS[1], -HEIGHTS[0]];
+  const [floor, ceiling] = sign > 0 ? positive : negative;
   const y = (term) => bottom - ((clamp(term, floor, ceiling) - floor) / (ceiling - floor)) * (bottom - top);
-  return { x, y, left, width, top, bottom, floor, ceiling };
+  return { x, y, left, width, top, bottom, floor, ceiling, ends: ratios };
 }
 
-function drawFrame(group, board, batch, { x, y, left, width, top, bottom, floor, ceiling }, sign) {
+// What to look at beside the line, and on which side of its panel.
+const BESIDE = {
+  clip: { positive: ["left", "clip.pulls_back.short"], negative: ["right", "clip.not_protected.short"] },
+  clip_higher: { positive: ["left", "clip.pulls_back.short"], negative: ["right", "clip.not_protected.short"] },
+  dual_clip: { positive: ["left", "clip.pulls_back.short"] },
+  two_sided: { positive: ["left", "clip.pulls_back.short"] },
+  gspo: { positive: ["left", "clip.pulls_back.short"], negative: ["right", "clip.not_protected.short"] },
+  cispo: { positive: ["right", "clip.weight_held.short"], negative: ["right", "clip.weight_held.short"] },
+  sapo: { positive: ["right", "clip.fades.short"], negative: ["right", "clip.fades.short"] },
+};
+
+function drawFrame(group, board, batch, { x, y, left, width, top, bottom, floor, ceiling, ends }, sign) {
   const [low, high] = batch.clip;
   draw("rect", {
     class: "ex-region explorer-region", x: x(low), y: top, width: Math.max(0, x(high) - x(low)), height: bottom - top,
@@ -94,12 +115,14 @@ function drawFrame(group, board, batch, { x, y, left, width, top, bottom, floor,
     text: `${sign > 0 ? "▲" : "▼"} ${say(board, sign > 0 ? "clip.positive.long" : "clip.negative.long")}`,
   }, group);
   draw("line", { class: "ex-axis", x1: left + 6, x2: left + width - 6, y1: bottom, y2: bottom }, group);
-  const ends = [low, high].filter((edge) => edge > RATIOS[0] && edge < RATIOS[1]);
-  const ticks = TICKS.filter((tick) => ends.every((edge) => Math.abs(x(edge) - x(tick)) > (tick === 1 ? 19 : 26)));
+  const limit = sign < 0 ? batch.pull_limit : null;
+  const edges = [low, high, limit].filter((edge) => edge && edge > ends[0] && edge < ends[1]);
+  const close = edges.includes(low) && edges.includes(high) && x(high) - x(low) < 34; // then their labels lean outwards
+  const apart = (tick) => edges.every((edge) => Math.abs(x(edge) - x(tick)) > (tick === 1 ? 19 : close && edge !== limit ? 38 : 26));
+  const ticks = [...TICKS, 4].filter((tick) => tick < ends[1] && apart(tick));
   for (const tick of ticks) drawTick(group, x(tick), bottom, format(tick, tick % 1 ? 1 : 0), "ex-tick");
-  const close = ends.length === 2 && x(high) - x(low) < 34;
-  for (const edge of ends) {
-    drawTick(group, x(edge), bottom, format(edge, 2), "ex-tick ex-edge", close ? (edge < 1 ? "end" : "start") : "middle");
+  for (const edge of edges) {
+    drawTick(group, x(edge), bottom, format(edge, 2), "ex-tick ex-edge", close && edge !== limit ? (edge < 1 ? "end" : "start") : "middle");
   }
   draw("text", { class: "ex-axis-label", x: left + width - 6, y: bottom + 26, "text-anchor": "end", text: say(board, "ui.ratio_axis") }, group);
   draw("text", { class: "ex-axis-label", x: left + 6, y: bottom + 26, text: say(board, "ui.objective_axis") }, group);
@@ -108,19 +131,32 @@ function drawFrame(group, board, batch, { x, y, left, width, top, bottom, floor,
   if (!ratios) return;
   let path = "";
   for (let i = 0; i < ratios.length; i += 1) {
-    if (ratios[i] < RATIOS[0] || ratios[i] > RATIOS[1] || terms[i] < floor || terms[i] > ceiling) continue;
+    if (ratios[i] < ends[0] || ratios[i] > ends[1] || terms[i] < floor || terms[i] > ceiling) continue;
     path += `${path ? "L" : "M"}${x(ratios[i]).toFixed(1)} ${y(terms[i]).toFixed(1)}`;
   }
   draw("path", { class: "ex-curve", d: path }, group);
-  const flatAt = sign > 0 ? (high + RATIOS[1]) / 2 : Math.sqrt(RATIOS[0] * low);
-  if (batch.objective === "clip") {
-    const flat = terms[nearestIndex(ratios, flatAt)];
-    const roomy = sign > 0 ? left + width - x(high) > 70 : x(low) - left > 70;
-    const above = Math.max(top + 10, y(flat) + (sign > 0 ? -30 : -14));
-    if (roomy) draw("text", { class: "ex-note", x: x(flatAt), y: above, "text-anchor": "middle", text: say(board, "clip.no_gradient.short") }, group);
-    const [at, anchor] = sign > 0 ? [0.42, "start"] : [2.45, "end"];
-    draw("text", { class: "ex-note", x: x(at), y: bottom - 8, "text-anchor": anchor, text: say(board, sign > 0 ? "clip.pulls_back.short" : "clip.not_protected.short") }, group);
+  for (const { from, to, term } of flatStretches(ratios, terms)) {
+    const [start, end] = [x(from), x(to)];
+    if (end - start < 64 || term < floor || term > ceiling) continue;
+    const above = Math.max(top + 10, y(term) + (sign > 0 ? -30 : -14));
+    draw("text", { class: "ex-note ex-flat", x: (start + end) / 2, y: above, "text-anchor": "middle", text: say(board, "clip.no_gradient.short") }, group);
   }
+  const [side, words] = BESIDE[batch.objective]?.[sign > 0 ? "positive" : "negative"] ?? [];
+  if (!words) return;
+  const [at, anchor] = side === "left" ? [left + 10, "start"] : [left + width - 10, "end"];
+  draw("text", { class: "ex-note", x: at, y: bottom - 8, "text-anchor": anchor, text: say(board, words) }, group);
+}
+
+// Where the line is flat: there, and only there, a token's pull is exactly 0.
+function flatStretches(ratios, terms) {
+  const found = [];
+  for (let i = 1; i < ratios.length; i += 1) {
+    if (terms[i] !== terms[i - 1]) continue;
+    const last = found.at(-1);
+    if (last && last.to === ratios[i - 1]) last.to = ratios[i];
+    else found.push({ from: ratios[i - 1], to: ratios[i], term: terms[i] });
+  }
+  return found;
 }
 
 function drawTick(group, x, y, text, kind, anchor = "middle") {
@@ -128,15 +164,9 @@ function drawTick(group, x, y, text, kind, anchor = "middle") {
   draw("text", { class: kind, x, y: y + 13, "text-anchor": anchor, text }, group);
 }
 
-function nearestIndex(values, target) {
-  let best = 0;
-  for (let i = 1; i < values.length; i += 1) if (Math.abs(values[i] - target) < Math.abs(values[best] - target)) best = i;
-  return best;
-}
-
 // Every token of the panel's sign at its ratio, on the curve; tokens of one place are stacked about it, so that their
 // number can be seen. Triangles point where the advantage pushes; hollow ones get no gradient.
-function drawTokens(group, batch, { x, y, bottom }, sign) {
+function drawTokens(group, batch, { x, y, bottom, ends }, sign) {
   const [ratios, advantages, states] = [quantityOf(batch, "ratio"), quantityOf(batch, "advantage"), statesOf(batch)];
   if (!ratios || !advantages || !batch.curve) return [];
   const curveRatios = numbers(batch.curve.ratios, Float32Array);
@@ -152,9 +182,10 @@ function drawTokens(group, batch, { x, y, bottom }, sign) {
     for (let t = 0; t < batch.tokens[row].length; t += 1) {
       const index = row * batch.length + t;
       if (states[index] === MASKED || advantages[index] * sign <= 0) continue;
-      const column = Math.round(x(ratios[index]) / 5);
+      const ratio = batch.response_ratios?.[row] ?? ratios[index]; // GSPO's is the whole response's
+      const column = Math.round(x(ratio) / 5);
       if (!columns.has(column)) columns.set(column, []);
-      columns.get(column).push({ token: [row, t], ratio: ratios[index], state: states[index] });
+      columns.get(column).push({ token: [row, t], ratio, state: states[index] });
     }
   }
   const most = Math.max(1, ...[...columns.values()].map((points) => points.length));
@@ -170,8 +201,8 @@ function drawTokens(group, batch, { x, y, bottom }, sign) {
       paths[point.state] += triangle(px, py, 3.1, sign);
     });
   }
-  for (const [side, at, anchor] of [[-1, x(RATIOS[0]), "start"], [1, x(RATIOS[1]), "end"]]) {
-    const beyond = [...columns.values()].flat().filter((p) => (side < 0 ? p.ratio < RATIOS[0] : p.ratio > RATIOS[1])).length;
+  for (const [side, at, anchor] of [[-1, x(ends[0]), "start"], [1, x(ends[1]), "end"]]) {
+    const beyond = [...columns.values()].flat().filter((p) => (side < 0 ? p.ratio < ends[0] : p.ratio > ends[1])).length;
     if (beyond) draw("text", { class: "ex-note ex-beyond-axis", x: at, y: bottom - 22, "text-anchor": anchor, text: side < 0 ? `‹ ${beyond}` : `${beyond} ›` }, group);
   }
   for (const state of [INSIDE, OUTSIDE_FLOWS, OUTSIDE_ZERO]) {
@@ -200,7 +231,7 @@ function markFocus(picture, board, placed) {
   }
 }
 
-// ρ from both probabilities, both branches of the min with a tick on the winner, and whether a gradient flows.
+// ρ from both probabilities, the objective filled in with a tick on the branch that wins, and whether a gradient flows.
 function paintFormula(formula, board, batch) {
   const token = focusOf(board);
   formula.classList.toggle("ex-idle", !token);
@@ -211,18 +242,48 @@ function paintFormula(formula, board, batch) {
   const index = token[0] * batch.length + token[1];
   const read = (name) => quantityOf(batch, name)[index];
   const [ratio, advantage] = [read("ratio"), read("advantage")];
-  const [low, high] = batch.clip;
   const state = statesOf(batch)[index];
   const word = make("span", { class: "ex-word", text: `“${visible(batch.tokens[token[0]][token[1]])}”` });
   const part = (kind, text) => make("b", { class: kind, text });
-  const first = make("div", {}, word, " ρ = ", precise(read("new_probability")), " / ", precise(read("old_probability")), " = ",
-    part("ex-ratio", format(ratio, 3)), ",  A = ", part(advantage >= 0 ? "ex-more" : "ex-less", signed(advantage)));
-  const plain = ratio * advantage;
-  const clipped = clamp(ratio, low, high) * advantage;
-  const branch = (name, value, wins) => make("span", { class: wins ? "ex-branch ex-wins" : "ex-branch", text: `${name} = ${format(value)}${wins ? " ✓" : ""}` });
-  const flows = advantage === 0 ? say(board, "ui.formula.zero_advantage") : say(board, state === OUTSIDE_ZERO ? "ui.formula.no_gradient" : "ui.formula.gradient_flows");
-  const second = batch.objective === "clip"
-    ? make("div", {}, "min(", branch("ρA", plain, plain <= clipped), ", ", branch("clip(ρ)A", clipped, clipped < plain), ") → ", make("em", { text: flows }))
-    : make("div", {}, branch("ρA", plain, true), " → ", make("em", { text: flows }));
-  formula.replaceChildren(first, second);
+  const response = batch.response_ratios?.[token[0]];
+  const quotient = response === undefined ? [precise(read("new_probability")), " / ", precise(read("old_probability")), " = "] : [];
+  const first = make("div", {}, word, " ρ = ", ...quotient, part("ex-ratio", format(ratio, 3)), ",  A = ", part(advantage >= 0 ? "ex-more" : "ex-less", signed(advantage)));
+  if (response !== undefined) first.append(",  ", say(board, "ui.formula.response"), " = ", part("ex-ratio", format(response, 3)));
+  const pulled = advantage !== 0 || read("gradient_share") > 0; // a step's price is paid without an advantage too
+  const flows = pulled ? (state === OUTSIDE_ZERO ? "ui.formula.no_gradient" : "ui.formula.gradient_flows") : "ui.formula.zero_advantage";
+  const branch = ({ name, value, wins }) => make("span", { class: wins ? "ex-branch ex-wins" : "ex-branch", text: `${name} = ${format(value)}${wins ? " ✓" : ""}` });
+  const { parts } = filledIn(batch, response ?? ratio, advantage);
+  formula.replaceChildren(first, make("div", {}, ...parts.map((piece) => (piece.name ? branch(piece) : piece)), " → ", make("em", { text: say(board, flows) })));
+}
+
+// The objective at one ratio and advantage: its formula as texts and as branches of which one wins, and its term.
+function filledIn(batch, ratio, advantage) {
+  const letter = batch.response_ratios ? "s" : "ρ";
+  const [plain, clipped] = [ratio * advantage, clamp(ratio, ...batch.clip) * advantage];
+  const smaller = (name, value) => {
+    const other = { name: `clip(${letter})A`, value: clipped, wins: clipped < value };
+    return { parts: ["min(", { name, value, wins: !other.wins }, ", ", other, ")"], term: Math.min(value, clipped) };
+  };
+  const product = (formula, ...factors) => {
+    const term = factors.reduce((a, b) => a * b);
+    return { parts: [`${formula} = ${factors.map((factor) => format(factor)).join("·")} = ${format(term)}`], term };
+  };
+  const log = Math.log(ratio);
+  if (batch.objective === "unclipped") return { parts: [{ name: "ρA", value: plain, wins: true }], term: plain };
+  if (batch.objective === "policy_gradient") return product("A log ρ", advantage, log);
+  if (batch.objective === "cispo") return product("clip(ρ)A log ρ", clamp(ratio, ...batch.clip), advantage, log);
+  if (batch.objective === "kl_penalty") {
+    const [price, kl] = [batch.penalty_coef, ratio - 1 - log];
+    const term = plain - price * kl;
+    return { parts: [`ρA − b·KL = ${format(plain)} − ${format(price)}·${format(kl, 3)} = ${format(term)}`], term };
+  }
+  if (batch.objective === "sapo") {
+    const tau = batch.temperatures[advantage > 0 ? 0 : 1];
+    return product("4/τ·σ(τ(ρ−1))·A", 4 / tau / (1 + Math.exp(-tau * (ratio - 1))), advantage);
+  }
+  if (batch.objective === "two_sided" && ratio > batch.pull_limit) return smaller("δA", batch.pull_limit * advantage);
+  const inner = smaller(`${letter}A`, plain);
+  const floor = batch.pull_limit * advantage;
+  if (batch.objective !== "dual_clip" || advantage >= 0 || floor <= inner.term) return inner;
+  return { parts: ["max(", { name: "ρA", value: inner.term }, ", ", { name: "cA", value: floor, wins: true }, ")"], term: floor };
 }

@@ -15,7 +15,10 @@ const build = (model) => (root, board) => {
   const button = (key, kind, extra = "") => make("button", { class: `ex-button explorer-${key} ${extra}`, type: "button", onclick: () => act(kind) });
 
   const title = make("h1");
-  const preset = make("select", { class: "ex-select explorer-preset", onchange: () => send("preset", { name: preset.value, after: board.exEdits ?? 0 }) });
+  const preset = make("select", { class: "ex-select explorer-preset", onchange: () => {
+    send("preset", { name: preset.value, after: board.exEdits ?? 0 });
+    preset.blur(); // one that is not confirmed goes back
+  } });
   const policy = make("span", { class: "ex-muted" });
   const status = make("span", { class: "ex-status explorer-status", role: "status" });
   const language = make("button", { class: "ex-button explorer-language", type: "button", onclick: () => send("language") });
@@ -82,7 +85,7 @@ const build = (model) => (root, board) => {
     const run = board.get("run");
     const ready = run.phase === "ready";
     title.textContent = say(board, "ui.title");
-    paintMenus(board, preset, count, model.get("presets"), run);
+    paintMenus(board, preset, count, { lessons: model.get("lessons"), recipes: model.get("recipes") }, run);
     const trained = model.get("policy");
     policy.textContent = trained.name ? say(board, "ui.about_policy", trained) : "";
     language.textContent = board.get("language") === "en" ? "中文" : "English";
@@ -135,7 +138,8 @@ function statusLine(board, run) {
 function paintMenus(board, preset, count, presets, run) {
   if (needsWords(preset, board)) {
     preset.setAttribute("aria-label", say(board, "ui.preset"));
-    preset.replaceChildren(...presets.map((name) => make("option", { value: name, text: say(board, `presets.${name}.label`) })));
+    preset.replaceChildren(...Object.entries(presets).map(([kind, names]) => make("optgroup", { label: say(board, `ui.${kind}`) },
+      ...names.map((name) => make("option", { value: name, text: say(board, `presets.${name}.label`) })))));
     const chosen = count.value;
     count.setAttribute("aria-label", say(board, "ui.train_for"));
     count.replaceChildren(

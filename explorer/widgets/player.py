@@ -7,7 +7,7 @@ from typing import Any
 
 from traitlets import Dict, List, Unicode
 
-from explorer.presets import PRESETS
+from explorer.presets import LESSONS, RECIPES
 from explorer.widgets.on_loop import BoardView
 from explorer.widgets.scripts import script, style
 
@@ -22,9 +22,10 @@ class Player(BoardView):
     _esm = script("player")
     _css = style()
 
-    presets = List(Unicode(), help="The presets' names, in order.").tag(sync=True)
+    lessons = List(Unicode(), help="The presets that show something, by name.").tag(sync=True)
+    recipes = List(Unicode(), help="The presets that are named algorithms.").tag(sync=True)
     policy = Dict(help="What is being trained: {name, parameters}; empty while it loads.").tag(sync=True)
 
     def __init__(self, on_command: Callable[[dict[str, Any]], None], **traits: Any) -> None:
-        super().__init__(presets=list(PRESETS), **traits)
+        super().__init__(lessons=list(LESSONS), recipes=list(RECIPES), **traits)
         self.on_msg(lambda widget, content, buffers: on_command(content))

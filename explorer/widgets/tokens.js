@@ -124,7 +124,7 @@ function build(root, board) {
       return;
     }
     const waiting = board.get("run").phase === "loading" && board.get("run").edited;
-    badge.textContent = waiting ? say(board, "ui.what_if_loading") : Object.keys(batch.rescored).length ? say(board, "ui.what_if_badge") : "";
+    badge.textContent = waiting ? say(board, "ui.what_if_loading") : rescoredWords(board, batch);
     const stamp = [batch, name, board.get("words")];
     if (!painted || stamp.some((part, i) => part !== painted[i])) {
       painted = stamp;
@@ -142,6 +142,14 @@ function build(root, board) {
       }
     }
   };
+}
+
+// What the badge says: that the batch is re-scored, and which settings it has to wait with until the next update.
+function rescoredWords(board, batch) {
+  const later = board.get("run").later ?? [];
+  const names = later.map((name) => say(board, `fields.${name}.label`)).join(", ");
+  const parts = [Object.keys(batch.rescored).length ? say(board, "ui.what_if_badge") : "", later.length ? say(board, "ui.what_if_later", { names }) : ""];
+  return parts.filter(Boolean).join(" · ");
 }
 
 function dropToken(span) {

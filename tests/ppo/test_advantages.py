@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,21 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from explorer.ppo.advantages import ADVANTAGES, gae, monte_carlo, one_step_td, td_errors, value_targets
+from explorer.config import GROUPED, Config
+from explorer.ppo.advantages import (
+    ADVANTAGES,
+    WITH_CRITIC,
+    gae,
+    monte_carlo,
+    monte_carlo_value,
+    one_step_td,
+    reinforce_pp,
+    remax,
+    td_errors,
+    total_return,
+    value_targets,
+    whitens,
+)
 
 Float64 = NDArray[np.float64]
 
@@ -96,11 +112,76 @@ def test_without_values_gae_and_monte_carlo_meet(batch: tuple[Tensor, Tensor, Te
     assert torch.equal(monte_carlo(rewards, nothing, mask, gamma=gamma, gae_lambda=1.0), returns)
 
 
+def test_the_returns_by_hand() -> None:
+    # Rewards 1, 0, 2 and values 0.5, 1, -1 with gamma 0.5; a fourth token does not count.
+    rewards = torch.tensor([[1.0, 0.0, 2.0, 99.0]])
+    values = torch.tensor([[0.5, 1.0, -1.0, 99.0]])
+    mask = torch.tensor([[True, True, True, False]])
+    # from each token on: 1 + 0 + 0.5 = 1.5;  0 + 1 = 1;  2
+    assert monte_carlo_value(rewards, values, mask, gamma=0.5)[0].tolist() == [1.0, 0.0, 3.0, 0.0]
+    assert total_return(rewards, values, mask, gamma=0.5)[0].tolist() == [1.5, 1.5, 1.5, 0.0]
+    assert reinforce_pp(rewards, values, mask, gamma=0.5)[0].tolist() == [1.5, 1.0, 2.0, 0.0]
+    targets = value_targets(torch.tensor([[1.0, 0.0, 3.0, 0.0]]), values, mask, "monte_carlo_value")
+    assert targets[0].tolist() == [1.5, 1.0, 2.0, 0.0]
+
+
+def test_remax_takes_the_greedy_score_of_its_own_group_away() -> None:
+    # KL penalties of 0.1 a token and scores of 2, 1 and -1 at the end; the greedy answers scored 0.5 and -2.
+    rewards = torch.tensor([[-0.1, -0.1, 1.9], [-0.1, 0.9, 99.0], [-1.1, 99.0, 99.0]])
+    mask = torch.tensor([[True] * 3, [True, True, False], [True, False, False]])
+    found = remax(
+        rewards, rewards, mask, gamma=1.0, groups=torch.tensor([0, 0, 1]), greedy_scores=torch.tensor([0.5, -2.0])
+    )
+    expected = torch.tensor([[1.2, 1.3, 1.4], [0.3, 0.4, 0.0], [0.9, 0.0, 0.0]])
+    torch.testing.assert_close(found, expected)
+
+
+def test_remax_without_greedy_answers_is_refused() -> None:
+    one, mask = torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool)
+    with pytest.raises(ValueError, match="this batch has none: sample one under the estimator 'remax'"):
+        remax(one, one, mask, gamma=1.0, groups=torch.tensor([0]), greedy_scores=None)
+
+
+@given(batches(), discounts)
+def test_the_value_as_baseline_is_gae_that_looks_to_the_end(batch: tuple[Tensor, Tensor, Tensor], gamma: float) -> None:
+    rewards, values, mask = batch
+    expected = gae(rewards, values, mask, gamma=gamma, gae_lambda=1.0)
+    torch.testing.assert_close(monte_carlo_value(rewards, values, mask, gamma=gamma), expected)
+
+
+@given(batches())
+def test_the_total_return_is_reward_to_go_and_what_came_before(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    rewards, values, mask = batch
+    found = total_return(rewards, values, mask, gamma=1.0) - monte_carlo(rewards, values, mask, gamma=1.0)
+    for row in range(len(rewards)):
+        for t in range(int(mask[row].sum())):
+            assert found[row, t].item() == pytest.approx(sum(rewards[row, :t].tolist()), abs=1e-9)
+
+
+def test_only_reinforce_pp_is_whitened_without_being_asked() -> None:
+    assert {name for name in ADVANTAGES if whitens(Config(estimator=name, whiten=False))} == {"reinforce_pp"}
+    assert all(whitens(Config(estimator=name, whiten=True)) for name in ADVANTAGES)
+
+
+def knobs_for(rows: int) -> dict[str, Any]:
+    """Everything that an estimator may read, the rows in groups of two."""
+    greedy_scores = torch.linspace(-1, 1, rows, dtype=torch.float64)
+    return {"gamma": 0.9, "gae_lambda": 0.8, "groups": torch.arange(rows) // 2, "greedy_scores": greedy_scores}
+
+
+@pytest.mark.parametrize("name", ADVANTAGES)
+@given(batch=batches())
+def test_an_estimator_reads_the_values_only_where_it_says_so(name: str, batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    rewards, values, mask = (torch.cat([tokens, tokens]) for tokens in batch)  # an even number of rows
+    found = ADVANTAGES[name](rewards, torch.full_like(values, torch.nan), mask, **knobs_for(len(rewards)))
+    assert bool(found.isnan().any()) == (name in WITH_CRITIC)
+
+
 @pytest.mark.parametrize("name", ADVANTAGES)
 @given(batch=batches(), extra=st.integers(1, 4))
 def test_padding_changes_nothing(name: str, batch: tuple[Tensor, Tensor, Tensor], extra: int) -> None:
-    rewards, values, mask = batch
-    knobs = {"gamma": 0.9, "gae_lambda": 0.8}
+    rewards, values, mask = (torch.cat([tokens, tokens]) for tokens in batch)
+    knobs = knobs_for(len(rewards))
     expected = ADVANTAGES[name](rewards, values, mask, **knobs)
     assert (expected[~mask] == 0).all()
 
@@ -110,18 +191,19 @@ def test_padding_changes_nothing(name: str, batch: tuple[Tensor, Tensor, Tensor]
 
     wider = torch.cat([mask, torch.zeros(len(mask), extra, dtype=torch.bool)], dim=1)
     found = ADVANTAGES[name](padded(rewards), padded(values), wider, **knobs)
-    assert torch.equal(found[:, : mask.shape[1]], expected)
+    torch.testing.assert_close(found[:, : mask.shape[1]], expected, rtol=1e-9, atol=1e-9)
     assert (found[:, mask.shape[1] :] == 0).all()
     targets = value_targets(found, padded(values), wider, name)
     assert (targets[~wider] == 0).all()
 
 
-@pytest.mark.parametrize("name", ADVANTAGES)
+@pytest.mark.parametrize("name", sorted(set(ADVANTAGES) - GROUPED))
 @given(batch=batches())
 def test_rows_do_not_see_each_other(name: str, batch: tuple[Tensor, Tensor, Tensor]) -> None:
     rewards, values, mask = batch
-    knobs = {"gamma": 0.9, "gae_lambda": 0.8}
+    knobs = knobs_for(len(rewards))
     whole = ADVANTAGES[name](rewards, values, mask, **knobs)
     for row in range(len(rewards)):
         one = slice(row, row + 1)
-        assert torch.equal(ADVANTAGES[name](rewards[one], values[one], mask[one], **knobs), whole[one])
+        alone = knobs | {"groups": knobs["groups"][one]}
+        assert torch.equal(ADVANTAGES[name](rewards[one], values[one], mask[one], **alone), whole[one])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from explorer.config import Config
+from explorer.config import CHOICES, Config
 from explorer.ppo.checks import CHECKS, check_update, first_minibatch
 from explorer.ppo.records import Epoch, Update
 
@@ -120,6 +120,41 @@ def test_a_clip_that_holds_back_the_wrong_tokens_is_seen(second: Update) -> None
     assert (holds, differing) == (False, float(held.sum()))
     flipped = dataclasses.replace(second.final, advantages=-second.final.advantages)  # the sign lost
     assert not with_final(second, flipped)[0]
+
+
+def test_the_clips_rule_is_claimed_for_the_clip_only(second: Update) -> None:
+    for name in CHOICES["objective"]:
+        seen = (CONFIG.replace(objective=name), second.rollout, second.credit, torch.ones(9))
+        found = check_update(*seen, update=second.update, steps=2, expected=2, final=second.final)
+        assert ("zero_gradient" in found) is (name == "clip")
+
+
+@pytest.mark.parametrize("name", CHOICES["objective"])
+def test_all_are_green_whatever_the_objective(name: str, make_trainer: MakeTrainer, run_update: RunUpdate) -> None:
+    trainer = make_trainer(CONFIG.replace(objective=name, learning_rate=1e-2, kl_target=0.1, replay_rollouts=2))
+    for _ in range(3):
+        assert red(dict(run_update(trainer).checks)) == set()
+
+
+def test_a_reward_that_pays_for_the_kl_twice_is_seen(make_trainer: MakeTrainer, run_update: RunUpdate) -> None:
+    config = CONFIG.replace(kl_in="loss", learning_rate=1e-2)
+    trainer = make_trainer(config)
+    run_update(trainer)
+    found = run_update(trainer)
+    assert red(found.checks) == set()
+    assert "zero_gradient" not in found.checks  # what the clip holds back, the KL in the loss still pulls
+    assert red(check(found, config=config)) == set()
+    paid = dataclasses.replace(found.credit, rewards=found.credit.rewards - 0.1 * found.credit.ref_kl)
+    assert "reward_sum" in red(check(found, config=config, rewards=paid.rewards))
+    assert "reward_sum" in red(check(found))  # and a reward without it where the config puts it there
+
+
+def test_the_return_minus_the_value_is_checked_too(make_trainer: MakeTrainer, run_update: RunUpdate) -> None:
+    config = CONFIG.replace(estimator="monte_carlo_value", gae_lambda=0.5)
+    found = run_update(make_trainer(config))
+    assert found.checks["monte_carlo"][0]
+    assert "monte_carlo" in red(check(found, config=config, returns=_nudged(found.credit.returns, 0.1)))
+    assert "monte_carlo" not in check(found, config=CONFIG.replace(gae_lambda=0.5))
 
 
 def test_a_stop_left_out_of_the_mask_is_seen(make_trainer: MakeTrainer, run_update: RunUpdate) -> None:

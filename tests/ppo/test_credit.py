@@ -34,6 +34,7 @@ def test_by_hand() -> None:
         response_ids=torch.zeros(1, 3, dtype=torch.long),
         response_mask=mask,
         stopped=torch.tensor([True]),
+        groups=torch.tensor([0]),
         old_logprobs=torch.tensor([[-1.0, -2.0, 0.0]]),
         ref_logprobs=torch.tensor([[-3.0, -1.0, 0.0]]),
         old_values=torch.tensor([[0.5, 1.0, 0.0]]),

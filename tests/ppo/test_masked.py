@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from explorer.ppo.masked import last_true, masked_mean, masked_sum, masked_var, row_means, row_sums, whiten
+from explorer.config import CHOICES
+from explorer.ppo.masked import aggregate, last_true, masked_mean, masked_sum, masked_var, row_means, row_sums, whiten
 
 NAN = math.nan
 
@@ -40,6 +41,34 @@ def test_by_hand_and_nan_outside_the_mask() -> None:
     assert row_means(VALUES, MASK).tolist() == [3.0, 7.0, 0.0]
 
 
+def test_aggregates_by_hand() -> None:
+    # Rows of 3 tokens and 1: 1 2 6, and 7. Their sum is 16, their means are 3 and 7.
+    expected = {"token_mean": 4.0, "sequence_mean": 5.0, "fixed_length": 16 / (2 * 8)}
+    assert {how: aggregate(VALUES[:2], MASK[:2], how, length=8).item() for how in CHOICES["aggregation"]} == expected
+
+
+@given(batches(), st.integers(1, 5))
+def test_padding_and_order_change_no_aggregate(batch: tuple[Tensor, Tensor], extra: int) -> None:
+    values, mask = batch
+    wider = torch.cat([values, torch.full((len(values), extra), NAN)], dim=1).flip(0)
+    for how in CHOICES["aggregation"]:
+        expected = aggregate(values, mask, how, length=6).item()
+        found = aggregate(wider, torch.nn.functional.pad(mask, (0, extra)).flip(0), how, length=6).item()
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@given(batches())
+def test_one_row_at_a_time_adds_up_to_the_whole_batch(batch: tuple[Tensor, Tensor]) -> None:
+    values, mask = batch
+    mask[:, 0] = True  # every response has a token
+    tokens = mask.sum(1) / mask.sum()
+    rows = torch.full((len(values),), 1 / len(values), dtype=torch.float64)
+    for how, shares in (("token_mean", tokens), ("sequence_mean", rows), ("fixed_length", rows)):
+        parts = [aggregate(values[i : i + 1], mask[i : i + 1], how, length=6) for i in range(len(values))]
+        together = sum(float(part) * float(share) for part, share in zip(parts, shares, strict=True))
+        assert together == pytest.approx(aggregate(values, mask, how, length=6).item(), rel=1e-5, abs=1e-5)
+
+
 def test_nothing_counts() -> None:
     nothing = torch.zeros_like(MASK)
     assert masked_sum(VALUES, nothing).item() == 0
@@ -64,6 +93,13 @@ def test_whiten_by_hand() -> None:
     # 1 and 3: mean 2, unbiased variance 2, so -1/sqrt(2) and 1/sqrt(2); the biased variance would give -1 and 1.
     whitened = whiten(torch.tensor([[1.0, 3.0, NAN]]), torch.tensor([[True, True, False]]))
     assert whitened[0].tolist() == pytest.approx([-0.70710678, 0.70710678, 0.0])
+
+
+def test_whiten_can_keep_the_mean() -> None:
+    # 1 and 5: mean 3, unbiased variance 8; scaled around 3 they are 3 -+ 2/sqrt(8).
+    values, mask = torch.tensor([[1.0, 5.0, NAN]]), torch.tensor([[True, True, False]])
+    scaled = whiten(values, mask, keep_mean=True)
+    assert scaled[0].tolist() == pytest.approx([2.29289322, 3.70710678, 0.0])
 
 
 @given(batches())

@@ -72,6 +72,7 @@ def small_update() -> tuple[Rollout, Credit, tuple[Epoch, Epoch, Epoch]]:
         response_ids=zeros.long(),
         response_mask=MASK,
         stopped=torch.tensor([False, True]),
+        groups=torch.tensor([0, 0]),
         old_logprobs=torch.tensor([[-1.0, -2.0, -1.0], [-3.0, 0.0, 0.0]]),
         ref_logprobs=torch.tensor([[-1.5, -2.0, -0.5], [-4.0, 0.0, 0.0]]),
         old_values=torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]]),
@@ -94,6 +95,7 @@ def small_update() -> tuple[Rollout, Credit, tuple[Epoch, Epoch, Epoch]]:
         replayed = torch.tensor([[9.0, 9.0, 9.0]])
         return Epoch(
             new_logprobs=torch.cat([rollout.old_logprobs + moved, replayed]),
+            ref_log_ratios=torch.zeros(3, 3),
             ratios=torch.cat([torch.where(MASK, math.exp(moved), 0.0), replayed]),
             outside_range=torch.tensor([*outside, [1, 1, 1]], dtype=torch.bool),
             zero_gradient=torch.tensor([*frozen, [1, 1, 1]], dtype=torch.bool),
@@ -125,7 +127,8 @@ def small_update() -> tuple[Rollout, Credit, tuple[Epoch, Epoch, Epoch]]:
 
 def test_every_metric_by_hand() -> None:
     rollout, credit, epochs = small_update()
-    found = measure(Config(max_grad_norm=1.0, learning_rate=0.003), rollout, credit, epochs, steps=8)
+    config = Config(max_grad_norm=1.0, learning_rate=0.003, kl_coef=0.07, penalty_coef=3.0)
+    found = measure(config, rollout, credit, epochs, steps=8)
     assert found == {
         "objective/score": 1.5,
         "component/a": 0.5,
@@ -133,6 +136,8 @@ def test_every_metric_by_hand() -> None:
         "objective/reward": 1.0,  # (2 + 0) / 2
         "objective/ref_kl": 0.5,  # (0.5 + 0 - 0.5) and 1, over 2 responses
         "objective/ref_kl_token": 0.25,  # the same over 4 tokens
+        "coef/kl": 0.07,
+        "coef/penalty": 3.0,
         "policy/entropy": 2.0,
         "policy/approx_kl": pytest.approx(0.01),  # 0 and 0.02
         "policy/approx_kl_final": pytest.approx(0.08),
@@ -148,6 +153,7 @@ def test_every_metric_by_hand() -> None:
         "value/explained_variance": pytest.approx(0.0, abs=1e-6),
         "optim/grad_norm": 3.0,
         "optim/grad_norm_clipped": 1.0,
+        "optim/epochs_run": 2.0,
         "optim/steps": 8.0,
         "optim/learning_rate": 0.003,
         "response/length": 2.0,

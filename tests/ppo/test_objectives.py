@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from explorer.config import Config
-from explorer.ppo.objectives import OBJECTIVES, TokenObjective, curve, judge_tokens, unclipped, value_terms
+from explorer.ppo.objectives import (
+    OBJECTIVES,
+    TokenObjective,
+    curve,
+    judge_tokens,
+    total_loss,
+    unclipped,
+    value_terms,
+)
 
 CLIP = Config(clip_range=0.2)
 UNCLIPPED = Config(clip_range=0.2, objective="unclipped")
@@ -111,7 +119,8 @@ def test_gradient_shares_are_a_distribution(name: str, batch: list[tuple[float, 
     assert (shares >= 0).all()
     assert (shares[found.zero_gradient] == 0).all()
     pulled = [a != 0 and not frozen for (_, a), frozen in zip(batch, found.zero_gradient[0].tolist(), strict=True)]
-    assert shares.sum().item() == pytest.approx(1.0 if any(pulled) else 0.0)
+    if any(pulled) or name != "kl_penalty":  # whose price is paid without an advantage too
+        assert shares.sum().item() == pytest.approx(1.0 if any(pulled) else 0.0)
 
 
 def test_gradient_shares_by_hand() -> None:
@@ -155,6 +164,13 @@ def test_value_terms_by_hand() -> None:
     assert value_terms(values, old, returns, 0.5)[0].tolist() == [2.0, 1.125, 0.125]
 
 
+def test_the_total_loss_by_hand() -> None:
+    config = Config(vf_coef=0.5, ent_coef=0.25)
+    policy_loss, value_loss, entropy = torch.tensor(-1.0), torch.tensor(3.0), torch.tensor(2.0)
+    assert total_loss(policy_loss, value_loss, None, config).item() == 0.5
+    assert total_loss(policy_loss, value_loss, entropy, config).item() == 0.0
+
+
 @given(st.floats(-3, 3), st.floats(-3, 3), st.floats(-3, 3), st.floats(0, 2))
 def test_clipping_the_value_never_lowers_its_loss(value: float, old: float, target: float, clip_range: float) -> None:
     numbers = [torch.tensor([[x]], dtype=torch.float64) for x in (value, old, target)]
@@ -187,8 +203,8 @@ def test_the_curve_follows_the_chosen_objective(monkeypatch: pytest.MonkeyPatch)
     assert curve(CLIP).positive[-1].item() == pytest.approx(4.0)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_every_objective_treats_tokens_one_by_one(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(OBJECTIVES) - {"gspo"}))
+def test_every_objective_but_one_treats_tokens_one_by_one(name: str) -> None:
     objective: Callable[..., Tensor] = OBJECTIVES[name]
     config = dataclasses.replace(CLIP, objective=name)
     log_ratios, weights = torch.tensor([[0.5, -0.5], [0.1, 0.9]]), torch.tensor([[1.0, -1.0], [2.0, -2.0]])

@@ -207,6 +207,131 @@ def test_outside_the_mask_every_array_is_exactly_zero(trainer: Trainer, batch: B
         assert (getattr(final, name)[~batch.mask] == 0).all(), name
 
 
+# --- aggregation, the KL in the loss, and the critic ---
+
+
+def loss_gradient(trainer: Trainer, batch: Batch, config: Config, parts: Sequence[Tensor]) -> Tensor:
+    """The gradients that the parts of a batch have, each alone, added up."""
+    still = config.replace(learning_rate=0.0, value_learning_rate=0.0, vf_coef=0.0, max_grad_norm=None)
+    total = torch.zeros(())
+    for part in parts:
+        trainer.optimiser.epoch(batch, [part], still)
+        total = total + gradient(trainer.policy)
+    return total
+
+
+@pytest.mark.parametrize("how", ["sequence_mean", "fixed_length"])
+def test_eight_parts_of_one_row_pull_as_one_part_of_eight(trainer: Trainer, batch: Batch, how: str) -> None:
+    config = CONFIG.replace(aggregation=how)
+    whole = loss_gradient(trainer, batch, config, ALL)
+    parts = loss_gradient(trainer, batch, config, torch.arange(8).split(1)) / 8
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
+    assert whole.norm() > 1e-3
+
+
+def test_a_mean_over_tokens_weighs_its_parts_by_their_tokens(trainer: Trainer, batch: Batch) -> None:
+    whole = loss_gradient(trainer, batch, CONFIG, ALL)
+    lengths = batch.mask.sum(1)
+    weighted = sum(
+        loss_gradient(trainer, batch, CONFIG, [torch.tensor([row])]) * lengths[row] / lengths.sum() for row in range(8)
+    )
+    torch.testing.assert_close(weighted, whole, rtol=1e-4, atol=1e-6)
+    unweighted = loss_gradient(trainer, batch, CONFIG, torch.arange(8).split(1)) / 8
+    assert not torch.allclose(unweighted, whole, rtol=1e-2)
+
+
+@pytest.mark.parametrize("how", ["token_mean", "sequence_mean", "fixed_length"])
+def test_the_policy_loss_and_the_shares_follow_the_aggregation(trainer: Trainer, batch: Batch, how: str) -> None:
+    trainer.optimiser.epoch(batch, ALL, CONFIG)
+    final = trainer.optimiser.final(batch, CONFIG.replace(aggregation=how, response_length=6, objective="unclipped"))
+    mask, terms = batch.mask.numpy(), final.policy_terms.numpy()
+    lengths = mask.sum(1)
+    by_row = [terms[row][mask[row]].sum() for row in range(8)]
+    expected = {
+        "token_mean": sum(by_row) / mask.sum(),
+        "sequence_mean": sum(total / n for total, n in zip(by_row, lengths, strict=True)) / 8,
+        "fixed_length": sum(by_row) / (8 * 6),
+    }[how]
+    assert final.policy_loss == pytest.approx(-expected, abs=1e-6)
+    # Unclipped, a token's pull is its term itself; in a mean over responses those of a long one count less.
+    pulls = abs(terms) / (lengths[:, None] if how == "sequence_mean" else 1)
+    assert final.gradient_shares.numpy()[mask].tolist() == pytest.approx((pulls / pulls.sum())[mask].tolist(), rel=1e-4)
+
+
+def test_the_kl_in_the_loss_draws_the_policy_back(trainer: Trainer, batch: Batch) -> None:
+    """With nothing else to gain, k2 in the loss takes the policy towards the reference, and no reward is needed."""
+    for _ in range(3):
+        trainer.optimiser.epoch(batch, ALL, CONFIG.replace(learning_rate=3e-3, vf_coef=0.0))
+    idle = batch._replace(advantages=torch.zeros_like(batch.advantages))
+    config = CONFIG.replace(kl_in="loss", kl_coef=1.0, kl_estimator="k2", vf_coef=0.0, learning_rate=1e-3)
+    sizes = [float((trainer.optimiser.epoch(idle, ALL, config).ref_log_ratios ** 2).sum()) for _ in range(12)]
+    assert sizes[-1] < sizes[0] / 4
+    before = weights(trainer.policy)
+    free = trainer.optimiser.epoch(idle, ALL, config.replace(kl_in="reward", learning_rate=0.0))
+    assert free.policy_loss == 0.0
+    assert moved(before, trainer.policy) == set()
+
+
+def test_the_record_says_what_the_kl_in_the_loss_costs(trainer: Trainer, batch: Batch) -> None:
+    trainer.optimiser.epoch(batch, ALL, CONFIG)
+    outside, inside = (
+        trainer.optimiser.final(batch, CONFIG.replace(kl_in=place, kl_coef=0.5, kl_estimator="k2"))
+        for place in ("reward", "loss")
+    )
+    log_ratios = inside.new_logprobs - batch.ref_logprobs
+    torch.testing.assert_close(inside.ref_log_ratios, log_ratios)
+    torch.testing.assert_close(outside.policy_terms - inside.policy_terms, log_ratios**2 / 4, atol=1e-6, rtol=1e-4)
+    # A token that the clip has frozen is pulled by its KL again: autograd says so, not the clip's rule.
+    assert outside.zero_gradient.any()
+    assert not inside.zero_gradient.any()
+    assert bool((inside.gradient_shares[outside.zero_gradient] > 0).all())
+
+
+def test_a_separate_critic_learns_without_the_policy_and_the_policy_without_it(trainer: Trainer, batch: Batch) -> None:
+    trainer.policy.use_critic("separate")
+    optimiser = Optimiser(trainer.policy)
+    before = weights(trainer.policy)
+    # The first step moves the head, which was 0, and only then the trunk under it.
+    idle = batch._replace(advantages=torch.zeros_like(batch.advantages))
+    for _ in range(2):
+        epoch = optimiser.epoch(idle, ALL, CONFIG.replace(vf_coef=1.0))
+    assert moved(before, trainer.policy) == {"value_head", "critic"}
+    assert (epoch.ratios[batch.mask] - 1).abs().max() < 1e-5
+    before = weights(trainer.policy)
+    Optimiser(trainer.policy).epoch(batch, ALL, CONFIG.replace(vf_coef=0.0))
+    assert moved(before, trainer.policy) == {"lm"}
+
+
+@pytest.mark.parametrize("critic", ["shared", "separate"])
+def test_a_frozen_critic_does_not_move_and_has_no_pull(trainer: Trainer, batch: Batch, critic: str) -> None:
+    torch.nn.init.normal_(trainer.policy.value_head.weight)  # so that its error would reach the trunk
+    trainer.policy.use_critic(critic)
+    optimiser, before = Optimiser(trainer.policy), weights(trainer.policy)
+    config = CONFIG.replace(freeze_critic=True, vf_coef=5.0)
+    idle = batch._replace(advantages=torch.zeros_like(batch.advantages))
+    for _ in range(2):
+        epoch = optimiser.epoch(idle, ALL, config)
+    assert moved(before, trainer.policy) == set()
+    assert epoch.value_loss > 0  # it is measured all the same
+    optimiser.epoch(batch, ALL, config)
+    assert moved(before, trainer.policy) == {"lm"}
+
+
+def test_a_step_with_a_separate_critic_can_be_taken_back(trainer: Trainer, batch: Batch) -> None:
+    trainer.policy.use_critic("separate")
+    optimiser = Optimiser(trainer.policy)
+    optimiser.epoch(batch, ALL, CONFIG)
+    state, before = optimiser.state(), weights(trainer.policy)
+    assert any(name.startswith("critic.") for name in state["weights"])
+    first = optimiser.epoch(batch, ALL, CONFIG)
+    after = weights(trainer.policy)
+    optimiser.restore(state)
+    assert moved(before, trainer.policy) == set()
+    again = optimiser.epoch(batch, ALL, CONFIG)
+    assert torch.equal(again.values, first.values)
+    assert moved(after, trainer.policy) == set()
+
+
 def test_scalars_are_means_over_the_tokens_that_count(trainer: Trainer, batch: Batch) -> None:
     trainer.optimiser.epoch(batch, ALL, CONFIG)
     final, mask = trainer.optimiser.final(batch, CONFIG), batch.mask.numpy()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GPT2Config, GPT2LMHeadModel
 
 from explorer.ppo.policy import Policy, PolicyError, load_policy
 from explorer.ppo.prompts import encode
@@ -35,6 +35,63 @@ def plain_logits(lm: GPT2LMHeadModel, prompt: Tensor, response: Tensor) -> Tenso
     """Logits that predict each response token: one unpadded row through transformers' own forward."""
     with torch.no_grad():
         return lm(torch.cat([prompt, response])[None]).logits[0, len(prompt) - 1 : -1]
+
+
+Tokens = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def test_a_separate_critic_begins_as_the_policy_and_then_goes_its_own_way(tiny_policy: Policy, tokens: Tokens) -> None:
+    nn.init.normal_(tiny_policy.value_head.weight)
+    shared, count = tiny_policy.score_tokens(*tokens, 1.0), tiny_policy.parameter_count
+    tiny_policy.use_critic("separate")
+    separate = tiny_policy.score_tokens(*tokens, 1.0)
+    assert torch.equal(separate.values, shared.values)
+    trunk = sum(p.numel() for p in tiny_policy.lm.transformer.parameters())
+    assert tiny_policy.parameter_count == count + trunk
+    with torch.no_grad():
+        tiny_policy.critic.ln_f.weight *= 2
+    apart = tiny_policy.score_tokens(*tokens, 1.0)
+    assert torch.equal(apart.logprobs, shared.logprobs)
+    assert not torch.allclose(apart.values, shared.values, atol=1e-3)
+    # Asked for again it is kept; a frozen copy has one of its own; without one the head reads the policy again.
+    tiny_policy.use_critic("separate")
+    copied = tiny_policy.frozen_copy()
+    for policy in (tiny_policy, copied):
+        torch.testing.assert_close(policy.score_tokens(*tokens, 1.0).values, apart.values)
+    assert not any(p.requires_grad for p in copied.parameters())
+    assert all(p.requires_grad for p in tiny_policy.parameters())
+    tiny_policy.use_critic("shared")
+    assert torch.equal(tiny_policy.score_tokens(*tokens, 1.0).values, shared.values)
+    assert tiny_policy.parameter_count == count
+
+
+def test_the_values_error_reaches_the_trunk_that_it_came_from(tiny_policy: Policy, tokens: Tokens) -> None:
+    nn.init.normal_(tiny_policy.value_head.weight)
+    tiny_policy.use_critic("separate")
+    tiny_policy.score_tokens(*tokens, 1.0).values.sum().backward()
+    reached = {name.split(".")[0] for name, p in tiny_policy.named_parameters() if p.grad is not None}
+    assert reached == {"critic", "value_head"}
+
+
+def test_dropout_is_on_inside_the_block_only(tiny_policy: Policy, tokens: Tokens) -> None:
+    def logprobs() -> Tensor:
+        with torch.no_grad():
+            return tiny_policy.score_tokens(*tokens, 1.0).logprobs
+
+    expected, state = logprobs(), torch.get_rng_state()
+    with tiny_policy.dropping_out(0.1, seed=5):
+        noisy = [logprobs(), logprobs()]
+    assert not torch.allclose(noisy[0], expected, atol=1e-2)
+    assert not torch.allclose(noisy[0], noisy[1], atol=1e-2)
+    with tiny_policy.dropping_out(0.1, seed=5):
+        assert torch.equal(logprobs(), noisy[0])  # what is dropped belongs to the seed
+    assert torch.equal(logprobs(), expected)
+    assert torch.equal(torch.get_rng_state(), state)
+    with pytest.raises(ZeroDivisionError), tiny_policy.dropping_out(0.1, seed=5):
+        raise ZeroDivisionError
+    assert torch.equal(logprobs(), expected)
+    with tiny_policy.dropping_out(0.0, seed=5):
+        assert torch.equal(logprobs(), expected)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7, 2.0])
@@ -303,3 +360,30 @@ def assert_one_sentence(error: BaseException) -> None:
     assert "\n" not in message
     assert message.endswith(".")
     assert len(message) < 400
+
+
+def test_a_fused_activation_is_the_checkpoints_own() -> None:
+    torch.manual_seed(0)
+    shape = GPT2Config(vocab_size=40, n_positions=16, n_embd=16, n_layer=2, n_head=2, activation_function="gelu_new")
+    lm = GPT2LMHeadModel(shape).eval()
+    with torch.no_grad():
+        for weight in lm.parameters():
+            weight.mul_(8)  # into the curved part of the function
+        ids = torch.arange(12)[None]
+        before = lm(ids).logits
+        Policy(lm, None, "random")
+        assert any(isinstance(module, torch.nn.GELU) for module in lm.modules())
+        assert torch.allclose(lm(ids).logits, before, atol=1e-4, rtol=1e-5)
+    assert lm.config.activation_function == "gelu_new"  # what is saved is what was loaded
+
+
+def test_entropies_carry_a_gradient_only_when_asked_for(tiny_policy: Policy) -> None:
+    ids = torch.randint(1, 20, (2, 5), generator=torch.Generator().manual_seed(1))
+    everything = torch.ones_like(ids, dtype=torch.bool)
+    tokens = (ids[:, :2], everything[:, :2], ids[:, 2:], everything[:, 2:], 0.7)
+    with_it, without = tiny_policy.score_tokens(*tokens), tiny_policy.score_tokens(*tokens, entropy_grad=False)
+    assert with_it.entropies.requires_grad and not without.entropies.requires_grad
+    assert without.logprobs.requires_grad
+    assert torch.equal(with_it.entropies, without.entropies)
+    with torch.no_grad():
+        assert not tiny_policy.score_tokens(*tokens).entropies.requires_grad

@@ -156,6 +156,30 @@ def test_known_rows():
     assert rows_for(1, 3, seed=0, update=1).tolist() == [0, 0, 0]
 
 
+@given(st.integers(1, 20), st.integers(1, 8), st.integers(1, 8), st.integers(0, 2**31 - 1), st.integers(0, 1000))
+def test_a_group_answers_one_prompt(count, groups, size, seed, update):
+    rows = rows_for(count, groups * size, seed=seed, update=update, group_size=size).view(groups, size)
+    assert bool((rows == rows[:, :1]).all())
+    times = [rows[:, 0].tolist().count(prompt) for prompt in range(count)]
+    assert sum(times) == groups and max(times) - min(times) <= 1
+    if groups <= count:  # drawn without replacement
+        assert max(times) == 1
+
+
+def test_with_the_usual_settings_groups_change_no_row():
+    for update in range(1, 20):
+        expected = rows_for(8, 32, seed=7, update=update)
+        assert torch.equal(rows_for(8, 32, seed=7, update=update, group_size=4), expected)
+    assert rows_for(8, 32, seed=7, update=1, group_size=4).tolist() == [row // 4 for row in range(32)]
+
+
+def test_fewer_groups_than_prompts_draw_other_prompts_each_time():
+    draws = [tuple(rows_for(8, 8, seed=3, update=update, group_size=4).tolist()) for update in range(30)]
+    assert draws[5] == tuple(rows_for(8, 8, seed=3, update=5, group_size=4).tolist())
+    assert len(set(draws)) > 10
+    assert {row for draw in draws for row in draw} == set(range(8))
+
+
 def test_every_prompt_gets_its_turn():
     seed = secrets.randbits(31)
     print("seed", seed)

@@ -18,7 +18,7 @@ def rollout(**changes: Any) -> Rollout:
     arrays: dict[str, Any] = {name: np.zeros((B, T)) for name in names}
     arrays |= {name: np.zeros((B, P)) for name in ("prompt_ids", "prompt_mask")}
     arrays |= {name: np.zeros((B, T, K)) for name in ("top_ids", "top_logprobs")}
-    return Rollout(**{**arrays, "stopped": np.zeros(B), **changes})
+    return Rollout(**{**arrays, "stopped": np.zeros(B), "groups": np.zeros(B), **changes})
 
 
 def credit(**changes: Any) -> Credit:
@@ -38,10 +38,13 @@ def epoch(rows: int = B, **changes: Any) -> Epoch:
     return Epoch(**{**arrays, "ages": np.zeros(rows), **dict.fromkeys(scalars, 0.5), **changes})
 
 
-ROLLOUT_ARRAYS = ["response_mask", "old_logprobs", "ref_logprobs", "old_values", "entropies", "stopped", "prompt_mask"]
+ROLLOUT_ARRAYS = [
+    *("response_mask", "old_logprobs", "ref_logprobs", "old_values", "entropies"),
+    *("stopped", "groups", "prompt_mask"),
+]
 CREDIT_ARRAYS = ["ref_kl", "deltas", "advantages", "whitened_advantages", "returns", "scores"]
 EPOCH_ARRAYS = [
-    *("new_logprobs", "outside_range", "zero_gradient", "gradient_shares"),
+    *("new_logprobs", "ref_log_ratios", "outside_range", "zero_gradient", "gradient_shares"),
     *("values", "entropies", "advantages", "policy_terms", "ages"),
 ]
 

@@ -47,6 +47,7 @@ def test_every_row_keeps_its_own_numbers(experiences: list[Experience]) -> None:
         assert torch.equal(batch.response_ids[rows], rollout.response_ids)
         assert torch.equal(batch.mask[rows], rollout.response_mask)
         assert torch.equal(batch.old_logprobs[rows], rollout.old_logprobs)
+        assert torch.equal(batch.ref_logprobs[rows], rollout.ref_logprobs)
         assert torch.equal(batch.old_values[rows], rollout.old_values)
         assert torch.equal(batch.advantages[rows], credit.whitened_advantages)
         assert torch.equal(batch.returns[rows], credit.returns)

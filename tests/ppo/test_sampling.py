@@ -50,6 +50,28 @@ def draw(
     return sample(policy, *prompt, numbers, **settings)
 
 
+# --- rows without chance ---
+
+
+def test_greedy_rows_take_the_likeliest_token_and_leave_the_others_alone(
+    tiny_policy: Policy, prompt: tuple[Tensor, Tensor]
+) -> None:
+    greedy = torch.arange(B) % 2 == 1
+    ids, mask, stopped = draw(tiny_policy, prompt, uniforms(), greedy=greedy)
+    plain_ids, plain_mask, plain_stopped = draw(tiny_policy, prompt, uniforms())
+    for found, expected in ((ids, plain_ids), (mask, plain_mask), (stopped, plain_stopped)):
+        assert torch.equal(found[~greedy], expected[~greedy])
+    with torch.no_grad():
+        scores = tiny_policy.score_tokens(*prompt, ids, mask, 1.0)
+    likeliest = scores.all_logprobs.argmax(-1)
+    assert torch.equal(ids[greedy][mask[greedy]], likeliest[greedy][mask[greedy]])
+    assert not torch.equal(ids[~greedy][mask[~greedy]], likeliest[~greedy][mask[~greedy]])
+    # Neither the random numbers nor the temperature have a say; prompts 1 and 5 are the same, and so are the answers.
+    again, *_ = draw(tiny_policy, prompt, uniforms(seed=9), greedy=greedy, temperature=3.0)
+    assert torch.equal(again[greedy], ids[greedy])
+    assert torch.equal(ids[1], ids[5])
+
+
 # --- the inverse of the cumulative distribution ---
 
 

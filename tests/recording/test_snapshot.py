@@ -18,7 +18,7 @@ from explorer.recording.snapshot import Snapshot, decode, freeze, take_snapshot
 if TYPE_CHECKING:
     from tests.conftest import MakeTrainer, RunUpdate
 
-CONFIG = Config(batch_size=8, response_length=6, epochs=2, stop_sentences=1, replay_rollouts=2)
+CONFIG = Config(batch_size=8, group_size=2, response_length=6, epochs=2, stop_sentences=1, replay_rollouts=2)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_alternatives_are_the_texts_of_the_likeliest_tokens(snapshot: Snapshot, 
 
 
 def test_the_shipped_tokenizer_joins_back_to_the_text(policy: Policy, snapshot_of: Callable[..., Snapshot]) -> None:
-    trainer = Trainer(policy, Config(batch_size=8, epochs=1))
+    trainer = Trainer(policy, Config(batch_size=8, group_size=1, epochs=1))
     snapshot = snapshot_of(trainer)
     assert sorted(set(snapshot.tokens.prompts)) == sorted(trainer.prompts)
     for ids, mask, pieces in zip(

@@ -29,6 +29,7 @@ from explorer.ppo import trainer
 from explorer.ppo.policy import Policy
 from explorer.presets import PRESETS
 from explorer.recording import folder
+from explorer.recording.older import config_from
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording, RecordingError, RunWriter
 
@@ -40,10 +41,11 @@ TABLES = ("tokens", "epochs", "responses", "updates")
 def snapshots(
     make_trainer: Callable[..., trainer.Trainer], snapshot_of: Callable[..., Snapshot], tiny_config: Config
 ) -> list[Snapshot]:
-    """Four updates: as usual, with other epochs and clip range, with replayed rows, and so again."""
+    """Four updates: as usual, with greedy answers and other epochs, with replayed rows, and so again."""
     live = make_trainer()
     replaying = tiny_config.replace(replay_rollouts=2, minibatches=3)
-    configs = [tiny_config, tiny_config.replace(epochs=3, clip_range=0.05, weight_length=0.5), replaying, replaying]
+    other = tiny_config.replace(epochs=3, clip_range=0.05, weight_length=0.5, estimator="remax")
+    configs = [tiny_config, other, replaying, replaying]
     return [snapshot_of(live, config) for config in configs]
 
 
@@ -101,6 +103,8 @@ def test_the_snapshots_of_these_tests_have_what_is_hard_to_keep(snapshots: list[
     assert np.isnan(snapshots[0].final.grad_norm)
     assert not snapshots[0].rollout.response_mask.all()
     assert not snapshots[0].rollout.prompt_mask.all()
+    assert snapshots[0].rollout.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert [len(s.credit.greedy_components) for s in snapshots] == [0, 5, 0, 0]
 
 
 reals = st.floats(width=32, allow_subnormal=True)
@@ -455,6 +459,10 @@ HOSTILE: dict[str, tuple[str, Callable[[pa.Table], pa.Table]]] = {
     "one name twice": ("tokens", lambda t: t.append_column("rewards", t["rewards"])),
     "uneven lists": ("tokens", with_column("top_ids", lambda t: pa.array([[1], *[[1, 2]] * (t.num_rows - 1)]))),
     "lists of text": ("tokens", with_column("top_ids", lambda t: pa.array([["1"]] * t.num_rows))),
+    "groups with a gap": ("responses", with_column("groups", lambda t: pa.array(range(0, 2 * t.num_rows, 2)))),
+    "a group below 0": ("responses", with_column("groups", lambda t: pa.array(range(-1, t.num_rows - 1)))),
+    "no groups": ("responses", lambda t: t.drop_columns(["groups"])),
+    "no reference in the epochs": ("epochs", lambda t: t.drop_columns(["ref_log_ratios"])),
     "no list": ("responses", with_column("prompt_ids", lambda t: t["response"])),
     "a prompt without text": ("responses", with_column("prompt", lambda t: pa.nulls(t.num_rows, pa.string()))),
     "a token without text": ("tokens", with_column("text", lambda t: pa.nulls(t.num_rows, pa.string()))),
@@ -484,6 +492,47 @@ def test_parts_of_metrics_that_overlap_are_refused(recorded: Path) -> None:
     pq.write_table(whole.slice(2), recorded / "metrics" / "000003.parquet")
     with pytest.raises(RecordingError, match="overlap"):
         Recording.load(recorded)
+
+
+def test_greedy_answers_that_differ_within_a_group_are_refused(recorded: Path) -> None:
+    path = recorded / "responses" / "000002.parquet"
+    table = pq.read_table(path)
+    scores = pa.array([0.5, *[0.25] * (table.num_rows - 1)], pa.float32())
+    pq.write_table(table.append_column("greedy/mine", scores), path)
+    with pytest.raises(RecordingError, match="greedy/mine differs within a group"):
+        Recording.load(recorded)[1]
+
+
+def test_a_recording_of_schema_1_is_read(recorded: Path, snapshots: list[Snapshot]) -> None:
+    """Without the groups and what follows from them: as a run before them was written, with four rows a prompt."""
+    content = json.loads((recorded / "run.json").read_text())
+    for entry in content["configs"]:
+        del entry["config"]["group_size"]
+    (recorded / "run.json").write_text(json.dumps(content | {"schema_version": 1}))
+    for update in range(1, 5):
+        for name in ("responses", "epochs"):
+            path = recorded / name / f"{update:06d}.parquet"
+            table = pq.read_table(path)
+            lost = [n for n in table.column_names if n in ("groups", "ref_log_ratios") or n.startswith("greedy/")]
+            pq.write_table(table.drop_columns(lost), path)
+    recording = Recording.load(recorded)
+    assert recording.info["schema_version"] == 1
+    for found, expected in zip(recording, snapshots, strict=True):
+        assert found.config == expected.config.replace(group_size=4)
+        assert found.rollout.groups.tolist() == [0] * 4 + [1] * 4
+        for epoch, whole in zip(found.epochs, expected.epochs, strict=True):
+            assert epoch.ref_log_ratios[:8].tobytes() == whole.ref_log_ratios[:8].tobytes()
+            assert (epoch.ref_log_ratios[8:] == 0).all()
+    assert np.abs(recording[3].final.ref_log_ratios).max() > 0
+    rewritten(recorded, "tokens", lambda t: t.drop_columns(["ref_logprobs"]))
+    with pytest.raises(RecordingError, match="damaged"):  # what else is missing is missed
+        Recording.load(recorded)[0]
+
+
+@pytest.mark.parametrize(("rows", "group_size"), [(32, 4), (30, 1), (7, 1), ("8", 1)])
+def test_a_batch_of_schema_1_without_groups_of_four_has_none(rows: object, group_size: int) -> None:
+    assert config_from(1, {"batch_size": rows, "seed": 3}) == {"group_size": group_size, "batch_size": rows, "seed": 3}
+    assert config_from(2, {"batch_size": rows}) == {"batch_size": rows}
 
 
 def test_a_missing_part_is_named(recorded: Path) -> None:

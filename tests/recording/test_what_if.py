@@ -38,14 +38,29 @@ CONFIG = Config(
 CHANGES: dict[str, Any] = {
     "clip_range": 0.05,
     "objective": "unclipped",
+    "clip_range_high": 0.01,
+    "dual_clip": 1.05,
+    "delta": 1.25,
+    "penalty_coef": 5.0,
     "weight_sentiment": -1.0,
     "weight_length": 0.5,
     "kl_coef": 0.4,
     "kl_estimator": "k3",
+    "kl_in": "loss",
+    "aggregation": "sequence_mean",
     "estimator": "monte_carlo",
     "gamma": 0.8,
     "gae_lambda": 0.3,
     "whiten": False,
+}
+
+
+#: What else has to be set for the change to be felt.
+NEEDS: dict[str, dict[str, Any]] = {
+    "clip_range_high": {"objective": "clip_higher"},
+    "dual_clip": {"objective": "dual_clip"},
+    "delta": {"objective": "two_sided"},
+    "penalty_coef": {"objective": "kl_penalty"},
 }
 
 
@@ -75,7 +90,7 @@ def assert_same(found: Snapshot, expected: Snapshot, tolerance: float = 1e-6) ->
 def _assert_same_record(found: Any, expected: Any, where: str, tolerance: float) -> None:
     for field in dataclasses.fields(expected):
         one, other = getattr(found, field.name), getattr(expected, field.name)
-        if field.name == "reward_components":
+        if field.name in ("reward_components", "greedy_components"):
             assert set(one) == set(other)
             one, other = list(one.values()), list(other.values())
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance, err_msg=f"{where}: {field.name}")
@@ -93,6 +108,19 @@ def test_under_its_own_config_a_snapshot_is_itself(snapshot: Snapshot) -> None:
         {"whiten": False, "estimator": "one_step_td", "kl_estimator": "k2"},
         {"objective": "unclipped", "value_clip_range": 0.2, "max_grad_norm": None, "stop_sentences": 2},
         {"estimator": "monte_carlo", "gamma": 0.9, "temperature": 0.7, "replay_rollouts": 4, "minibatches": 3},
+        *({"objective": name} for name in CHOICES["objective"]),
+        *({"estimator": name} for name in CHOICES["estimator"]),
+        *({"aggregation": name, "whiten": False} for name in CHOICES["aggregation"]),
+        *({"kl_in": "loss", "kl_estimator": name, "kl_coef": 0.5} for name in CHOICES["kl_estimator"]),
+        {"lr_schedule": "linear", "lr_decay_updates": 4, "target_kl": 1e-4, "freeze_critic": True},
+        {
+            "critic": "separate",
+            "estimator": "grpo",
+            "kl_in": "loss",
+            "objective": "gspo",
+            "aggregation": "fixed_length",
+        },
+        {"objective": "kl_penalty", "penalty_target": 1e-4, "kl_target": 0.5, "kl_horizon": 16},
     ],
     ids=str,
 )
@@ -132,11 +160,11 @@ def test_every_field_that_rescores_is_tried() -> None:
 @pytest.fixture
 def pair(
     make_trainer: MakeTrainer, run_update: RunUpdate, snapshot_of: Callable[..., Snapshot]
-) -> Callable[[dict[str, Any]], tuple[Snapshot, Snapshot]]:
+) -> Callable[..., tuple[Snapshot, Snapshot]]:
     """The third update of two runs that were one until then: under ``CONFIG``, and under a changed one."""
-    config = CONFIG.replace(minibatches=1)
 
-    def make(changes: dict[str, Any]) -> tuple[Snapshot, Snapshot]:
+    def make(changes: dict[str, Any], **needs: Any) -> tuple[Snapshot, Snapshot]:
+        config = CONFIG.replace(minibatches=1, **needs)
         recorded = []
         for last in (config, config.replace(**changes)):
             trainer = make_trainer(config)
@@ -149,10 +177,8 @@ def pair(
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_it_is_what_the_trainer_would_have_computed(
-    name: str, pair: Callable[[dict[str, Any]], tuple[Snapshot, Snapshot]]
-) -> None:
-    recorded, trained = pair({name: CHANGES[name]})
+def test_it_is_what_the_trainer_would_have_computed(name: str, pair: Callable[..., tuple[Snapshot, Snapshot]]) -> None:
+    recorded, trained = pair({name: CHANGES[name]}, **NEEDS.get(name, {}))
     found = what_if(recorded, trained.config)
     assert found.config == trained.config
     _assert_same_record(found.credit, trained.credit, "credit", 1e-6)
@@ -171,8 +197,93 @@ def test_it_is_what_the_trainer_would_have_computed(
         not np.array_equal(found.credit.whitened_advantages, recorded.credit.whitened_advantages),
         not np.array_equal(found.epochs[0].outside_range, recorded.epochs[0].outside_range),
         not np.array_equal(found.epochs[0].policy_terms, recorded.epochs[0].policy_terms),
+        not np.array_equal(found.epochs[0].gradient_shares, recorded.epochs[0].gradient_shares),
     ]
     assert any(changed)
+
+
+@pytest.mark.parametrize("name", CHOICES["estimator"])
+def test_under_each_estimator_it_is_what_the_trainer_would_have_computed(
+    name: str, pair: Callable[..., tuple[Snapshot, Snapshot]]
+) -> None:
+    # A batch that has greedy answers can be re-scored under every estimator, and back.
+    recorded, trained = pair({"estimator": name}, estimator="remax", whiten=False)
+    found = what_if(recorded, trained.config)
+    assert found.config == trained.config
+    for field in ("rewards", "advantages", "whitened_advantages", "returns", "deltas"):
+        np.testing.assert_allclose(
+            getattr(found.credit, field), getattr(trained.credit, field), rtol=0, atol=1e-5, err_msg=field
+        )
+    np.testing.assert_allclose(found.epochs[0].policy_terms, trained.epochs[0].policy_terms, rtol=0, atol=1e-5)
+    assert found.epochs[0].policy_loss == pytest.approx(trained.epochs[0].policy_loss, abs=1e-5)
+    assert found.epochs[0].value_loss == pytest.approx(trained.epochs[0].value_loss, abs=1e-5)
+    _assert_same_record(what_if(found, recorded.config).credit, recorded.credit, "back", 1e-6)
+
+
+def test_remax_waits_for_a_batch_with_greedy_answers(snapshot: Snapshot) -> None:
+    asked = snapshot.config.replace(estimator="remax", gamma=0.5)
+    assert rescored(asked, snapshot) == snapshot.config.replace(gamma=0.5)
+    assert what_if(snapshot, asked).config.estimator == snapshot.config.estimator
+
+
+def test_groups_wait_for_a_batch_that_has_some(
+    make_trainer: MakeTrainer, run_update: RunUpdate, snapshot_of: Callable[..., Snapshot]
+) -> None:
+    alone = snapshot_of(make_trainer(CONFIG.replace(group_size=1)))
+    assert rescored(CONFIG.replace(estimator="rloo"), alone) == alone.config
+    assert rescored(CONFIG.replace(estimator="reinforce_pp"), alone).estimator == "reinforce_pp"
+
+
+def test_moving_the_kl_into_the_loss_takes_it_out_of_the_reward(snapshot: Snapshot) -> None:
+    config = snapshot.config.replace(kl_coef=0.4, kl_estimator="k2")
+    before, after = (what_if(snapshot, config.replace(kl_in=place, whiten=False)) for place in ("reward", "loss"))
+    np.testing.assert_allclose(after.credit.rewards.sum(1), after.credit.scores, atol=1e-6)
+    assert (before.credit.rewards.sum(1) < after.credit.rewards.sum(1)).all()
+    # The price is that of the policy as it has become, replayed rows included.
+    free = what_if(snapshot, config.replace(kl_in="loss", kl_coef=0.0, whiten=False))
+    paid = free.final.policy_terms - after.final.policy_terms
+    np.testing.assert_allclose(paid, 0.4 * snapshot.final.ref_log_ratios**2 / 2, atol=1e-5)
+    assert paid[8:].sum() > 0
+
+
+@pytest.fixture(scope="module")
+def adapted(make_trainer: MakeTrainer, run_update: RunUpdate, snapshot_of: Callable[..., Snapshot]) -> Snapshot:
+    """The third update of a run in which both coefficients adapt, and neither is what was asked for any more."""
+    config = CONFIG.replace(
+        objective="kl_penalty", penalty_target=1e-4, kl_target=0.01, kl_horizon=16, weights={"length": 1.0}
+    )
+    trainer = make_trainer(config)
+    for _ in range(2):
+        run_update(trainer)
+    found = snapshot_of(trainer)
+    assert (found.config, found.metrics["coef/penalty"]) == (config, 4.0)
+    assert found.metrics["coef/kl"] != config.kl_coef
+    return found
+
+
+def test_another_change_keeps_the_coefficients_that_were_in_force(adapted: Snapshot) -> None:
+    found = what_if(adapted, adapted.config.replace(gamma=0.5))
+    assert {n: found.metrics[n] for n in ("coef/kl", "coef/penalty")} == {
+        n: adapted.metrics[n] for n in ("coef/kl", "coef/penalty")
+    }
+    np.testing.assert_allclose(found.credit.rewards, adapted.credit.rewards, atol=1e-6)
+    _assert_same_record(found.curve, adapted.curve, "curve", 0.0)
+    assert found.config.kl_coef == adapted.config.kl_coef
+
+
+def test_a_coefficient_that_is_moved_is_taken_as_it_is_set(adapted: Snapshot) -> None:
+    found = what_if(adapted, adapted.config.replace(kl_coef=0.3))
+    assert (found.metrics["coef/kl"], found.metrics["coef/penalty"]) == (0.3, 4.0)
+    paid = found.credit.scores.sum() - found.credit.rewards.sum()
+    assert paid == pytest.approx(0.3 * found.credit.ref_kl.sum(), abs=1e-4)
+    priced = what_if(adapted, adapted.config.replace(penalty_coef=0.0))
+    assert priced.metrics["coef/penalty"] == 0.0
+    np.testing.assert_allclose(priced.curve.positive, priced.curve.ratios, rtol=1e-6)  # no price: the ratio itself
+
+
+def test_a_recording_that_says_nothing_of_coefficients_had_those_of_its_config(snapshot: Snapshot) -> None:
+    plain = {name: value for name, value in snapshot.metrics.items() if not name.startswith("coef/")}
+    assert_same(what_if(dataclasses.replace(snapshot, metrics=plain), snapshot.config), snapshot)
 
 
 def test_the_value_loss_follows_its_new_targets(
@@ -194,8 +305,14 @@ def test_the_value_loss_follows_its_new_targets(
         optional={
             "clip_range": st.floats(0.0, 1.0),
             "objective": st.sampled_from(CHOICES["objective"]),
+            "clip_range_high": st.floats(0.0, 2.0),
+            "dual_clip": st.floats(1.0, 4.0),
+            "delta": st.floats(2.5, 4.0),
+            "penalty_coef": st.floats(0.0, 10.0),
             "kl_coef": st.floats(0.0, 2.0),
             "kl_estimator": st.sampled_from(CHOICES["kl_estimator"]),
+            "kl_in": st.sampled_from(CHOICES["kl_in"]),
+            "aggregation": st.sampled_from(CHOICES["aggregation"]),
             "estimator": st.sampled_from(CHOICES["estimator"]),
             "gamma": st.floats(0.0, 1.0),
             "gae_lambda": st.floats(0.0, 1.0),
@@ -221,8 +338,11 @@ def test_whatever_is_asked_the_training_stays_as_it_was(changes: dict[str, Any],
 
 LATER: dict[str, Any] = {
     **{"epochs": 9, "minibatches": 5, "learning_rate": 0.5, "value_learning_rate": 0.5, "vf_coef": 3.0},
+    **{"penalty_target": 0.5, "kl_target": 3.0, "kl_horizon": 200},
     **{"value_clip_range": 0.1, "ent_coef": 0.5, "max_grad_norm": 0.1, "replay_rollouts": 7, "length_target": 3},
     **{"temperature": 0.3, "stop_sentences": 0, "batch_size": 99, "response_length": 20, "seed": 5},
+    **{"target_kl": 0.5, "lr_schedule": "linear", "lr_decay_updates": 5, "freeze_critic": True, "dropout_on": True},
+    **{"group_size": 3, "critic": "separate"},
 }
 
 

@@ -43,6 +43,28 @@ def loaded(checkpoints: Checkpoints, update: int) -> float:
     return policy.update.item()
 
 
+def test_a_separate_critic_is_kept_and_given_back(make_tiny_policy: Callable[[], Policy]) -> None:
+    policy, plain = make_tiny_policy(), make_tiny_policy()
+    checkpoints = Checkpoints()
+    checkpoints.keep(0, policy)
+    policy.use_critic("separate")
+    with torch.no_grad():
+        policy.critic.ln_f.weight *= 2
+        policy.lm.transformer.ln_f.weight *= 3
+    checkpoints.keep(1, policy)
+    other = make_tiny_policy()
+    other.use_critic("separate")
+    checkpoints.load_into(other, 1)
+    for name, tensor in policy.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], tensor, rtol=1e-3, atol=1e-3, msg=name)
+    # A policy without one takes the rest, and one from before there was one leaves the critic as it is.
+    checkpoints.load_into(plain, 1)
+    torch.testing.assert_close(plain.lm.transformer.ln_f.weight, policy.lm.transformer.ln_f.weight)
+    checkpoints.load_into(other, 0)
+    torch.testing.assert_close(other.critic.ln_f.weight, policy.critic.ln_f.weight)
+    torch.testing.assert_close(other.lm.transformer.ln_f.weight, policy.lm.transformer.ln_f.weight / 3)
+
+
 def test_each_update_gives_back_its_own_weights() -> None:
     checkpoints = filled(9)
     assert checkpoints.updates == list(range(10))

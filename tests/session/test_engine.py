@@ -145,6 +145,36 @@ def test_a_config_set_in_the_middle_waits(engine: Watched, tiny_config: Config) 
     assert engine.recorded[0].config == tiny_config
 
 
+def test_an_update_that_stops_early_says_so_before_it_is_done(make_engine: MakeEngine) -> None:
+    engine = make_engine(epochs=6, target_kl=0.0, learning_rate=1e-2)
+    engine.finish()
+    # Nothing has moved before the first epoch's step; the second sees that something has, and is the last.
+    steps = [(p.finished, p.running, p.epoch, p.epochs) for p in engine.progress[4:]]
+    assert steps == [
+        ("advantage", "epoch", 1, 6),
+        ("epoch", "epoch", 2, 6),
+        ("epoch", "done", 2, 2),
+        ("done", "repeat", 0, 2),
+    ]
+    fractions = [p.fraction for p in engine.progress]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert len(engine.recorded[0].trained) == 2
+
+
+def test_an_earlier_update_of_a_run_with_a_separate_critic_still_answers(make_engine: MakeEngine) -> None:
+    engine = make_engine(critic="separate", **FAST)
+    for _ in range(2):
+        engine.finish()
+    said = {update: engine.try_prompt("The cat", update)["policy"] for update in (0, 1, 2)}
+    assert said[0] != said[2]
+    engine.config = engine.config.replace(critic="shared")
+    engine.restart()
+    engine.finish()
+    assert engine.try_prompt("The cat", 0)["policy"] == said[0]
+    assert engine.recorded[-1].config.critic == "shared"
+
+
 def test_an_error_ends_the_update_and_the_next_begins_afresh(make_engine: MakeEngine) -> None:
     failing = [True]
 

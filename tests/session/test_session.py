@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from explorer.config import Config
-from explorer.presets import PRESETS
+from explorer.config import Config, effect_of
+from explorer.presets import PRESETS, RECIPES
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import what_if
 from explorer.session.engine import Unfinished
@@ -127,6 +127,45 @@ def test_what_starts_the_run_anew_asks_first(session: Session) -> None:
     assert session.shown is None
     session.train(1)
     assert session.shown.rollout.response_ids.shape[0] == 4
+
+
+def test_another_critic_is_taken_by_a_reset(session: Session) -> None:
+    session.train(1)
+    with pytest.raises(ResetNeeded, match="critic starts the run anew"):
+        session.set(critic="separate")
+    size = session.policy["parameters"]
+    session.set(critic="separate", reset=True)
+    assert session.policy["parameters"] > size
+    session.train(2)
+    assert session.error == {}
+    assert (session.updates, session.shown.config.critic) == (2, "separate")
+    assert session.shown.rollout.old_values.any()
+
+
+def test_a_batch_that_no_longer_divides_says_what_to_do(session: Session) -> None:
+    before = session.config
+    with pytest.raises(ValueError, match=r"not a multiple of the group_size of 2.*choose a batch_size of 6 or 8"):
+        session.set(batch_size=7)
+    assert session.config == before
+    with pytest.raises(ValueError, match="choose a group_size of at least 2, or another estimator"):
+        session.set(group_size=1, estimator="grpo", reset=True)
+    assert session.config == before
+
+
+def test_remax_takes_effect_from_the_next_update(session: Session) -> None:
+    session.train(1)
+    recorded = session.recorded
+    session.set(estimator="remax")
+    assert session.error == {}
+    assert session.shown.config.estimator == "gae"
+    assert arrays_of(session.shown) == arrays_of(recorded)
+    session.train(1)
+    assert session.shown.config.estimator == "remax"
+    assert set(session.shown.credit.greedy_components) == set(session.shown.credit.reward_components)
+    session.set(estimator="rloo")  # a batch with greedy answers can be re-scored without them, and back
+    assert session.shown.config.estimator == "rloo"
+    session.set(estimator="remax")
+    assert arrays_of(session.shown) == arrays_of(session.recorded)
 
 
 def test_before_the_first_update_nothing_needs_to_be_asked(session: Session) -> None:
@@ -488,3 +527,25 @@ def test_a_recorded_run_needs_no_question_before_a_reset_field_changes(
     session = make_session(recorded=recorded)
     session.set(seed=4)
     assert session.config.seed == 4
+
+
+def test_a_recipe_with_another_critic_asks_before_it_starts_the_run_anew(session: Session) -> None:
+    session.train(1)
+    with pytest.raises(ResetNeeded, match="critic"):
+        session.use_preset("ppo_instructgpt")
+    assert (session.preset, session.config.critic, session.updates) == ("learn", "shared", 1)
+    session.use_preset("ppo_instructgpt", reset=True)
+    assert (session.preset, session.config.critic, session.updates) == ("ppo_instructgpt", "separate", 0)
+    session.train(1)
+    assert session.engine.trainer.policy.critic is not None
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_trains_and_every_one_can_be_re_scored_as_another(session: Session, name: str) -> None:
+    session.use_preset(name)
+    session.train(1)
+    assert session.error == {}
+    for other in RECIPES:
+        session.set(**{f: v for f, v in PRESETS[other].flat().items() if effect_of(f) == "what_if"})
+        assert session.error == {}
+        assert np.isfinite(session.shown.final.policy_terms).all()

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 #: Replayed rows and padding.
 CONFIG = Config(
-    batch_size=6, response_length=5, epochs=2, minibatches=2, stop_sentences=1, replay_rollouts=2, learning_rate=1e-2
+    batch_size=6,
+    group_size=2,
+    response_length=5,
+    epochs=2,
+    minibatches=2,
+    stop_sentences=1,
+    replay_rollouts=2,
+    learning_rate=1e-2,
 )
 
 
@@ -217,6 +224,67 @@ def test_re_scored_fields_are_named_with_both_values(snapshot: Snapshot) -> None
     assert picture["rescored"] == {"clip_range": [0.2, 0.1], "weight_length": [0.0, 0.5]}
     assert picture["clip"] == [0.9, 1.1]
     assert np.array_equal(floats(picture["arrays"]["ratio"], 6, 5), snapshot.final.ratios[:6])
+
+
+# --- what each objective's picture needs ---
+
+
+@pytest.mark.parametrize(
+    ("name", "band", "limit"),
+    [
+        ("clip", [0.8, 1.2], None),
+        ("clip_higher", [0.8, 1.28], None),
+        ("dual_clip", [0.8, 1.2], 3.0),
+        ("two_sided", [0.8, 1.2], 4.0),
+        ("cispo", [0.8, 1.28], None),
+    ],
+)
+def test_the_region_and_the_limit_are_the_objectives_own(
+    name: str, band: list[float], limit: float | None, snapshot: Snapshot
+) -> None:
+    picture = batch_picture(what_if(snapshot, CONFIG.replace(objective=name)))
+    assert (picture["objective"], picture["clip"], picture["pull_limit"]) == (name, band, limit)
+    assert picture["response_ratios"] is None
+
+
+def test_gspos_ratios_are_those_of_its_terms(snapshot: Snapshot) -> None:
+    shown = what_if(snapshot, CONFIG.replace(objective="gspo", clip_range=1.0))  # no response is clipped
+    ratios = np.array(batch_picture(shown)["response_ratios"])
+    mask, advantages = shown.rollout.response_mask, shown.credit.whitened_advantages
+    assert ratios.shape == (6,)
+    assert np.abs(ratios - 1).max() > 1e-3
+    expected = np.where(mask, ratios[:, None] * advantages, 0.0)
+    np.testing.assert_allclose(shown.final.policy_terms[:6], expected, atol=1e-6)
+
+
+def test_the_coefficients_shown_are_those_in_force(make_trainer: MakeTrainer, snapshot_of: Any) -> None:
+    config = CONFIG.replace(objective="kl_penalty", penalty_target=1e-4, kl_target=1.0, kl_horizon=12)
+    trainer = make_trainer(config)
+    first, second = snapshot_of(trainer), snapshot_of(trainer)
+    assert (batch_picture(first)["kl_coef"], batch_picture(first)["penalty_coef"]) == (0.05, 1.0)
+    picture = batch_picture(second, trained=second.config)
+    assert (picture["kl_coef"], picture["penalty_coef"]) == (pytest.approx(0.045), 2.0)  # the KL began at 0
+    assert picture["rescored"] == {}
+    moved = batch_picture(what_if(second, config.replace(kl_coef=0.3)), trained=second.config)
+    assert (moved["kl_coef"], moved["penalty_coef"]) == (0.3, 2.0)
+    assert moved["rescored"] == {"kl_coef": [0.05, 0.3]}
+
+
+def test_an_unfinished_update_shows_them_too(make_tiny_policy: Callable[[], Policy]) -> None:
+    shown: list[float] = []
+
+    def note(progress: Progress) -> None:
+        if progress.unfinished is not None and progress.finished == "advantage":
+            shown.append(batch_picture(progress.unfinished)["kl_coef"])
+
+    config = CONFIG.replace(kl_target=1.0, kl_horizon=12)
+    engine = Engine(make_tiny_policy(), config, None, ["The cat", "Lily went"], note, lambda snapshot: None)
+    engine.show_stages = True
+    engine.load()
+    for _ in range(2):
+        while not engine.advance():
+            pass
+    assert shown == [0.05, pytest.approx(0.045)]
 
 
 # --- an update of which some stages have run ---

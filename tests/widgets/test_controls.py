@@ -80,7 +80,7 @@ def test_every_group_has_a_heading(language: str) -> None:
 def test_controls_are_of_the_fields_kind() -> None:
     kinds = {f["name"]: f["kind"] for group in groups(CONFIG) for f in group["fields"]}
     assert {name for name, kind in kinds.items() if kind == "choice"} == set(CHOICES)
-    assert {name for name, kind in kinds.items() if kind == "toggle"} == {"whiten"}
+    assert {name for name, kind in kinds.items() if kind == "toggle"} == {"whiten", "freeze_critic", "dropout_on"}
     assert control("estimator")["choices"] == list(CHOICES["estimator"])
     assert control("learning_rate")["log"] is True
     assert control("kl_coef")["log"] is False
@@ -101,7 +101,7 @@ def test_a_slider_stays_within_what_is_allowed_and_reaches_every_preset() -> Non
 
 
 def test_both_ends_of_every_slider_are_accepted() -> None:
-    roomy = CONFIG.replace(batch_size=64)  # as many minibatches as there can be
+    roomy = CONFIG.replace(batch_size=64, group_size=1)  # as many minibatches as there can be, and any batch size
     for group in groups(roomy):
         for field in (f for f in group["fields"] if f["kind"] == "slider"):
             for end in ("low", "high", "low_shown", "high_shown"):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import explorer.widgets
-from explorer.config import Config
+from explorer.config import CHOICES, SAPO_TEMPERATURES, Config
 from explorer.session.engine import BEFORE_EPOCHS
 from explorer.text import LANGUAGES, labels
 from explorer.views.quantities import QUANTITIES
@@ -87,6 +87,66 @@ def test_the_style_sheet_asks_nobody_for_anything() -> None:
 
 def test_the_style_sheet_is_whole() -> None:
     assert style().count("{") == style().count("}") > 50
+
+
+# --- the objective, filled in ---
+
+
+def test_the_formula_of_every_objective_comes_out_as_its_term(tmp_path: Path) -> None:
+    import torch
+
+    from explorer.ppo.objectives import OBJECTIVES
+
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no node on the PATH: the formulas were NOT worked out")
+    cases = [(r, a) for r in (0.5, 0.9, 1.0, 1.25, 2.0, 5.0) for a in (1.5, -1.5, 0.0)]
+    log_ratios, advantages = (torch.tensor(column, dtype=torch.float64)[:, None] for column in zip(*cases, strict=True))
+    batches, expected = {}, {}
+    for name, objective in OBJECTIVES.items():
+        config = Config(objective=name, penalty_coef=0.7)
+        expected[name] = objective(log_ratios.log(), advantages, config)[:, 0].tolist()
+        batches[name] = {
+            "objective": name,
+            "clip": list(config.clip_band),
+            "pull_limit": {"dual_clip": config.dual_clip, "two_sided": config.delta}.get(name),
+            "penalty_coef": config.penalty_coef,
+            "temperatures": list(SAPO_TEMPERATURES),
+            "response_ratios": [1.0] if name == "gspo" else None,
+        }
+    (tmp_path / "objective.mjs").write_text(script("objective") + "\nexport { filledIn };", encoding="utf-8")
+    program = f"""
+      import {{ filledIn }} from "./objective.mjs";
+      const found = {{}};
+      for (const [name, batch] of Object.entries({json.dumps(batches)}))
+        found[name] = {json.dumps(cases)}.map(([ratio, advantage]) => {{
+          const {{ parts, term }} = filledIn(batch, ratio, advantage);
+          const wins = parts.filter((piece) => piece.name && piece.wins);
+          return {{ term, won: wins.map((piece) => piece.value), written: parts.map((p) => p.name ?? p).join("") }};
+        }});
+      console.log(JSON.stringify(found));
+    """
+    (tmp_path / "all.mjs").write_text(program, encoding="utf-8")
+    done = subprocess.run([node, "all.mjs"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name, results in json.loads(done.stdout).items():
+        assert [one["term"] for one in results] == pytest.approx(expected[name]), name
+        for one in results:  # where branches compete exactly one wins, and its value is the term
+            assert one["won"] in ([], [pytest.approx(one["term"])]), name
+            assert bool(one["won"]) is (name not in ("policy_gradient", "kl_penalty", "cispo", "sapo"))
+            assert ("s" in one["written"]) is (name == "gspo")
+
+
+def test_every_objectives_picture_has_a_place_for_its_curve() -> None:
+    source = SOURCES["objective.js"]
+    planes, beside = (
+        re.search(rf"const {n} = \{{(.*?)\n\}};", source, re.DOTALL)[1]  # type: ignore[index]
+        for n in ("PLANES", "BESIDE")
+    )
+    for table in (planes, beside):
+        named = set(re.findall(r"^  (\w+):", table, re.M))
+        assert "clip" in named
+        assert named <= set(CHOICES["objective"])
 
 
 # --- words ---
