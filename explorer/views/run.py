@@ -4,14 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-#: The series that the small charts of the KL panel draw.
-CHARTED = ("objective/ref_kl", "policy/approx_kl_final")
-
-#: The most points a small chart gets; more are thinned evenly, the ends kept.
-MOST_POINTS = 400
-
 
 def run_picture(session: Any) -> dict[str, Any]:
     """The run's state as the browser needs it."""
@@ -40,14 +32,3 @@ def run_picture(session: Any) -> dict[str, Any]:
         "prompts": list(session.prompts),
         "weights_kept": session.engine.checkpoints.updates,
     }
-
-
-def series_picture(history: Any) -> dict[str, Any]:
-    """The charted metrics over the run: ``{name: {updates, values}}``, thinned to at most ``MOST_POINTS``."""
-    return {name: thinned(*history.series(name)) for name in CHARTED}
-
-
-def thinned(updates: Any, values: Any) -> dict[str, list[float]]:
-    """Updates and values as lists, every k-th of a long series, first and last kept."""
-    keep = np.unique(np.linspace(0, len(updates) - 1, min(len(updates), MOST_POINTS)).astype(int))
-    return {"updates": updates[keep].tolist(), "values": [None if np.isnan(v) else v for v in values[keep].tolist()]}
