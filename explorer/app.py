@@ -17,7 +17,7 @@ from explorer.recording.storage import Recording
 from explorer.session.session import ResetNeeded, Session
 from explorer.text import LANGUAGES, labels, text
 from explorer.views.batch import telling_token
-from explorer.views.curves_panel import CurvesPanel
+from explorer.views.curves import Curves
 from explorer.views.mirror import Mirror
 from explorer.views.panels import Advantages, Kl, Objective, Samples, Tokens
 from explorer.views.quantities import scales
@@ -74,13 +74,13 @@ class Explorer(ipywidgets.Box):
         self.controls = Controls(config, PRESETS["learn"], self._edit, self._refused, board=self.board)
         self.samples = Samples(board=self.board)
         self.samples.on_msg(lambda widget, content, buffers: self._command(content))
-        self.curves = CurvesPanel(self.board, self.session)
+        self.curves = Curves(self.board, list(config.weights))
         self._asked: dict[str, Any] = {}
         self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl)]
         super().__init__([self.player, self.controls, *panels, self.samples, self.curves])
         self.add_class("explorer")
-        self.mirror = Mirror(self.session, self.board, self.player, self.controls)
+        self.mirror = Mirror(self.session, self.board, self.player, self.controls, self.curves)
         self.board.observe(lambda change: setattr(self, "_page_seen", time.monotonic()), "heartbeat")
         self.session.observe(lambda change: self._watch_page(), "updates")
         if self.session.shown is not None:

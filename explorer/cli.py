@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from explorer.ablate_command import ablate
 from explorer.train_command import train
 
 app = typer.Typer(
@@ -87,6 +88,7 @@ def pretrain(
 
 
 app.command()(train)
+app.command()(ablate)
 
 
 def main() -> None:

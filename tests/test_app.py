@@ -24,7 +24,6 @@ from explorer.recording.storage import Recording, RecordingError
 from explorer.session.session import Session
 from explorer.text import labels
 from explorer.views import mirror
-from explorer.views.curves_panel import CurvesPanel
 from explorer.widgets.scripts import script
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ def make_page(
 ) -> Iterator[MakePage]:
     """``make_page(**arguments)``: the page of a tiny policy, whose worker runs everything inline."""
     monkeypatch.setattr(app, "Session", functools.partial(Session, threaded=False))
-    monkeypatch.setattr(CurvesPanel, "_warm_up", lambda self: None)  # a thread of its own; see on_screen()
     made: list[Explorer] = []
 
     def make(**arguments: Any) -> Explorer:
@@ -78,12 +76,10 @@ def edit(page: Explorer, n: int, **fields: Any) -> None:
     )
 
 
-def on_screen(page: Explorer) -> Any:
-    """The browser has drawn, and plotly is warm: the figure of the run's curves."""
-    page.board.drawn = 1
-    page.curves._warmed()
-    (figure,) = page.curves.children
-    return figure
+def curve(page: Explorer, metric: str) -> tuple[list[int], list[float]]:
+    """One of the run's curves, as the browser has it to draw."""
+    series = page.board.series
+    return list(np.frombuffer(series["updates"], "<i4")), list(np.frombuffer(series["values"][metric], "<f4"))
 
 
 def asked(page: Explorer, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
@@ -230,26 +226,14 @@ def test_all_views_share_one_board(page: Explorer) -> None:
     assert {child.board for child in page.children if hasattr(child, "board")} == {page.board}
 
 
-def test_the_curves_come_once_the_page_is_on_screen(page: Explorer) -> None:
+def test_the_curves_are_the_runs(page: Explorer) -> None:
     press(page, "train", updates=2)
-    page.curves._warmed()
-    assert page.curves.children == ()  # its script is heavy, and would hold the page back
-    figure = on_screen(page)
-    assert [*figure.data[0].x] == [1, 2]
-    page.board.drawn = 2
-    assert page.curves.children == (figure,)
-
-
-def test_the_curves_follow_run_theme_language_and_size(page: Explorer) -> None:
-    on_screen(page)
-    press(page, "train", updates=2)
-    page.board.curves_size = [500, 200]
-    page.board.shown_theme = "dark"
-    press(page, "language")
-    layout = page.curves.children[0].layout
-    assert (layout.width, layout.height) == (500, 200)
-    assert layout.annotations[0].text.startswith(labels("zh")["ui"]["charts"]["score"])
-    assert [*page.curves.children[0].data[0].x] == [1, 2]
+    history = page.session.history
+    for metric in ("objective/score", "component/sentiment", "policy/approx_kl_final"):
+        updates, values = curve(page, metric)
+        assert updates == [1, 2]
+        assert values == list(history.series(metric)[1].astype("<f4"))
+    assert page.curves.expressions["objective/score"]
 
 
 def test_a_drawing_that_fails_shows_its_error_and_harms_no_other(
@@ -262,7 +246,7 @@ def test_a_drawing_that_fails_shows_its_error_and_harms_no_other(
     press(page, "train", updates=2)
     assert "cannot be drawn" in page.board.run["error"]["message"]
     assert page.session.updates == page.board.run["updates"] == 2
-    assert page.board.series["objective/ref_kl"]["updates"] == [1, 2]
+    assert curve(page, "objective/ref_kl")[0] == [1, 2]
 
 
 # --- commands ---
@@ -279,16 +263,11 @@ def test_train_step_and_stage(page: Explorer) -> None:
 
 
 def test_scrubbing_takes_every_panel_back(page: Explorer) -> None:
-    on_screen(page)
     press(page, "train", updates=3)
     newest = page.board.batch
     press(page, "scrub", update=1)
     assert page.board.batch["update"] == page.board.run["cursor"] == 1
     assert page.board.run["follow"] is False
-    figure = page.curves.curves
-    assert figure is not None
-    marker = figure.widget.data[len(figure.lines)]
-    assert [*marker.x] == [1]
     press(page, "follow")
     assert (page.board.batch["update"], page.board.run["follow"]) == (3, True)
     assert page.board.batch["arrays"] == newest["arrays"]
@@ -312,13 +291,11 @@ def test_an_epoch_is_kept_while_scrubbing(page: Explorer) -> None:
 
 
 def test_while_looking_back_the_run_goes_on_in_the_curves(page: Explorer) -> None:
-    on_screen(page)
     press(page, "train", updates=2)
     press(page, "scrub", update=1)
     page.session.worker.run(2)
     assert (page.board.batch["update"], page.board.run["newest"], page.board.run["cursor"]) == (1, 4, 1)
-    assert [*page.curves.children[0].data[0].x] == [1, 2, 3, 4]
-    assert page.board.series["objective/ref_kl"]["updates"] == [1, 2, 3, 4]
+    assert curve(page, "objective/ref_kl")[0] == [1, 2, 3, 4]
 
 
 def test_moving_epsilon_re_scores_what_is_on_screen(page: Explorer) -> None:
@@ -377,12 +354,10 @@ def cleared(page: Explorer) -> None:
     assert page.board.batch == {}
     assert (run["updates"], run["newest"], run["cursor"], run["stage"], run["rate"]) == (0, 0, 0, "", 0.0)
     assert run["weights_kept"] == [0]
-    assert [series["updates"] for series in page.board.series.values()] == [[], []]
-    assert [*page.curves.children[0].data[0].x] == []
+    assert curve(page, "objective/ref_kl") == ([], [])
 
 
 def test_after_a_reset_nothing_is_left_on_the_page(page: Explorer) -> None:
-    on_screen(page)
     press(page, "train", updates=2)
     press(page, "reset")
     press(page, "confirm", yes=True)
@@ -390,7 +365,6 @@ def test_after_a_reset_nothing_is_left_on_the_page(page: Explorer) -> None:
 
 
 def test_after_a_reset_by_a_setting_nothing_is_left_either(page: Explorer) -> None:
-    on_screen(page)
     press(page, "train", updates=2)
     page.set(seed=4, reset=True)
     cleared(page)

@@ -6,6 +6,7 @@ screen before.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 #: The stages before the epochs, in order.
 BEFORE_EPOCHS = ("sample", "score", "shape", "advantage")
+
+#: How long a thread may keep the interpreter while another waits for it.
+SWITCH_SECONDS = 0.0005
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +119,8 @@ class Engine:
 
         # Two threads were 5 to 10 times slower than one whenever another program kept the second core busy.
         torch.set_num_threads(1)
+        # The loop answers a slider in several short turns; at Python's 5 ms each of them waits for the training thread.
+        sys.setswitchinterval(SWITCH_SECONDS)
         policy, rewards, prompts = self._arguments
         trainer = Trainer(policy, self.config, rewards, prompts)
         self._scratch = trainer.reference.frozen_copy("as of an earlier update")

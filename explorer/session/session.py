@@ -70,7 +70,7 @@ class Session(Screen):
         self._errors = 0
         self.engine = Engine(policy, self.config, rewards, prompts, self._on_stage, self._on_update)
         worker = ThreadWorker if threaded else InlineWorker
-        self.worker = worker(self.engine.advance, self._on_worker_error, self._on_pause)
+        self.worker = worker(self.engine.advance, self._on_worker_error, self._on_pause, self.engine.close)
         self.worker.submit(self._load)
 
     # ------------------------------------------------------------------ commands, called on the loop
@@ -192,7 +192,7 @@ class Session(Screen):
 
     def close(self) -> None:
         """Stop the worker for good and let go of the run: a notebook keeps what its cells have shown."""
-        self.worker.stop(self.engine.close)
+        self.worker.stop()
         self.history.clear()
 
     # ------------------------------------------------------------------ on the worker

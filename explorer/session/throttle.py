@@ -23,6 +23,7 @@ class Throttle:
         self._loop.later(0.0, self._go)
 
     def _go(self) -> None:
+        self._asked_again = False  # what was asked until now is in this draw
         try:
             self._draw()
         finally:

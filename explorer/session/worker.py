@@ -42,8 +42,8 @@ class Worker(Protocol):
         """Run a job between two stages."""
         ...
 
-    def stop(self, last: Job = lambda: None) -> None:
-        """End for good, with one last job."""
+    def stop(self) -> None:
+        """End for good, with the last job."""
         ...
 
 
@@ -53,7 +53,7 @@ _running: weakref.WeakSet[ThreadWorker] = weakref.WeakSet()
 
 @atexit.register
 def _end_all() -> None:
-    """Let every thread leave torch before the interpreter goes, or the process aborts."""
+    """Let every thread leave torch and let go of its tensors before the interpreter goes, or the process aborts."""
     for worker in list(_running):
         worker.stop()
     for worker in list(_running):
@@ -68,8 +68,10 @@ class _Schedule:
         advance: Callable[[], bool],
         on_error: Callable[[BaseException], None],
         on_pause: Callable[[], None] = lambda: None,
+        last: Job = lambda: None,
     ) -> None:
         self._advance = advance
+        self._last = last
         self._on_error = on_error
         self._on_pause = on_pause
         self._mode: Mode = "paused"
@@ -119,10 +121,11 @@ class InlineWorker(_Schedule):
         except Exception as error:
             self._on_error(error)
 
-    def stop(self, last: Job = lambda: None) -> None:
-        """Refuse to run any more, after one last job."""
-        self._mode = "stopped"
-        last()
+    def stop(self) -> None:
+        """Refuse to run any more, after the last job."""
+        if self._mode != "stopped":
+            self._mode = "stopped"
+            self._last()
 
     def _go(self, mode: Mode, updates: int | None = None) -> None:
         if self._mode == "stopped":
@@ -144,6 +147,7 @@ class ThreadWorker(_Schedule):
         advance: runs one stage; True at the end of an update.
         on_error: called in the worker's thread with what ``advance`` or a job raised; after ``advance`` it is paused.
         on_pause: called in the worker's thread when it has paused by itself.
+        last: called in the worker's thread when it ends for good, at the interpreter's exit too.
     """
 
     def __init__(
@@ -151,10 +155,10 @@ class ThreadWorker(_Schedule):
         advance: Callable[[], bool],
         on_error: Callable[[BaseException], None],
         on_pause: Callable[[], None] = lambda: None,
+        last: Job = lambda: None,
     ) -> None:
-        super().__init__(advance, on_error, on_pause)
+        super().__init__(advance, on_error, on_pause, last)
         self._jobs: deque[Job] = deque()
-        self._last: Job = lambda: None
         self._orders = 0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._main, name="ppo-explorer-worker", daemon=True)
@@ -183,9 +187,8 @@ class ThreadWorker(_Schedule):
             self._jobs.append(job)
             self._changed.notify_all()
 
-    def stop(self, last: Job = lambda: None) -> None:
-        """End the thread after the stage that is running, with ``last`` as its last job."""
-        self._last = last
+    def stop(self) -> None:
+        """End the thread after the stage that is running, with the last job."""
         self._switch("stopped")
 
     def join(self, seconds: float | None = None) -> bool:

@@ -10,7 +10,8 @@ from explorer.session.session import Session
 from explorer.session.throttle import Throttle
 from explorer.text import labels
 from explorer.views.batch import batch_picture
-from explorer.views.run import run_picture, series_picture
+from explorer.views.curves import Curves, Series
+from explorer.views.run import run_picture
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
 from explorer.widgets.player import Player
@@ -24,19 +25,23 @@ class Mirror:
 
     Args:
         session: what is mirrored.
-        board, player, controls: what is written.
+        board, player, controls, curves: what is written.
     """
 
-    def __init__(self, session: Session, board: Board, player: Player, controls: Controls) -> None:
-        self.session, self.board, self.player, self.controls = session, board, player, controls
+    def __init__(self, session: Session, board: Board, player: Player, controls: Controls, curves: Curves) -> None:
+        self.session, self.board, self.player, self.controls, self.curves = session, board, player, controls, curves
+        self._series = Series(list(session.config.weights))
         self._sampled_at = -1
         self._run = Throttle(session.loop, self._guarded(self.draw_run))
+        self._curves = Throttle(session.loop, self._guarded(self.draw_series))
         for names, draw in (
             (["shown"], self.draw_batch),
-            (["updates"], self.draw_series),
+            (["shown"], self.draw_series),
+            (["updates"], self.draw_behind),
             (["phase", "mode", "progress", "error", "prompts", "live", "note"], self._run.request),
             (["config", "preset"], self.draw_settings),
             (["policy"], self.draw_policy),
+            (["phase"], self.explain_curves),
             (["samples", "trial"], self.draw_samples),
             (["phase", "updates"], self.keep_samples_fresh),
         ):
@@ -44,26 +49,37 @@ class Mirror:
         session.cursor.observe(self._on_change(self.draw_batch), "epoch")
         board.observe(self._on_change(self.draw_words), "language")
         board.observe(self._on_change(self.keep_samples_fresh), "wants_samples")
-        for draw in (self.draw_batch, self.draw_run, self.draw_series):
-            draw()
+        self.draw_batch()
+        self.draw_series()
+        self.explain_curves()
 
     def draw_batch(self) -> None:
         """The update at the cursor, at the epoch at the cursor."""
         session, shown = self.session, self.session.shown
-        if shown is None:
-            self.board.show(batch={}, run=run_picture(session))
-            return
-        trained = session.recorded.config if session.recorded is not None else None
-        epoch = session.cursor.epoch if 0 <= session.cursor.epoch < len(shown.epochs) else -1
-        self.board.show(batch=batch_picture(shown, epoch, trained), run=run_picture(session))
+        batch: dict[str, Any] = {}
+        if shown is not None:
+            trained = session.recorded.config if session.recorded is not None else None
+            epoch = session.cursor.epoch if 0 <= session.cursor.epoch < len(shown.epochs) else -1
+            batch = batch_picture(shown, epoch, trained)
+        self.board.show(batch=batch, run=run_picture(session))
 
     def draw_run(self) -> None:
         """Where the run stands."""
         self.board.run = run_picture(self.session)
 
     def draw_series(self) -> None:
-        """The small charts' series."""
-        self.board.series = series_picture(self.session.history)
+        """The run's curves."""
+        self.board.series = self._series.picture(self.session.history)
+
+    def draw_behind(self) -> None:
+        """The curves go on while the screen shows an earlier update; otherwise they come with every batch."""
+        if not self.session.cursor.follow:
+            self._curves.request()
+
+    def explain_curves(self) -> None:
+        """Expressions for the curves, once the worker has imported what they lie with."""
+        if self.session.phase == "ready":
+            self.curves.explain()
 
     def draw_settings(self) -> None:
         """The settings beside those of their preset."""

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from explorer.config import effect_of
 from explorer.recording.snapshot import Snapshot
-
-#: The series that the small charts of the KL panel draw.
-CHARTED = ("objective/ref_kl", "policy/approx_kl_final")
-
-#: The most points a small chart gets; more are thinned evenly, the ends kept.
-MOST_POINTS = 400
 
 
 def run_picture(session: Any) -> dict[str, Any]:
@@ -54,14 +46,3 @@ def waiting_fields(session: Any) -> list[str]:
     if session.phase != "ready" or not isinstance(session.shown, Snapshot):
         return []
     return [name for name in session.config.differences(session.shown.config) if effect_of(name) == "what_if"]
-
-
-def series_picture(history: Any) -> dict[str, Any]:
-    """The charted metrics over the run: ``{name: {updates, values}}``, thinned to at most ``MOST_POINTS``."""
-    return {name: thinned(*history.series(name)) for name in CHARTED}
-
-
-def thinned(updates: Any, values: Any) -> dict[str, list[float]]:
-    """Updates and values as lists, every k-th of a long series, first and last kept."""
-    keep = np.unique(np.linspace(0, len(updates) - 1, min(len(updates), MOST_POINTS)).astype(int))
-    return {"updates": updates[keep].tolist(), "values": [None if np.isnan(v) else v for v in values[keep].tolist()]}

@@ -16,11 +16,12 @@ const ROWS = [
 ];
 const LEFT = 112;
 
-function build(root, board) {
+function build(root, board, sized) {
   const tabs = lowerTabs(root, board, "advantages");
   const hint = make("p", { class: "ex-hint" });
   const picture = draw("svg", { class: "ex-picture", role: "img", tabindex: "0" });
   root.append(tabs.node, hint, picture);
+  const size = sized(picture);
   let columns = null;
 
   const tokenAt = (event) => {
@@ -44,19 +45,19 @@ function build(root, board) {
       return;
     }
     const row = Math.min(focusOf(board)?.[0] ?? 0, batch.rows - 1);
-    const stamp = [batch, row, picture.clientWidth, picture.clientHeight, board.get("words")];
+    if (!size.width) return;
+    const stamp = [batch, row, size.width, size.height, board.get("words")];
     if (!drawn || stamp.some((part, i) => part !== drawn[i])) {
       drawn = stamp;
-      hint.textContent = say(board, "ui.panels.advantages.look_for");
-      columns = drawRows(picture, board, batch, row);
+      write(hint, say(board, "ui.panels.advantages.look_for"));
+      columns = drawRows(picture, size, board, batch, row);
       picture.setAttribute("aria-label", `${say(board, "ui.panels.advantages.title")}: ${batch.prompts[row]}`);
     }
     markColumns(picture, board, columns);
   };
 }
 
-function drawRows(picture, board, batch, row) {
-  const [width, height] = [picture.clientWidth || 560, picture.clientHeight || 200];
+function drawRows(picture, { width, height }, board, batch, row) {
   picture.replaceChildren();
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const count = batch.tokens[row].length;

@@ -29,11 +29,9 @@ class Board(OnLoopWidget):
         sync=True
     )
     run = Dict(help="Where the run stands: update, stage, rate, mode, error; see explorer.views.run.").tag(sync=True)
-    series = Dict(help="Metric series that the small charts draw.").tag(sync=True)
+    series = Dict(help="The run's metrics: see explorer.views.curves.").tag(sync=True)
     samples = Dict(help="The same prompts answered by the reference and by the policy.").tag(sync=True)
     trial = Dict(help="The last prompt that was tried.").tag(sync=True)
-    curves_size = List(help="[width, height] in pixels that the browser has for the curves.").tag(sync=True)
-    shown_theme = Unicode("", help="light or dark: what the browser shows; empty before it has said.").tag(sync=True)
     drawn = Int(0, help="How many batches the browser has drawn; 0 until the page is on screen.").tag(sync=True)
     heartbeat = Int(0, help="Grows while a page of its own is open; a notebook's view sends none.").tag(sync=True)
     wants_samples = Bool(False, help="Whether the samples are on screen and should be kept fresh.").tag(sync=True)

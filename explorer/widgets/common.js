@@ -27,6 +27,11 @@ function draw(tag, attributes = {}, parent = null) {
   return node;
 }
 
+// Say something in a node; the same words again touch nothing, since new text has the browser lay out its panel anew.
+function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 // ---------------------------------------------------------------- the board
 
 async function openBoard(model) {
@@ -199,52 +204,60 @@ function hostIsDark() {
   return 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2] < 128;
 }
 
-// The frame of a view: its root with class and theme, kept up to date; `render` runs at once and whenever a listened
-// trait changes, at most once a frame, and never while the view has no size.
+// The frame of a view: its root with class and theme, kept up to date; `render` runs whenever a listened trait or a size
+// changes, at most once a frame, and never while the view has no size. `build` gets `sized(node)`: the node's size, kept
+// by the browser, since to ask a node for it while six views draw would have the page laid out six times a frame.
 async function frame({ model, el }, key, traits, build) {
   const board = await openBoard(model);
   const root = make("section", { class: `explorer-view explorer-${key}`, tabindex: "-1" });
   el.append(root);
   el.classList.add("explorer-slot", `explorer-slot-${key}`);
 
-  let redraw = () => {};
   const setTheme = () => {
     const chosen = board.get("theme");
     const theme = chosen === "auto" ? (hostIsDark() ? "dark" : "light") : chosen;
     if (root.dataset.theme !== theme) {
       root.dataset.theme = theme;
-      redraw();
+      soon();
     }
     const page = root.closest(".explorer");
     if (page) page.dataset.theme = theme;
-    if (key === "player" && board.get("shown_theme") !== theme) {
-      board.set("shown_theme", theme);
-      board.save_changes();
-    }
   };
-  setTheme();
   const watcher = new MutationObserver(setTheme);
   watcher.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] });
 
-  const render = build(root, board);
+  const sizes = new Map();
+  const ruler = new ResizeObserver((entries) => {
+    for (const { target, contentRect } of entries) {
+      Object.assign(sizes.get(target), { width: Math.round(contentRect.width), height: Math.round(contentRect.height) });
+    }
+    soon();
+  });
+  const sized = (node) => {
+    if (!sizes.has(node)) {
+      sizes.set(node, { width: 0, height: 0 });
+      ruler.observe(node);
+    }
+    return sizes.get(node);
+  };
+
   let queued = false;
   const soon = () => {
     if (queued) return;
     queued = true;
     requestAnimationFrame(() => {
       queued = false;
-      if (root.isConnected && root.getBoundingClientRect().width > 0) render();
+      if (root.isConnected && own.width > 0) render();
     });
   };
-  redraw = soon;
+  const own = sized(root);
+  setTheme();
+  const render = build(root, board, sized);
   const stops = [listen(board, ["theme"], setTheme), listen(board, [...traits, "words"], soon)];
-  const size = new ResizeObserver(soon);
-  size.observe(root);
   requestAnimationFrame(setTheme);
-  soon();
   return () => {
     stops.forEach((stop) => stop());
-    size.disconnect();
+    ruler.disconnect();
     watcher.disconnect();
   };
 }
@@ -300,7 +313,7 @@ function lowerTabs(root, board, own) {
   node.append(...buttons);
   const paint = () =>
     ["advantages", "samples"].forEach((key, i) => {
-      buttons[i].textContent = say(board, `ui.panels.${key}.title`);
+      write(buttons[i], say(board, `ui.panels.${key}.title`));
       buttons[i].setAttribute("aria-selected", String(key === own));
     });
   return { node, paint };

@@ -7,7 +7,7 @@ export default {
   },
 };
 
-function build(root, board) {
+function build(root, board, sized) {
   const head = make("header", { class: "ex-head-stack" });
   const charts = make("div", { class: "ex-kl-charts" });
   const [tokens, reference, old] = ["tokens", "reference", "old"].map((key) => {
@@ -17,13 +17,13 @@ function build(root, board) {
     const node = make("div", { class: `ex-chart ex-chart-${key}` }, title, note);
     node.append(picture);
     charts.append(node);
-    return { title, note, picture };
+    return { title, note, picture, size: sized(picture) };
   });
   root.append(head, charts);
   let drawn = null;
   return () => {
     const batch = board.get("batch");
-    const stamp = [batch, board.get("series"), board.get("words"), board.get("run").cursor, String(focusOf(board)), root.clientWidth, root.clientHeight];
+    const stamp = [batch, board.get("series"), board.get("words"), board.get("run").cursor, String(focusOf(board)), ...[tokens, reference, old].flatMap(({ size }) => [size.width, size.height])];
     if (drawn && stamp.every((part, i) => part === drawn[i])) return;
     drawn = stamp;
     head.replaceChildren(...heading(board, "kl"));
@@ -33,13 +33,12 @@ function build(root, board) {
   };
 }
 
-function drawTokens({ title, note, picture }, board, batch) {
-  const [width, height] = [picture.clientWidth || 140, picture.clientHeight || 60];
+function drawTokens({ title, note, picture, size: { width, height } }, board, batch) {
   const [row, t] = focusOf(board) ?? [0, -1];
   const values = hasBatch(batch) ? quantityOf(batch, "ref_kl") : null;
   const scale = board.get("quantities").ref_kl;
-  title.textContent = say(board, "ui.kl.reference");
-  note.textContent = say(board, "ui.units.per_token");
+  write(title, say(board, "ui.kl.reference"));
+  write(note, say(board, "ui.units.per_token"));
   picture.replaceChildren();
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
   if (!values) return;
@@ -61,26 +60,27 @@ function drawTokens({ title, note, picture }, board, batch) {
 }
 
 // A series over the run, from 0 up to a round number that only ever grows, with the update on screen marked.
-function drawSeries({ title, note, picture }, board, name, label, unit) {
-  const [width, height] = [picture.clientWidth || 120, picture.clientHeight || 60];
-  const { updates = [], values = [] } = board.get("series")[name] ?? {};
-  title.textContent = say(board, `ui.${label}`);
+function drawSeries({ title, note, picture, size: { width, height } }, board, name, label, unit) {
+  const series = board.get("series");
+  const updates = [...(numbers(series.updates, Int32Array) ?? [])];
+  const values = [...(numbers(series.values?.[name], Float32Array) ?? [])];
+  write(title, say(board, `ui.${label}`));
   title.title = say(board, `metrics.${name}.definition`);
-  note.textContent = say(board, `ui.${unit}`);
+  write(note, say(board, `ui.${unit}`));
   picture.replaceChildren();
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
   if (!updates.length) return;
-  const top = roundUp(Math.max(...values.map((v) => v ?? 0), 1e-3));
+  const top = roundUp(Math.max(...values.map((v) => v || 0), 1e-3));
   const [left, right] = [36, 4];
   const x = (u) => left + ((u - updates[0]) / Math.max(updates.at(-1) - updates[0], 1)) * (width - left - right);
   const y = (v) => height - 4 - clamp(v / top, 0, 1) * (height - 12);
   draw("line", { class: "ex-axis", x1: left, x2: width, y1: height - 4, y2: height - 4 }, picture);
   draw("text", { class: "ex-tick", x: left - 4, y: 10, "text-anchor": "end", text: format(top, top < 0.1 ? 3 : top < 1 ? 2 : 0) }, picture);
   draw("text", { class: "ex-tick", x: left - 4, y: height - 2, "text-anchor": "end", text: "0" }, picture);
-  const d = updates.map((u, i) => `${i ? "L" : "M"}${x(u).toFixed(1)} ${y(values[i] ?? 0).toFixed(1)}`).join("");
+  const d = updates.map((u, i) => `${i ? "L" : "M"}${x(u).toFixed(1)} ${y(values[i] || 0).toFixed(1)}`).join("");
   draw("path", { class: "ex-line", d }, picture);
   const at = updates.reduce((best, u, i) => (Math.abs(u - board.get("run").cursor) < Math.abs(updates[best] - board.get("run").cursor) ? i : best), 0);
-  draw("circle", { class: "ex-dot", cx: x(updates[at]), cy: y(values[at] ?? 0), r: 3 }, picture);
+  draw("circle", { class: "ex-dot", cx: x(updates[at]), cy: y(values[at] || 0), r: 3 }, picture);
   title.append(" ", make("b", { text: format(values[at], 3) }));
   picture.setAttribute("aria-label", title.textContent);
 }

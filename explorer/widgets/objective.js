@@ -21,12 +21,13 @@ const PLANES = {
 const planeOf = (batch) => ({ ...PLANES.clip, ...PLANES[batch.objective] });
 const TICKS = [0.5, 1, 2];
 
-function build(root, board) {
+function build(root, board, sized) {
   const head = make("header", { class: "ex-head-stack" });
   const picture = draw("svg", { class: "ex-picture", role: "img" });
   const formula = make("div", { class: "ex-formula" });
   const truth = make("p", { class: "ex-hint ex-truth" });
   root.append(head, picture, formula, truth);
+  const size = sized(picture);
   let placed = [];
 
   const nearest = (event) => {
@@ -46,14 +47,14 @@ function build(root, board) {
   let drawn = null;
   return () => {
     const batch = board.get("batch");
-    const width = picture.clientWidth || 400;
-    const height = picture.clientHeight || 200;
+    const { width, height } = size;
+    if (!width) return;
     const stamp = [batch, width, height, board.get("words")];
     if (!drawn || stamp.some((part, i) => part !== drawn[i])) {
       drawn = stamp;
       head.replaceChildren(...heading(board, "objective"));
       if (hasBatch(batch)) head.lastChild.textContent = sentence(board, batch);
-      truth.textContent = say(board, "clip.band_truth.long");
+      write(truth, say(board, "clip.band_truth.long"));
       picture.replaceChildren();
       picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
       picture.setAttribute("aria-label", head.textContent);

@@ -3,7 +3,7 @@
 
 export default {
   render(context) {
-    return frame(context, "player", ["run", "language", "curves_size", "theme", "shown_theme"], build(context.model));
+    return frame(context, "player", ["run", "language", "theme"], build(context.model));
   },
 };
 
@@ -79,23 +79,22 @@ const build = (model) => (root, board) => {
     question.querySelector("button").focus();
   };
 
-  watchCurves(root, board);
   watchWidth(root, board);
   return () => {
     const run = board.get("run");
     const ready = run.phase === "ready";
-    title.textContent = say(board, "ui.title");
+    write(title, say(board, "ui.title"));
     paintMenus(board, preset, count, { lessons: model.get("lessons"), recipes: model.get("recipes") }, run);
     const trained = model.get("policy");
-    policy.textContent = trained.name ? say(board, "ui.about_policy", trained) : "";
-    language.textContent = board.get("language") === "en" ? "中文" : "English";
+    write(policy, trained.name ? say(board, "ui.about_policy", trained) : "");
+    write(language, board.get("language") === "en" ? "中文" : "English");
     language.setAttribute("aria-label", say(board, "ui.language"));
     theme.setAttribute("aria-label", say(board, "ui.theme"));
     const running = run.mode === "running";
-    train.textContent = running ? `❚❚ ${say(board, "ui.pause")}` : `▶ ${say(board, "ui.train")}`;
+    write(train, running ? `❚❚ ${say(board, "ui.pause")}` : `▶ ${say(board, "ui.train")}`);
     train.classList.toggle("ex-running", running);
     for (const [node, key] of [[step, "step"], [stage, "stage"], [slow, "slow"], [reset, "reset"]]) {
-      node.textContent = say(board, `ui.${key}`);
+      write(node, say(board, `ui.${key}`));
       node.title = say(board, `ui.tips.${key}`);
     }
     for (const node of [train, step, stage, reset]) node.disabled = !ready;
@@ -105,7 +104,7 @@ const build = (model) => (root, board) => {
     theme.title = say(board, "ui.tips.theme");
     language.title = say(board, "ui.tips.language");
     slow.setAttribute("aria-pressed", String(slowOn));
-    status.textContent = statusLine(board, run);
+    write(status, statusLine(board, run));
     root.dataset.phase = run.phase;
     root.dataset.mode = run.mode;
     paintPills(board, pills, run);
@@ -113,7 +112,7 @@ const build = (model) => (root, board) => {
     bar.setAttribute("aria-label", say(board, "ui.panels.stages.title"));
     paintScrubber(board, { scrub, place, epoch, follow }, run);
     caption.hidden = !(slowOn || (run.stages && run.stage && run.finished !== "done"));
-    caption.textContent = run.stage ? `${say(board, `stages.${run.stage}.label`, stageValues(run))}: ${say(board, `stages.${run.stage}.now`, stageValues(run))}` : "";
+    write(caption, run.stage ? `${say(board, `stages.${run.stage}.label`, stageValues(run))}: ${say(board, `stages.${run.stage}.now`, stageValues(run))}` : "");
     paintError(board, error, run.error, () => send("dismiss"));
   };
 };
@@ -164,7 +163,7 @@ function paintPills(board, pills, run) {
     const inEpoch = key === "epoch" && run.stage_epoch > 0;
     const label = key === "epoch" ? say(board, "stages.optimise.label") : say(board, `stages.${key}.label`);
     const text = `${i + 1} ${label}`;
-    if (pill.textContent !== text) pill.textContent = text;
+    write(pill, text);
     pill.dataset.epoch = inEpoch ? `${run.stage_epoch}/${run.epochs}` : "";
     pill.classList.toggle("ex-on", on);
     pill.title = say(board, `stages.${key === "epoch" ? "optimise" : key}.now`, stageValues(run));
@@ -176,8 +175,8 @@ function paintScrubber(board, { scrub, place, epoch, follow }, run) {
   scrub.disabled = run.newest < 2;
   if (document.activeElement !== scrub || run.follow) scrub.value = String(run.cursor);
   scrub.setAttribute("aria-label", say(board, "ui.scrubber"));
-  place.textContent = `${run.cursor} / ${run.newest}`;
-  follow.textContent = say(board, "ui.follow_live");
+  write(place, `${run.cursor} / ${run.newest}`);
+  write(follow, say(board, "ui.follow_live"));
   follow.title = say(board, "ui.tips.follow_live");
   follow.setAttribute("aria-pressed", String(run.follow));
   const batch = board.get("batch");
@@ -203,30 +202,6 @@ function paintError(board, box, error, dismiss) {
     make("span", { text: error.message }),
     make("button", { class: "ex-button explorer-dismiss", type: "button", text: say(board, "ui.dismiss"), onclick: dismiss }),
   );
-}
-
-// Plotly needs the size of its place in pixels: tell the kernel when it changes.
-function watchCurves(root, board) {
-  const find = () => root.closest(".explorer")?.querySelector(".explorer-curves");
-  const report = (node) => {
-    const size = [Math.round(node.clientWidth), Math.round(node.clientHeight)];
-    const known = board.get("curves_size");
-    if (size[0] < 50 || (known[0] === size[0] && known[1] === size[1])) return;
-    board.set("curves_size", size);
-    board.save_changes();
-  };
-  const wait = () => {
-    const node = find();
-    if (!node) return requestAnimationFrame(wait);
-    let timer = null;
-    new ResizeObserver(() => {
-      clearTimeout(timer);
-      timer = setTimeout(() => report(node), 120);
-    }).observe(node);
-    report(node);
-    return null;
-  };
-  requestAnimationFrame(wait);
 }
 
 // How many columns fit, and whether the page is ours alone (Voila) or a cell among others: CSS lays out by both.

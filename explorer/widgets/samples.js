@@ -35,23 +35,23 @@ const build = (model) => (root, board) => {
   return () => {
     tabs.paint();
     const [run, samples, trial, words] = [board.get("run"), board.get("samples"), board.get("trial"), board.get("words")];
-    hint.textContent = say(board, "ui.panels.samples.look_for");
-    compare.textContent = say(board, "ui.compare");
+    write(hint, say(board, "ui.panels.samples.look_for"));
+    write(compare, say(board, "ui.compare"));
     compare.disabled = run.phase !== "ready";
-    tryIt.textContent = say(board, "ui.try_it");
+    write(tryIt, say(board, "ui.try_it"));
     tryIt.disabled = run.phase !== "ready";
     prompt.placeholder = say(board, "ui.try_prompt");
     prompt.setAttribute("aria-label", say(board, "ui.try_prompt"));
     update.setAttribute("aria-label", say(board, "ui.try_update"));
-    summary.textContent = say(board, "ui.training_prompts");
+    write(summary, say(board, "ui.training_prompts"));
     prompts.setAttribute("aria-label", say(board, "ui.training_prompts"));
-    apply.textContent = say(board, "ui.apply");
+    write(apply, say(board, "ui.apply"));
     if (!edited && document.activeElement !== prompts) prompts.value = (run.prompts ?? []).join("\n");
     paintUpdates(board, update, run);
     if (painted[0] !== samples || painted[2] !== words) paintPairs(board, table, samples.prompts ?? [], samples);
     if (painted[1] !== trial || painted[2] !== words) paintPairs(board, answer, trial.prompt === undefined ? [] : trial.reference.map(() => trial.prompt), trial);
     painted = [samples, trial, words];
-    tryIt.textContent = say(board, trial.prompt !== undefined && trial.prompt === prompt.value ? "ui.again" : "ui.try_it");
+    write(tryIt, say(board, trial.prompt !== undefined && trial.prompt === prompt.value ? "ui.again" : "ui.try_it"));
   };
 };
 

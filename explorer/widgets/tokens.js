@@ -72,9 +72,9 @@ function build(root, board) {
     const states = statesOf(batch);
     for (const [r, row] of rows.entries()) {
       const score = batch.scores?.[r];
-      row.score.textContent = score === undefined ? "" : signed(score);
+      write(row.score, score === undefined ? "" : signed(score));
       row.score.classList.toggle("ex-less", score < 0);
-      row.prompt.textContent = batch.prompts[r];
+      write(row.prompt, batch.prompts[r]);
       for (const [t, span] of row.tokens.entries()) {
         const index = r * batch.length + t;
         // The space before a word stands outside its box, so that a box never hangs over the end of a line.
@@ -82,9 +82,10 @@ function build(root, board) {
         const gap = whole.length > 1 && whole.startsWith(" ") ? " " : "";
         const text = whole.slice(gap.length);
         if (span.gap.data !== gap) span.gap.data = gap;
-        if (span.textContent !== text) span.textContent = text;
-        span.style.background = values ? tint(scale, values[index]) : "";
-        span.dataset.state = states[index];
+        write(span, text);
+        const [colour, state] = [values ? tint(scale, values[index]) : "", String(states[index])];
+        if (span.exColour !== colour) span.style.background = span.exColour = colour;
+        if (span.dataset.state !== state) span.dataset.state = state;
       }
     }
   };
@@ -101,7 +102,7 @@ function build(root, board) {
     pinned?.setAttribute("aria-selected", "true");
     if (pinned && byKey) {
       pinned.scrollIntoView({ block: "nearest" });
-      spoken.textContent = tokenLine(board, pinnedOf(board));
+      write(spoken, tokenLine(board, pinnedOf(board)));
     }
     const shown = list.matches(":hover") ? hovered : byKey ? pinned : null;
     if (shown && hasBatch(batch)) tip.show(tipContent(board, [Number(shown.dataset.row), Number(shown.dataset.t)]), shown);
@@ -112,7 +113,7 @@ function build(root, board) {
     const batch = board.get("batch");
     const name = board.get("quantity");
     const scale = board.get("quantities")[name];
-    title.textContent = say(board, "ui.panels.tokens.title");
+    write(title, say(board, "ui.panels.tokens.title"));
     list.setAttribute("aria-label", `${say(board, "ui.panels.tokens.title")}. ${say(board, "ui.pin_hint")}`);
     paintMenu(board, menu, name);
     if (!hasBatch(batch)) {
@@ -120,11 +121,11 @@ function build(root, board) {
       painted = null;
       list.replaceChildren(make("p", { class: "ex-empty", text: say(board, "ui.no_update_yet") }));
       legend.replaceChildren();
-      badge.textContent = "";
+      write(badge, "");
       return;
     }
     const waiting = board.get("run").phase === "loading" && board.get("run").edited;
-    badge.textContent = waiting ? say(board, "ui.what_if_loading") : rescoredWords(board, batch);
+    write(badge, waiting ? say(board, "ui.what_if_loading") : rescoredWords(board, batch));
     const stamp = [batch, name, board.get("words")];
     if (!painted || stamp.some((part, i) => part !== painted[i])) {
       painted = stamp;

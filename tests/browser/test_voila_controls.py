@@ -168,7 +168,7 @@ def test_the_language_changes_in_place(explorer: ExplorerPage) -> None:
     explorer.press("language")
     expect(explorer.part("train")).to_contain_text("训练")
     expect(explorer.part("status")).to_contain_text(re.compile(r"第 \d+ 次更新 · 已暂停"))
-    expect(explorer.part("curves").locator(".gtitle")).to_contain_text(re.compile("[一-鿿]"))
+    expect(explorer.part("curves").locator("h2")).to_contain_text(re.compile("[一-鿿]"))
     chinese = explorer.root.evaluate(LABELS)
     assert [label for label in chinese if re.search("[A-Za-z]{4,}", _without_names(label))] == []
     assert len(chinese) == len(labels)
@@ -177,7 +177,7 @@ def test_the_language_changes_in_place(explorer: ExplorerPage) -> None:
 
     explorer.press("language")
     expect(explorer.part("train")).to_contain_text("Train")
-    expect(explorer.part("curves").locator(".gtitle")).to_contain_text("The run")
+    expect(explorer.part("curves").locator("h2")).to_contain_text("The run")
     assert explorer.root.evaluate(LABELS) == labels
 
 
@@ -190,7 +190,7 @@ def test_the_theme_changes_in_place(explorer: ExplorerPage) -> None:
     assert explorer.theme_sign == "☀"  # what a press would bring
     dark = _background(explorer)
     assert sum(dark) < 0.2 * sum(light)
-    title = explorer.part("curves").locator(".gtitle")
+    title = explorer.part("curves").locator("h2")
     explorer.when(LIGHT_TICKS)
     expect(title).to_be_visible()
     explorer.press("theme")

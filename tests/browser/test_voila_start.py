@@ -126,10 +126,10 @@ STATUS_AND_PHASE = """(root) => [
 
 PAGE_SIZE = "[document.scrollingElement.scrollWidth, document.scrollingElement.scrollHeight]"
 
-#: The kernel is told of a new size after a moment's rest and draws the curves anew.
+#: The curves are drawn anew a moment after their place has another size.
 CURVES_FIT = """(root) => {
-  const size = (part) => root.querySelector('.explorer-curves' + part).getBoundingClientRect();
-  const [place, picture] = [size(''), size(' .main-svg')];
+  const size = (part) => root.querySelector('.explorer-curves ' + part).getBoundingClientRect();
+  const [place, picture] = [size('.ex-plots'), size('.main-svg')];
   return Math.abs(place.width - picture.width) < 4 && Math.abs(place.height - picture.height) < 4;
 }"""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -549,3 +551,25 @@ def test_every_recipe_trains_and_every_one_can_be_re_scored_as_another(session: 
         session.set(**{f: v for f, v in PRESETS[other].flat().items() if effect_of(f) == "what_if"})
         assert session.error == {}
         assert np.isfinite(session.shown.final.policy_terms).all()
+
+
+LEFT_TRAINING = """
+import asyncio
+from explorer.presets import PRESETS
+from explorer.session.session import Session
+
+async def main():
+    session = Session(config=PRESETS["learn"].replace(batch_size=4, response_length=4))
+    while session.phase != "ready":
+        await asyncio.sleep(0.02)
+    session.train()
+    while not session.updates:
+        await asyncio.sleep(0.02)
+
+asyncio.run(main())
+"""
+
+
+def test_a_program_that_ends_while_it_trains_ends_cleanly() -> None:
+    ended = subprocess.run([sys.executable, "-c", LEFT_TRAINING], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, "")  # torch aborts where tensors outlive the interpreter

@@ -48,11 +48,36 @@ def test_draws_are_far_enough_apart_and_none_is_missed(requests: list[float]) ->
     assert len(draws) <= len(requests)
 
 
-def test_many_requests_at_once_are_two_draws() -> None:
+def test_many_requests_at_once_are_one_draw() -> None:
     clock, draws = Clock(), []
     throttle = Throttle(clock, lambda: draws.append(clock.now), per_second=5.0)
     for _ in range(100):
         throttle.request()
+    clock.pass_to(100.0)
+    assert draws == [0.0]
+
+
+def test_requests_while_resting_are_one_more_draw() -> None:
+    clock, draws = Clock(), []
+    throttle = Throttle(clock, lambda: draws.append(clock.now), per_second=5.0)
+    throttle.request()
+    clock.pass_to(0.01)
+    for _ in range(100):
+        throttle.request()
+    clock.pass_to(100.0)
+    assert draws == [0.0, pytest.approx(0.2)]
+
+
+def test_a_request_from_within_a_draw_is_not_lost() -> None:
+    clock, draws = Clock(), []
+
+    def draw() -> None:
+        draws.append(clock.now)
+        if len(draws) == 1:
+            throttle.request()
+
+    throttle = Throttle(clock, draw, per_second=5.0)
+    throttle.request()
     clock.pass_to(100.0)
     assert draws == [0.0, pytest.approx(0.2)]
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from explorer.config import Config
 from explorer.ppo.policy import Policy
 from explorer.session.session import Session
-from explorer.views.run import CHARTED, MOST_POINTS, run_picture, series_picture, thinned
+from explorer.views.run import run_picture
 
 if TYPE_CHECKING:
     from explorer.recording.snapshot import Snapshot
@@ -122,38 +118,4 @@ def test_an_error_is_in_it(make: Callable[..., Session]) -> None:
 def test_all_of_it_is_plain(make: Callable[..., Session]) -> None:
     session = make()
     session.train(2)
-    json.dumps([run_picture(session), series_picture(session.history)], allow_nan=False)
-
-
-def test_the_charted_series_are_those_of_the_history(make: Callable[..., Session]) -> None:
-    session = make()
-    session.train(3)
-    picture = series_picture(session.history)
-    assert set(picture) == set(CHARTED)
-    for name, series in picture.items():
-        assert series["updates"] == [1, 2, 3]
-        assert series["values"] == [snapshot.metrics[name] for snapshot in session.history]
-
-
-# --- thinning ---
-
-
-@given(st.integers(0, 3000))
-def test_thinning_keeps_the_ends_and_the_order(count: int) -> None:
-    updates = np.arange(1, count + 1)
-    found = thinned(updates, updates * 10.0)
-    assert len(found["updates"]) == min(count, MOST_POINTS)
-    assert found["updates"] == sorted(set(found["updates"]))
-    assert found["values"] == [10.0 * update for update in found["updates"]]
-    if count:
-        assert (found["updates"][0], found["updates"][-1]) == (1, count)
-
-
-def test_thinning_is_even() -> None:
-    found = thinned(np.arange(10_000), np.zeros(10_000))["updates"]
-    gaps = {later - earlier for earlier, later in pairwise(found)}
-    assert max(gaps) - min(gaps) <= 1
-
-
-def test_a_gap_is_sent_as_none() -> None:
-    assert thinned(np.array([1, 2, 3]), np.array([1.0, np.nan, 2.0]))["values"] == [1.0, None, 2.0]
+    json.dumps(run_picture(session), allow_nan=False)

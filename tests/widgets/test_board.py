@@ -45,8 +45,8 @@ def test_what_has_not_changed_is_not_sent_again(to_browser: Watch) -> None:
 
 def test_the_browser_pins_and_chooses(from_browser: Say) -> None:
     board = Board()
-    from_browser(board, pinned=[2, 5], quantity="advantage", curves_size=[640, 200], drawn=1, wants_samples=True)
-    assert (board.pinned, board.quantity, board.curves_size) == ([2, 5], "advantage", [640, 200])
+    from_browser(board, pinned=[2, 5], quantity="advantage", drawn=1, wants_samples=True)
+    assert (board.pinned, board.quantity) == ([2, 5], "advantage")
     assert (board.drawn, board.wants_samples) == (1, True)
     from_browser(board, pinned=[])
     assert board.pinned == []
