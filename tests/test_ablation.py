@@ -95,7 +95,7 @@ def test_the_table_says_who_failed_and_who_never_arrived() -> None:
 
 def test_the_command_prints_the_table_and_writes_every_run(folder: str, tmp_path: Path) -> None:
     arguments = ["ablate", "--updates", "1", "--seeds", "1", "--policy", folder, "--out", str(tmp_path / "runs.jsonl")]
-    arguments += ["--set", "batch_size=2", "--set", "response_length=3", "--set", "epochs=2"]
+    arguments += ["--set", "batch_size=4", "--set", "response_length=3", "--set", "epochs=2"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert [line.split("|")[1].strip() for line in done.stdout.splitlines()[3:]] == list(VARIANTS)

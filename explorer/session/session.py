@@ -22,7 +22,6 @@ from explorer.session.screen import Screen
 from explorer.session.stopping import has_stopped_rising
 from explorer.session.worker import InlineWorker, ThreadWorker
 
-
 #: What stays as it is when a preset is chosen: which run it is, and how much of it there is.
 KEPT = ("seed", "batch_size", "group_size", "response_length")
 

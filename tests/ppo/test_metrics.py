@@ -131,6 +131,7 @@ def test_every_metric_by_hand() -> None:
     found = measure(config, rollout, credit, epochs, steps=8)
     assert found == {
         "objective/score": 1.5,
+        "optim/max_grad_norm": 1.0,
         "component/a": 0.5,
         "component/b": 0.0,
         "objective/reward": 1.0,  # (2 + 0) / 2
@@ -189,3 +190,10 @@ def test_every_metric_of_an_update_has_its_expression(make_trainer: MakeTrainer,
     assert named == set(METRICS)
     assert all(math.isfinite(value) for value in found.values())
     assert all(expression.strip() for expression in METRICS.values())
+
+
+def test_without_a_limit_its_metric_is_no_number() -> None:
+    rollout, credit, epochs = small_update()
+    found = measure(Config(max_grad_norm=None), rollout, credit, epochs, steps=8)
+    assert math.isnan(found["optim/max_grad_norm"])
+    assert found["optim/grad_norm_clipped"] == found["optim/grad_norm"]
