@@ -68,6 +68,7 @@ const build = (model) => (root, board) => {
   const ask = ({ text }) => {
     const answer = (yes) => {
       question.hidden = true;
+      preset.value = board.get("run").preset;
       send("confirm", { yes });
     };
     question.replaceChildren(
