@@ -50,4 +50,4 @@ def gradient_parts(policy: Policy, forward: Callable[[], TokenScores], loss: Cal
 
 
 def _outputs(scores: TokenScores) -> list[Tensor]:
-    return [scores.logprobs, scores.values, scores.entropies]
+    return [output for output in (scores.logprobs, scores.values, scores.entropies) if output.requires_grad]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from explorer.config import Config
+from explorer.ppo.gradient_parts import gradient_parts
 from explorer.ppo.masked import aggregate, masked_mean
 from explorer.ppo.objectives import judge_tokens, optimised_terms, total_loss, value_terms
 from explorer.ppo.policy import Policy, TokenScores
@@ -72,17 +73,7 @@ class Optimiser:
         for rows in minibatches:
             part = batch.take(rows)
             scores = self._forward(part, config)
-            log_ratios = scores.logprobs - part.old_logprobs
-
-            to_ref = scores.logprobs - part.ref_logprobs
-            terms = optimised_terms(log_ratios, part.advantages, part.mask, config, to_ref)
-            policy_loss = -aggregate(terms, part.mask, config.aggregation, length=config.response_length)
-            # A frozen critic's error has no gradient: neither the head nor the trunk under it hears of it.
-            predicted = scores.values.detach() if config.freeze_critic else scores.values
-            squares = value_terms(predicted, part.old_values, part.returns, config.value_clip_range)
-            # Without a bonus the backward pass need not go through the entropies.
-            entropy = masked_mean(scores.entropies, part.mask) if config.ent_coef > 0 else None
-            loss = total_loss(policy_loss, masked_mean(squares, part.mask), entropy, config)
+            loss = _loss(part, scores, config)
             self.adam.zero_grad(set_to_none=True)
             loss.backward()
             limit = float("inf") if config.max_grad_norm is None else config.max_grad_norm
@@ -107,6 +98,15 @@ class Optimiser:
         nan = float("nan")
         return _record(batch, scores.logprobs, scores.values, scores.entropies, config, grad_norm=nan, grad_scale=nan)
 
+    def parts(self, batch: Batch, config: Config) -> Tensor:
+        """Each token's exact part of the gradient that the next step over this batch would have: ``[rows, T]``.
+
+        See ``explorer.ppo.gradient_parts``; they sum to 1, and nothing is changed by asking.
+        """
+        return gradient_parts(
+            self.policy, lambda: self._forward(batch, config), lambda scores: _loss(batch, scores, config)
+        )
+
     def _forward(self, batch: Batch, config: Config) -> TokenScores:
         return self.policy.score_tokens(
             batch.prompt_ids,
@@ -116,6 +116,19 @@ class Optimiser:
             config.temperature,
             entropy_grad=config.ent_coef > 0,
         )
+
+
+def _loss(part: Batch, scores: TokenScores, config: Config) -> Tensor:
+    """What a step goes down: the objective's terms, the critic's error and the entropy bonus, each as one mean."""
+    log_ratios, to_ref = scores.logprobs - part.old_logprobs, scores.logprobs - part.ref_logprobs
+    terms = optimised_terms(log_ratios, part.advantages, part.mask, config, to_ref)
+    policy_loss = -aggregate(terms, part.mask, config.aggregation, length=config.response_length)
+    # A frozen critic's error has no gradient: neither the head nor the trunk under it hears of it.
+    predicted = scores.values.detach() if config.freeze_critic else scores.values
+    squares = value_terms(predicted, part.old_values, part.returns, config.value_clip_range)
+    # Without a bonus the backward pass need not go through the entropies.
+    entropy = masked_mean(scores.entropies, part.mask) if config.ent_coef > 0 else None
+    return total_loss(policy_loss, masked_mean(squares, part.mask), entropy, config)
 
 
 def _record(

@@ -304,3 +304,25 @@ def test_the_shipped_policy_shows_the_bug(policy: Policy, run_update: RunUpdate)
     update = run_update(Trainer(policy, Config(batch_size=8, epochs=1, dropout_on=True)))
     assert failing(update) == {"first_ratio", "first_kl"}
     assert update.checks["first_ratio"][1] > 0.05
+
+
+def test_before_the_first_step_the_parts_say_who_moves_the_policy(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(Config(batch_size=8, response_length=4, epochs=1, vf_coef=0.0, learning_rate=1e-3))
+    stages = trainer.stages()
+    found = None
+    for stage in stages:
+        if stage.name == "advantage":
+            assert stage.credit is not None
+            found = trainer.gradient_parts(stage.rollout, stage.credit)
+            before = {name: tensor.clone() for name, tensor in trainer.policy.state_dict().items()}
+        if stage.name == "epoch":
+            moved = sum(
+                float((tensor - before[name]).abs().sum()) for name, tensor in trainer.policy.state_dict().items()
+            )
+            assert moved > 0  # asking has left the gradient of the step alone
+    assert found is not None and stage.update is not None
+    assert float(found.sum()) == pytest.approx(1.0, abs=1e-4)
+    assert not found[~stage.rollout.response_mask].any()
+    twin = make_trainer(trainer.config)
+    assert [stage.name for stage in twin.stages()][-1] == "done"
+    assert all(torch.equal(a, b) for a, b in zip(trainer.policy.parameters(), twin.policy.parameters(), strict=True))
