@@ -16,7 +16,7 @@ ifneq ($(shell cat .venv/made-in 2>/dev/null),$(CURDIR))
 .PHONY: $(INSTALLED) $(INSTALLED_TEST)
 endif
 
-.PHONY: setup explore test slow bench lint clean
+.PHONY: setup explore test slow bench bench-trl mutants lint clean
 
 setup: $(INSTALLED)
 	$(SAY) "Ready: make explore opens the page, make test runs the tests"
@@ -58,6 +58,24 @@ bench: $(INSTALLED_TEST)
 	$(SAY) "Running the benchmarks: leave the machine alone meanwhile"
 	@chromium="`$(RUN) -m tests.browser.chromium`" && \
 	CHROMIUM="$$chromium" $(RUN) -m pytest -s -o python_files='bench_*.py' -o timeout=1200 tests/benchmarks
+
+# TRL 1.12, the last release with PPO, needs an environment of its own.
+TRL := .venv-trl/bin/python
+
+.venv-trl/installed: $(INSTALLED)
+	$(SAY) "Installing TRL 1.12 beside"
+	@"$(PYTHON)" -m venv --clear .venv-trl
+	@$(TRL) -m pip --disable-pip-version-check install $(PIPFLAGS) torch==2.13.0
+	@$(TRL) -m pip --disable-pip-version-check install $(PIPFLAGS) trl==1.12.0 transformers==5.23.0
+	@touch $@
+
+bench-trl: $(INSTALLED_TEST) .venv-trl/installed
+	$(SAY) "Timing an update against TRL: leave the machine alone meanwhile"
+	@TRL_PYTHON="$(CURDIR)/$(TRL)" $(RUN) -m pytest -s -o python_files='bench_*.py' -o timeout=1200 tests/benchmarks/bench_update_speed.py
+
+mutants: $(INSTALLED_TEST)
+	$(SAY) "Breaking the core, one line at a time: this takes a while"
+	@$(RUN) -m tests.mutants
 
 lint: $(INSTALLED_TEST)
 	$(SAY) "Checking format, style and types"
