@@ -7,7 +7,7 @@ export default {
   },
 };
 
-const build = (model) => (root, board) => {
+const build = (model) => (root, board, sized, leaving) => {
   const tip = tooltip(root);
   let controls = [];
   // Edits travel as the newest value of each field: ipywidgets keeps one message under way and merges the rest.
@@ -41,8 +41,8 @@ const build = (model) => (root, board) => {
   let laid = "";
   let health = null;
   const refresh = () => controls.forEach((control) => control.paint());
-  model.on("change:values change:preset_values", refresh);
-  model.on("msg:custom", (message) => message.kind === "rejected" && controls.forEach((control) => control.paint(true)));
+  leaving(listen(model, ["values", "preset_values"], refresh));
+  leaving(hear(model, "msg:custom", (message) => message.kind === "rejected" && controls.forEach((control) => control.paint(true))));
 
   return () => {
     const stamp = JSON.stringify(model.get("groups").map((g) => g.fields.map((f) => f.name)));
