@@ -19,6 +19,7 @@ from explorer.app import Explorer
 from explorer.config import DEFAULT_WEIGHTS, Config
 from explorer.ppo.policy import Policy
 from explorer.presets import PRESETS
+from explorer.recording.history import History
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording, RecordingError
 from explorer.session.session import Session
@@ -78,8 +79,8 @@ def edit(page: Explorer, n: int, **fields: Any) -> None:
 
 def curve(page: Explorer, metric: str) -> tuple[list[int], list[float]]:
     """One of the run's curves, as the browser has it to draw."""
-    series = page.board.series
-    return list(np.frombuffer(series["updates"], "<i4")), list(np.frombuffer(series["values"][metric], "<f4"))
+    line = page.board.series["lines"][metric]
+    return list(np.frombuffer(line["updates"], "<i4")), list(np.frombuffer(line["values"], "<f4"))
 
 
 def asked(page: Explorer, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
@@ -233,7 +234,57 @@ def test_the_curves_are_the_runs(page: Explorer) -> None:
         updates, values = curve(page, metric)
         assert updates == [1, 2]
         assert values == list(history.series(metric)[1].astype("<f4"))
-    assert page.curves.expressions["objective/score"]
+
+
+def test_the_curves_are_drawn_for_the_cursor_and_the_run_and_not_for_a_slider(
+    page: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    press(page, "train", updates=3)
+    series, drawn_at = page.curves.series, []
+    picture = series.picture
+
+    def noted(history: History, cursor: int) -> dict[str, Any]:
+        drawn_at.append(cursor)
+        return picture(history, cursor)
+
+    monkeypatch.setattr(series, "picture", noted)
+    for n, epsilon in enumerate((0.1, 0.3), start=1):
+        edit(page, n, clip_range=epsilon)
+        assert page.board.batch["clip_range"] == epsilon
+    press(page, "epoch", epoch=0)
+    assert drawn_at == []
+    press(page, "scrub", update=2)
+    assert drawn_at == [2]
+    press(page, "follow")
+    press(page, "step")
+    assert (set(drawn_at), drawn_at[-1]) == ({2, 3, 4}, 4)
+    press(page, "reset")
+    press(page, "confirm", yes=True)
+    assert drawn_at[-1] == 0
+
+
+def test_the_update_on_screen_is_in_the_curves_of_a_long_run(make_page: MakePage, recording: Recording) -> None:
+    history = app._recorded(recording, use_bundled=False)
+    page = make_page(recording=recording)
+    for update in range(4, 1001):
+        page.session.history.note(update, history.last.metrics)
+    press(page, "scrub", update=2)
+    updates, values = curve(page, "objective/ref_kl")
+    assert len(updates) < 500
+    assert values[updates.index(2)] == np.float32(recording[1].metrics["objective/ref_kl"])
+
+
+def test_a_live_run_begins_with_scales_of_its_own(make_page: MakePage, recording: Recording) -> None:
+    page = make_page()
+    press(page, "step")
+    begun = page.board.series["ranges"]
+    page.close()
+    page = make_page(recording=recording)
+    page.session.history.note(3, {**recording[2].metrics, "objective/ref_kl": 1000.0})
+    page.mirror.draw_series()
+    assert page.board.series["ranges"]["ref_kl"][1] >= 1000
+    press(page, "step")
+    assert page.board.series["ranges"] == begun
 
 
 def test_a_drawing_that_fails_shows_its_error_and_harms_no_other(

@@ -7,11 +7,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from typing import Any
 
 import numpy as np
 from traitlets import Dict, List
 
+from explorer.ppo.metrics import METRICS
 from explorer.recording.history import History
 from explorer.widgets.on_loop import BoardView
 from explorer.widgets.scripts import script, style
@@ -22,7 +24,7 @@ class Chart:
     """One small chart: its metrics share a unit and so an axis.
 
     Attributes:
-        key: names it in labels (``ui.charts.KEY``).
+        key: names it in the picture's ranges and in labels (``ui.charts.KEY``).
         metrics: what it draws, the first one strongest; ``component/NAME`` stands for every component.
         floor, ceiling: the axis to begin with; it grows in steps and never shrinks while a run goes on.
     """
@@ -39,14 +41,14 @@ CHARTS: tuple[Chart, ...] = (
     Chart("clip", ("policy/clipfrac_final", "policy/outside_range_final"), 0.0, 0.5),
     Chart("entropy", ("policy/entropy",), 0.0, 3.0),
     Chart("value_loss", ("value/loss",), 0.0, 0.2),
-    Chart("grad_norm", ("optim/grad_norm", "optim/grad_norm_clipped"), 0.0, 1.5),
+    Chart("grad_norm", ("optim/grad_norm", "optim/max_grad_norm"), 0.0, 1.5),
 )
 
-#: Drawn by the KL panel, from the same series.
-ELSEWHERE = ("policy/approx_kl_final",)
+#: Drawn by the KL panel, from the same picture; as is the chart "ref_kl".
+ELSEWHERE: tuple[Chart, ...] = (Chart("approx_kl", ("policy/approx_kl_final",), 0.0, 0.02),)
 
-#: The most points a line gets; more updates are thinned evenly, the ends kept.
-MOST_POINTS = 400
+#: A line is drawn in at most so many buckets of updates, each by its lowest and its highest point.
+BUCKETS = 200
 
 
 class Curves(BoardView):
@@ -55,6 +57,9 @@ class Curves(BoardView):
     Args:
         board: holds the series that are drawn.
         components: names of the reward components, each a line of the score's chart.
+
+    Attributes:
+        series: makes the picture that is drawn.
     """
 
     _esm = script("curves")
@@ -64,15 +69,11 @@ class Curves(BoardView):
     expressions = Dict(help="{key: how the metric is computed}.").tag(sync=True)
 
     def __init__(self, board: Any, components: Sequence[str]) -> None:
-        super().__init__(board=board, charts=chart_lines(components))
+        expressions = {key: METRICS[key] for chart in CHARTS for key in chart.metrics}
+        super().__init__(board=board, charts=chart_lines(components), expressions=expressions)
+        self.series = Series(components)
         self.on_msg(lambda widget, content, buffers: self._asked(content))
         threading.Thread(target=plotly_script, name="ppo-explorer-plotly", daemon=True).start()
-
-    def explain(self) -> None:
-        """Give every line its expression; these lie with the code that computes them, which needs torch."""
-        from explorer.ppo.metrics import METRICS
-
-        self.expressions = {key: METRICS[key] for chart in CHARTS for key in chart.metrics}
 
     def _asked(self, message: Mapping[str, Any]) -> None:
         if message.get("kind") == "plotly":
@@ -87,14 +88,14 @@ def plotly_script() -> bytes:
     return gzip.compress(get_plotlyjs().encode(), 6)
 
 
-def chart_lines(components: Sequence[str]) -> list[dict[str, Any]]:
-    """Every chart with its lines, the components filled in: ``key`` is the line's name in ``METRICS``."""
+def chart_lines(components: Sequence[str], charts: Sequence[Chart] = CHARTS) -> list[dict[str, Any]]:
+    """Every chart with its lines, the components filled in: a line's ``key`` is its name in ``METRICS``."""
 
     def lines(key: str) -> list[dict[str, str]]:
         metrics = [f"component/{name}" for name in components] if key == "component/NAME" else [key]
         return [{"metric": metric, "key": key} for metric in metrics]
 
-    return [{"key": chart.key, "lines": [line for key in chart.metrics for line in lines(key)]} for chart in CHARTS]
+    return [{"key": chart.key, "lines": [line for key in chart.metrics for line in lines(key)]} for chart in charts]
 
 
 class Series:
@@ -105,40 +106,81 @@ class Series:
     """
 
     def __init__(self, components: Sequence[str]) -> None:
-        self._charts = [[line["metric"] for line in chart["lines"]] for chart in chart_lines(components)]
-        self._ranges: list[list[float] | None] = [None] * len(CHARTS)
+        charts = (*CHARTS, *ELSEWHERE)
+        metrics = [[line["metric"] for line in chart["lines"]] for chart in chart_lines(components, charts)]
+        self._metrics = dict(zip(charts, metrics, strict=True))
+        self._ranges: dict[str, list[float]] = {}
+        self._last = 0
 
-    def picture(self, history: History) -> dict[str, Any]:
-        """``{updates: int32 [N], values: {metric: float32 [N]}, ranges: [[low, high] per chart]}``, arrays as bytes.
+    def picture(self, history: History, cursor: int) -> dict[str, Any]:
+        """``{lines: {metric: {updates: int32, values: float32}}, span: [0, last], ranges: {chart: [low, high]}}``.
 
-        What an update lacks is NaN. An empty history lets the scales begin again.
+        Arrays ``[N]`` come as bytes, and what an update lacks is NaN. ``span`` is the axis of the updates, ``ranges``
+        are the charts' own. A history that is empty or shorter than before is another run: its scales begin again.
+
+        Args:
+            history: the run.
+            cursor: the update on screen, which every line keeps.
         """
-        updates = np.asarray(history.updates, dtype=np.int32)
-        if not len(updates):
-            self._ranges = [None] * len(CHARTS)
-        series = {name: history.series(name)[1] for name in [*(m for chart in self._charts for m in chart), *ELSEWHERE]}
-        for i, chart in enumerate(CHARTS):
-            values = [value for metric in self._charts[i] for value in series[metric]]
-            self._ranges[i] = axis_range(chart, values, self._ranges[i])
-        keep = thinned(len(updates))
-        return {
-            "updates": updates[keep].tobytes(),
-            "values": {name: np.asarray(values, dtype=np.float32)[keep].tobytes() for name, values in series.items()},
-            "ranges": list(self._ranges),
-        }
+        last = history.updates[-1] if len(history) else 0
+        if last < self._last:
+            self._ranges = {}
+        self._last = last
+        lines = {}
+        for chart, metrics in self._metrics.items():
+            series = {metric: history.series(metric) for metric in metrics}
+            values = np.concatenate([values for _, values in series.values()])
+            self._ranges[chart.key] = axis_range(chart, values, self._ranges.get(chart.key))
+            lines |= {metric: _line(updates, values, cursor) for metric, (updates, values) in series.items()}
+        return {"lines": lines, "span": span(last), "ranges": dict(self._ranges)}
 
 
-def axis_range(chart: Chart, values: Sequence[float], present: Sequence[float] | None) -> list[float]:
-    """The chart's axis: at least its own range, at least the present one, doubled until everything fits."""
+def _line(updates: np.ndarray, values: np.ndarray, cursor: int) -> dict[str, bytes]:
+    keep = thinned(values, np.flatnonzero(updates == cursor))
+    return {"updates": updates[keep].astype(np.int32).tobytes(), "values": values[keep].astype(np.float32).tobytes()}
+
+
+def axis_range(chart: Chart, values: Any, present: Sequence[float] | None) -> list[float]:
+    """The chart's axis: at least its own range, at least the present one, doubled until every finite value fits."""
     low, high = present or (chart.floor, chart.ceiling)
-    finite = [v for v in values if np.isfinite(v)]
-    while finite and max(finite) > high:
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
+    most, least = (float(finite.max()), float(finite.min())) if len(finite) else (high, low)
+    while most > high:
         high *= 2
-    while finite and min(finite) < low:
+    while least < low:
         low = low * 2 if low < 0 else -abs(high) / 4
     return [low, high]
 
 
-def thinned(count: int) -> Any:
-    """Which of so many points are drawn: all, or ``MOST_POINTS`` of them, evenly spread, first and last kept."""
-    return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).astype(int))
+def span(last: int) -> list[int]:
+    """The axis of the updates, from 0 up to a step of 20, 50, 100, 200, 500, … that only ever grows with a run."""
+    steps = (digit * 10**power for power in count(1) for digit in (2, 5, 10))
+    return [0, next(step for step in steps if step >= last)]
+
+
+def thinned(values: np.ndarray, also: Sequence[int] | np.ndarray = ()) -> np.ndarray:
+    """Which points of a line are drawn: the lowest and the highest of every bucket, the ends, and ``also``.
+
+    A bucket's width is a power of 2 and grows only by doubling. So what is drawn of the past stays while a run goes on,
+    and the peaks that remain after a doubling are some of those before it.
+
+    Args:
+        values: the line, ``[N]``.
+        also: points to keep besides.
+
+    Returns:
+        Rising places in the line: at most ``2 * BUCKETS + 2`` and ``also``.
+    """
+    size = len(values)
+    width = 1
+    while size > width * BUCKETS:
+        width *= 2
+    if width <= 2:  # the lowest and the highest of two are both
+        return np.arange(size)
+    buckets = np.full((-(-size // width), width), np.nan)
+    buckets.flat[:size] = np.where(np.isfinite(values), values, np.nan)
+    starts = np.arange(len(buckets)) * width
+    low = starts + np.where(np.isnan(buckets), np.inf, buckets).argmin(1)  # the bucket's first where it is a gap
+    high = starts + np.where(np.isnan(buckets), -np.inf, buckets).argmax(1)
+    return np.unique(np.concatenate([[0, size - 1], np.asarray(also, dtype=int), low, high]))

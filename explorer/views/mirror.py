@@ -10,7 +10,7 @@ from explorer.session.session import Session
 from explorer.session.throttle import Throttle
 from explorer.text import labels
 from explorer.views.batch import batch_picture
-from explorer.views.curves import Curves, Series
+from explorer.views.curves import Curves
 from explorer.views.run import run_picture
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
@@ -30,18 +30,16 @@ class Mirror:
 
     def __init__(self, session: Session, board: Board, player: Player, controls: Controls, curves: Curves) -> None:
         self.session, self.board, self.player, self.controls, self.curves = session, board, player, controls, curves
-        self._series = Series(list(session.config.weights))
         self._sampled_at = -1
         self._run = Throttle(session.loop, self._guarded(self.draw_run))
         self._curves = Throttle(session.loop, self._guarded(self.draw_series))
         for names, draw in (
+            (["recorded"], self.draw_series),  # changes with the cursor and the run, not with a slider; before "shown"
             (["shown"], self.draw_batch),
-            (["shown"], self.draw_series),
             (["updates"], self.draw_behind),
             (["phase", "mode", "progress", "error", "prompts", "live", "note"], self._run.request),
             (["config", "preset"], self.draw_settings),
             (["policy"], self.draw_policy),
-            (["phase"], self.explain_curves),
             (["samples", "trial"], self.draw_samples),
             (["phase", "updates"], self.keep_samples_fresh),
         ):
@@ -51,7 +49,6 @@ class Mirror:
         board.observe(self._on_change(self.keep_samples_fresh), "wants_samples")
         self.draw_batch()
         self.draw_series()
-        self.explain_curves()
 
     def draw_batch(self) -> None:
         """The update at the cursor, at the epoch at the cursor."""
@@ -68,18 +65,15 @@ class Mirror:
         self.board.run = run_picture(self.session)
 
     def draw_series(self) -> None:
-        """The run's curves."""
-        self.board.series = self._series.picture(self.session.history)
+        """The run's curves, with the update at the cursor among their points."""
+        recorded = self.session.recorded
+        cursor = 0 if recorded is None else recorded.update
+        self.board.series = self.curves.series.picture(self.session.history, cursor)
 
     def draw_behind(self) -> None:
         """The curves go on while the screen shows an earlier update; otherwise they come with every batch."""
         if not self.session.cursor.follow:
             self._curves.request()
-
-    def explain_curves(self) -> None:
-        """Expressions for the curves, once the worker has imported what they lie with."""
-        if self.session.phase == "ready":
-            self.curves.explain()
 
     def draw_settings(self) -> None:
         """The settings beside those of their preset."""

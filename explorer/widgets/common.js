@@ -39,12 +39,12 @@ async function openBoard(model) {
   return model.widget_manager.get_model(reference.replace("IPY_MODEL_", ""));
 }
 
-// Listen to some of the board's traits until the view goes; returns what stops it.
-function listen(board, names, fn) {
-  const events = names.map((name) => `change:${name}`).join(" ");
-  board.on(events, fn);
-  return () => board.off(events, fn);
+// Hear a model's events, or listen to some of the board's traits; returns what stops it.
+function hear(model, events, fn) {
+  model.on(events, fn);
+  return () => model.off(events, fn);
 }
+const listen = (board, names, fn) => hear(board, names.map((name) => `change:${name}`).join(" "), fn);
 
 const typed = new WeakMap();
 
@@ -61,6 +61,15 @@ function numbers(view, Type) {
 const quantityOf = (batch, name) => numbers(batch.arrays?.[name], Float32Array);
 const statesOf = (batch) => numbers(batch.states, Uint8Array);
 const hasBatch = (batch) => Boolean(batch && batch.tokens);
+
+// A line of the run: its updates, its values, and the place of the update on screen among them (the last before it, where
+// it is not finished yet; -1 where there is none). A long line is thinned, and keeps that update.
+function lineOf(board, metric) {
+  const line = board.get("series").lines?.[metric];
+  const updates = numbers(line?.updates, Int32Array) ?? [];
+  const cursor = board.get("run").cursor;
+  return { updates, values: numbers(line?.values, Float32Array) ?? [], at: updates.findLastIndex((update) => update <= cursor) };
+}
 
 // ---------------------------------------------------------------- words
 
@@ -206,7 +215,8 @@ function hostIsDark() {
 
 // The frame of a view: its root with class and theme, kept up to date; `render` runs whenever a listened trait or a size
 // changes, at most once a frame, and never while the view has no size. `build` gets `sized(node)`: the node's size, kept
-// by the browser, since to ask a node for it while six views draw would have the page laid out six times a frame.
+// by the browser, since to ask a node for it while six views draw would have the page laid out six times a frame; and
+// `leaving(fn)`: fn is called when the view goes.
 async function frame({ model, el }, key, traits, build) {
   const board = await openBoard(model);
   const root = make("section", { class: `explorer-view explorer-${key}`, tabindex: "-1" });
@@ -252,8 +262,8 @@ async function frame({ model, el }, key, traits, build) {
   };
   const own = sized(root);
   setTheme();
-  const render = build(root, board, sized);
   const stops = [listen(board, ["theme"], setTheme), listen(board, [...traits, "words"], soon)];
+  const render = build(root, board, sized, (stop) => stops.push(stop));
   requestAnimationFrame(setTheme);
   return () => {
     stops.forEach((stop) => stop());

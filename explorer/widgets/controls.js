@@ -7,7 +7,7 @@ export default {
   },
 };
 
-const build = (model) => (root, board) => {
+const build = (model) => (root, board, sized, leaving) => {
   const tip = tooltip(root);
   let controls = [];
   let recipe = null;
@@ -46,8 +46,8 @@ const build = (model) => (root, board) => {
     controls.forEach((control) => control.paint());
     if (recipe) paintRecipe(board, model, recipe);
   };
-  model.on("change:values change:preset_values change:deltas", refresh);
-  model.on("msg:custom", (message) => message.kind === "rejected" && controls.forEach((control) => control.paint(true)));
+  leaving(listen(model, ["values", "preset_values", "deltas"], refresh));
+  leaving(hear(model, "msg:custom", (message) => message.kind === "rejected" && controls.forEach((control) => control.paint(true))));
 
   return () => {
     const stamp = JSON.stringify(model.get("groups").map((g) => g.fields.map((f) => f.name)));

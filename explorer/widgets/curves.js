@@ -8,12 +8,15 @@ export default {
 };
 
 const COLUMNS = 3;
-const PLACE = { left: 32, right: 8, top: 19, bottom: 17 }; // pixels around each chart: its scale, its title
+const PLACE = { left: 32, right: 13, top: 19, bottom: 17 }; // pixels around each chart: its scale, its title
 const REST = 30; // milliseconds after the other views have drawn, in which a slider may get its turn
-const LINES = ["--ex-blue", "--ex-orange", "--ex-muted"];
-const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
+const COLOURS = ["--ex-blue", "--ex-orange", "--ex-muted", "--ex-ink"];
+const DASHES = ["none", "6,4", "2,3", "7,3,2,3", "10,4", "10,3,2,3", "14,3", "1,6", "7,3,2,3,2,3", "4,2", "12,3,4,3", "2,2,2,6"];
 
-const build = (model) => (root, board, sized) => {
+// How a chart's nth line is drawn, no two alike: the first stands out, and the dashes tell them apart without colour.
+const strokeOf = (nth) => ({ colour: COLOURS[nth < 2 ? nth : nth < DASHES.length ? 2 : 3], dash: DASHES[nth % DASHES.length], width: nth ? 1.3 : 2 });
+
+const build = (model) => (root, board, sized, leaving) => {
   const tip = tooltip(root);
   const head = make("header", { class: "ex-head-line" });
   const plot = make("div", { class: "ex-plot" });
@@ -30,59 +33,57 @@ const build = (model) => (root, board, sized) => {
     return title;
   });
 
-  let [plotly, asked, drawn, waiting] = [globalThis.explorerPlotly ?? null, false, [], 0];
-  model.on("msg:custom", async (message, buffers) => {
-    if (message.kind !== "plotly" || plotly) return;
-    plotly = globalThis.explorerPlotly ??= await load(buffers[0]);
-    paint();
-  });
+  let [plotly, asked, drawn, waiting] = [null, false, [], 0];
+  const take = async (loading) => {
+    try {
+      plotly = await loading;
+      paint();
+    } catch (error) {
+      plot.replaceChildren(make("p", { class: "ex-empty", text: `${say(board, "ui.error_title")}: ${error.message}` }));
+    }
+  };
+  // One script for all views of the page: the first that comes is it, and who is later asks for none.
+  leaving(hear(model, "msg:custom", (message, buffers) => {
+    if (message.kind === "plotly" && !plotly) take((globalThis.explorerPlotly ??= load(buffers[0])));
+  }));
+  leaving(() => clearTimeout(waiting));
+  const ask = () => {
+    asked = true;
+    if (globalThis.explorerPlotly) take(globalThis.explorerPlotly);
+    else model.send({ kind: "plotly" });
+  };
   const paint = () => {
     if (needsWords(head, board)) head.replaceChildren(...heading(board, "curves"));
-    const series = board.get("series");
-    const at = nearest(series, board.get("run").cursor);
-    charts.forEach((chart, i) => paintTitle(board, names[i], chart, series, at));
-    if (!plotly && !asked && board.get("drawn")) {
-      asked = true;
-      model.send({ kind: "plotly" });
-    }
-    const stamp = [series, at, board.get("words"), root.dataset.theme, size.width, size.height];
-    if (!plotly || !size.width || stamp.every((part, i) => part === drawn[i])) return;
+    charts.forEach((chart, i) => paintTitle(board, names[i], chart));
+    if (!asked && board.get("drawn")) ask();
+    const stamp = [board.get("series"), board.get("run").cursor, board.get("words"), root.dataset.theme, size.width, size.height];
+    if (!plotly || stamp.every((part, i) => part === drawn[i])) return;
     drawn = stamp;
     clearTimeout(waiting);
     waiting = setTimeout(drawCurves, REST);
   };
   const drawCurves = () => {
-    const series = board.get("series");
+    if (!size.width || !size.height) return (drawn = []); // hidden meanwhile: drawn when it is seen again
     const colours = palette(root);
-    const figure = [traces(board, charts, series, nearest(series, board.get("run").cursor), colours), layout(charts, series, size, colours)];
-    plotly.react(plot, ...figure, { displayModeBar: false });
+    return plotly.react(plot, traces(board, charts, colours), layout(board, charts, size, colours), { displayModeBar: false });
   };
   return paint;
 };
 
 // The script comes gzipped. It makes itself the page's Plotly, which may be another figure's: that one is put back.
 async function load(bytes) {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const parts = ["const module = { exports: {} };\n", await new Response(stream).text(), "\nexport default module.exports;"];
-  const url = URL.createObjectURL(new Blob(parts, { type: "text/javascript" }));
   const others = window.Plotly;
+  let url = "";
   try {
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const parts = ["const module = { exports: {} };\n", await new Response(stream).text(), "\nexport default module.exports;"];
+    url = URL.createObjectURL(new Blob(parts, { type: "text/javascript" }));
     return (await import(url)).default;
   } finally {
-    window.Plotly = others;
+    if (others) window.Plotly = others;
+    else delete window.Plotly;
     URL.revokeObjectURL(url);
   }
-}
-
-const updatesOf = (series) => numbers(series.updates, Int32Array) ?? [];
-const valuesOf = (series, metric) => numbers(series.values?.[metric], Float32Array) ?? [];
-
-// The place in the series of the update on screen, or of the one nearest to it; -1 before there is any.
-function nearest(series, cursor) {
-  const updates = updatesOf(series);
-  let best = updates.length - 1;
-  for (let i = 0; i < updates.length; i += 1) if (Math.abs(updates[i] - cursor) < Math.abs(updates[best] - cursor)) best = i;
-  return best;
 }
 
 function metricLabel(board, metric) {
@@ -91,10 +92,10 @@ function metricLabel(board, metric) {
   return lookUp(board.get("words"), `components.${name}.label`) ?? name;
 }
 
-function paintTitle(board, node, chart, series, at) {
-  const value = at < 0 ? null : valuesOf(series, chart.lines[0].metric)[at];
+function paintTitle(board, node, chart) {
+  const { values, at } = lineOf(board, chart.lines[0].metric);
   const text = say(board, `ui.charts.${chart.key}`);
-  const now = at < 0 ? "" : format(value);
+  const now = at < 0 ? "" : format(values[at]);
   if (node.exShown === text + now) return;
   node.exShown = text + now;
   node.replaceChildren(text, " ", make("b", { text: now }));
@@ -115,53 +116,58 @@ function chartNodes(board, chart, expressions) {
 }
 
 function stroke(nth) {
+  const { colour, dash } = strokeOf(nth);
   const picture = draw("svg", { class: "ex-stroke", viewBox: "0 0 28 8" });
-  const dash = { solid: "", dash: "6 4", dot: "2 3", dashdot: "7 3 2 3", longdash: "10 4", longdashdot: "10 3 2 3" }[DASHES[nth % DASHES.length]];
-  draw("line", { x1: 0, x2: 28, y1: 4, y2: 4, "stroke-dasharray": dash, style: `stroke:var(${LINES[Math.min(nth, 2)]})` }, picture);
+  draw("line", { x1: 0, x2: 28, y1: 4, y2: 4, "stroke-dasharray": dash, style: `stroke:var(${colour})` }, picture);
   return picture;
 }
 
 function palette(root) {
   const style = getComputedStyle(root);
-  const colour = (name) => style.getPropertyValue(name).trim();
-  return { ink: colour("--ex-ink"), muted: colour("--ex-muted"), grid: colour("--ex-line"), card: colour("--ex-card"), lines: LINES.map(colour), font: style.fontFamily };
+  return { of: (name) => style.getPropertyValue(name).trim(), font: style.fontFamily };
 }
 
 const axisName = (letter, i) => (i ? `${letter}${i + 1}` : letter);
 
-function traces(board, charts, series, at, colours) {
-  const updates = updatesOf(series);
+function traces(board, charts, colours) {
   return charts.flatMap((chart, i) => {
     const axes = { xaxis: axisName("x", i), yaxis: axisName("y", i), type: "scatter", showlegend: false };
     const lines = chart.lines.map(({ metric }, nth) => {
-      const name = metricLabel(board, metric);
-      const line = { color: colours.lines[Math.min(nth, 2)], width: nth ? 1.3 : 2, dash: DASHES[nth % DASHES.length] };
-      return { ...axes, mode: "lines", name, line, x: updates, y: valuesOf(series, metric), hovertemplate: `%{y:.3f} ${escape(name)}<extra></extra>` };
+      const { updates, values } = lineOf(board, metric);
+      const { colour, dash, width } = strokeOf(nth);
+      const told = `${say(board, "ui.update", { update: "%{x}" })}<br>%{y:.3f} ${escape(metricLabel(board, metric))}<extra></extra>`;
+      return { ...axes, mode: "lines", line: { color: colours.of(colour), width, dash }, x: updates, y: values, hovertemplate: told };
     });
-    const now = at < 0 ? [[], []] : [[updates[at]], [valuesOf(series, chart.lines[0].metric)[at]]];
-    return [...lines, { ...axes, mode: "markers", marker: { size: 6, color: colours.ink }, hoverinfo: "skip", x: now[0], y: now[1] }];
+    const { updates, values, at } = lineOf(board, chart.lines[0].metric);
+    const now = at < 0 ? [[], []] : [[updates[at]], [values[at]]];
+    const marker = { size: 6, color: colours.of("--ex-ink") };
+    return [...lines, { ...axes, mode: "markers", marker, cliponaxis: false, hoverinfo: "skip", x: now[0], y: now[1] }];
   });
 }
 
 // Plotly reads markup and placeholders in what it writes: a component's name is neither.
 const escape = (name) => name.replace(/[&<>%]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", "%": "&#37;" })[sign]);
 
-function layout(charts, series, { width, height }, colours) {
+// Every axis is fixed: the kernel says how far it reaches, and nothing in the page zooms it.
+function layout(board, charts, { width, height }, colours) {
+  const { span, ranges } = board.get("series");
+  const [ink, muted, grid, card] = ["--ex-ink", "--ex-muted", "--ex-line", "--ex-card"].map(colours.of);
   const rows = Math.ceil(charts.length / COLUMNS);
   const made = {
-    width, height, autosize: false, margin: { l: 0, r: 0, t: 0, b: 0 }, uirevision: "keep", hovermode: "x",
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { size: 10, family: colours.font, color: colours.muted },
-    hoverlabel: { bgcolor: colours.card, bordercolor: colours.muted, font: { size: 11, color: colours.ink } },
+    width, height, autosize: false, margin: { l: 0, r: 0, t: 0, b: 0 }, dragmode: false, hovermode: "closest",
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { size: 10, family: colours.font, color: muted },
+    hoverlabel: { bgcolor: card, bordercolor: muted, font: { size: 11, color: ink } },
   };
   charts.forEach((chart, i) => {
     const [column, row] = [i % COLUMNS, Math.floor(i / COLUMNS)];
     const [wide, tall] = [width / COLUMNS, height / rows];
-    const shared = { zeroline: false, automargin: false, gridcolor: colours.grid, linecolor: colours.muted };
+    const shared = { zeroline: false, automargin: false, fixedrange: true, gridcolor: grid, linecolor: muted };
     made[axisName("xaxis", i)] = {
-      ...shared, nticks: 3, anchor: axisName("y", i), domain: [(column * wide + PLACE.left) / width, ((column + 1) * wide - PLACE.right) / width],
+      ...shared, nticks: 3, anchor: axisName("y", i), range: [...span],
+      domain: [(column * wide + PLACE.left) / width, ((column + 1) * wide - PLACE.right) / width],
     };
     made[axisName("yaxis", i)] = {
-      ...shared, nticks: 4, anchor: axisName("x", i), range: series.ranges?.[i],
+      ...shared, nticks: 4, anchor: axisName("x", i), range: [...ranges[chart.key]],
       domain: [1 - ((row + 1) * tall - PLACE.bottom) / height, 1 - (row * tall + PLACE.top) / height],
     };
   });

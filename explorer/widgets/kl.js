@@ -28,8 +28,8 @@ function build(root, board, sized) {
     drawn = stamp;
     head.replaceChildren(...heading(board, "kl"));
     drawTokens(tokens, board, batch);
-    drawSeries(reference, board, "objective/ref_kl", "kl.reference", "units.per_response");
-    drawSeries(old, board, "policy/approx_kl_final", "kl.old", "units.per_token");
+    drawSeries(reference, board, "objective/ref_kl", "ref_kl", "kl.reference", "units.per_response");
+    drawSeries(old, board, "policy/approx_kl_final", "approx_kl", "kl.old", "units.per_token");
   };
 }
 
@@ -59,33 +59,28 @@ function drawTokens({ title, note, picture, size: { width, height } }, board, ba
   picture.setAttribute("aria-label", `${title.textContent}: ${batch.prompts[row]}`);
 }
 
-// A series over the run, from 0 up to a round number that only ever grows, with the update on screen marked.
-function drawSeries({ title, note, picture, size: { width, height } }, board, name, label, unit) {
-  const series = board.get("series");
-  const updates = [...(numbers(series.updates, Int32Array) ?? [])];
-  const values = [...(numbers(series.values?.[name], Float32Array) ?? [])];
+// A series over the run on axes that the kernel lets only grow, with the update on screen marked.
+function drawSeries({ title, note, picture, size: { width, height } }, board, metric, key, label, unit) {
+  const { updates, values, at } = lineOf(board, metric);
   write(title, say(board, `ui.${label}`));
-  title.title = say(board, `metrics.${name}.definition`);
+  title.title = say(board, `metrics.${metric}.definition`);
   write(note, say(board, `ui.${unit}`));
   picture.replaceChildren();
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
   if (!updates.length) return;
-  const top = roundUp(Math.max(...values.map((v) => v || 0), 1e-3));
-  const [left, right] = [36, 4];
-  const x = (u) => left + ((u - updates[0]) / Math.max(updates.at(-1) - updates[0], 1)) * (width - left - right);
-  const y = (v) => height - 4 - clamp(v / top, 0, 1) * (height - 12);
-  draw("line", { class: "ex-axis", x1: left, x2: width, y1: height - 4, y2: height - 4 }, picture);
-  draw("text", { class: "ex-tick", x: left - 4, y: 10, "text-anchor": "end", text: format(top, top < 0.1 ? 3 : top < 1 ? 2 : 0) }, picture);
-  draw("text", { class: "ex-tick", x: left - 4, y: height - 2, "text-anchor": "end", text: "0" }, picture);
-  const d = updates.map((u, i) => `${i ? "L" : "M"}${x(u).toFixed(1)} ${y(values[i] || 0).toFixed(1)}`).join("");
-  draw("path", { class: "ex-line", d }, picture);
-  const at = updates.reduce((best, u, i) => (Math.abs(u - board.get("run").cursor) < Math.abs(updates[best] - board.get("run").cursor) ? i : best), 0);
-  draw("circle", { class: "ex-dot", cx: x(updates[at]), cy: y(values[at] || 0), r: 3 }, picture);
+  const { span, ranges } = board.get("series");
+  const [low, high] = ranges[key];
+  const [left, right] = [40, 4];
+  const x = (u) => left + (u / span[1]) * (width - left - right);
+  const y = (v) => height - 4 - ((v - low) / (high - low)) * (height - 12);
+  const digits = high < 0.1 ? 3 : Number.isInteger(low) && Number.isInteger(high) ? 0 : 2;
+  draw("line", { class: "ex-axis", x1: left, x2: width, y1: y(0), y2: y(0) }, picture);
+  draw("text", { class: "ex-tick", x: left - 4, y: 10, "text-anchor": "end", text: format(high, digits) }, picture);
+  draw("text", { class: "ex-tick", x: left - 4, y: height - 2, "text-anchor": "end", text: low ? format(low, digits) : "0" }, picture);
+  const known = (i) => Number.isFinite(values[i]);
+  const step = (u, i) => (known(i) ? `${known(i - 1) ? "L" : "M"}${x(u).toFixed(1)} ${y(values[i]).toFixed(1)}` : "");
+  draw("path", { class: "ex-line", d: Array.from(updates, step).join("") }, picture);
+  if (known(at)) draw("circle", { class: "ex-dot", cx: x(updates[at]), cy: y(values[at]), r: 3 }, picture);
   title.append(" ", make("b", { text: format(values[at], 3) }));
   picture.setAttribute("aria-label", title.textContent);
-}
-
-function roundUp(value) {
-  const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((m) => m * power).find((step) => step >= value);
 }

@@ -10,7 +10,7 @@ export default {
 const LOOP = ["sample", "score", "advantage", "epoch", "repeat"];
 const LIT = { sample: "sample", score: "score", shape: "advantage", advantage: "advantage", epoch: "epoch", done: "epoch", repeat: "repeat" };
 
-const build = (model) => (root, board) => {
+const build = (model) => (root, board, sized, leaving) => {
   const send = (kind, values = {}) => model.send({ kind, ...values });
   const button = (key, kind, extra = "") => make("button", { class: `ex-button explorer-${key} ${extra}`, type: "button", onclick: () => act(kind) });
 
@@ -61,9 +61,7 @@ const build = (model) => (root, board) => {
       slow.setAttribute("aria-pressed", String(slowOn));
     } else send(kind);
   };
-  model.on("msg:custom", (message) => {
-    if (message.kind === "confirm") ask(message);
-  });
+  leaving(hear(model, "msg:custom", (message) => message.kind === "confirm" && ask(message)));
 
   const ask = ({ text }) => {
     const answer = (yes) => {

@@ -22,6 +22,17 @@ class Clip:
     zero: int
 
 
+@dataclass(frozen=True)
+class Chart:
+    """One of the run's small charts: the number in its title, and where its marker stands between the axis's ends."""
+
+    number: str
+    update: float
+    value: float
+    low: float
+    high: float
+
+
 class ExplorerPage:
     """An Explorer.
 
@@ -94,6 +105,11 @@ class ExplorerPage:
         """What the clip picture says."""
         return Clip(**self.root.evaluate(CLIP))
 
+    @property
+    def charts(self) -> list[Chart]:
+        """The run's small charts, as they are drawn."""
+        return [Chart(**chart) for chart in self.root.evaluate(CHARTS)]
+
     def value(self, field: str) -> str:
         """What a setting's number shows."""
         return self.part(field).locator(".ex-number").input_value()
@@ -112,6 +128,13 @@ class ExplorerPage:
     def slide(self, field: str, value: float) -> None:
         """Drag a slider to a value: what the browser does for each step of a drag."""
         self.part(field).locator("input[type=range]").evaluate(SLIDE, value)
+
+    def point_at(self, chart: int, update: float, value: float) -> None:
+        """Move the pointer to where a small chart draws a value."""
+        self.part("curves").scroll_into_view_if_needed()
+        x, y = self.root.evaluate(PLACE_OF, [chart, update, value])
+        self.page.mouse.move(x - 1, y)
+        self.page.mouse.move(x, y)
 
     def type(self, field: str, text: str) -> None:
         """Type into a setting's number and press Enter."""
@@ -215,6 +238,10 @@ class ExplorerPage:
         """Wait, not for long, until the region of the clip picture is the one of this ε."""
         self.when(REGION, f"{1 + epsilon:.4f}", milliseconds=AT_ONCE)
 
+    def wait_for_charts(self, update: int) -> None:
+        """Wait until every small chart is drawn with its marker at this update."""
+        self.when(f"(root, n) => ({CHARTS})(root).every(({{ update }}) => Math.abs(update - n) < 0.1)", update)
+
     def wait_until_ready(self) -> None:
         """Wait until Train can be pressed and every panel is drawn."""
         expect(self.part("train")).to_be_enabled()
@@ -236,6 +263,31 @@ CLIP = """(root) => {
   const sentence = root.querySelector('.explorer-objective .ex-hint').textContent;
   const [outside, tokens, , zero] = sentence.match(/\\d+/g).map(Number);
   return { low: Number(region.dataset.low), high: Number(region.dataset.high), outside, tokens, zero };
+}"""
+
+#: Where each marker is drawn, read back through the axes; NaN where there is none.
+CHARTS = """(root) => {
+  const plot = root.querySelector('.explorer-curves .ex-plot');
+  return [...root.querySelectorAll('.ex-plot-title b')].map((number, i) => {
+    const nth = i ? i + 1 : '';
+    const point = plot.querySelector(`.subplot.x${nth}y${nth} .point`)?.getAttribute('transform') ?? '';
+    const [left, top] = point.match(/[-.\\d]+/g)?.map(Number) ?? [NaN, NaN];
+    const { width, height, [`xaxis${nth}`]: x, [`yaxis${nth}`]: y } = plot.layout;
+    const per = ({ domain, range }, size) => (range[1] - range[0]) / (domain[1] - domain[0]) / size;
+    const [low, high] = y.range;
+    const [update, value] = [x.range[0] + left * per(x, width), high - top * per(y, height)];
+    return { number: number.textContent, update, value, low, high };
+  });
+}"""
+
+PLACE_OF = """(root, [chart, update, value]) => {
+  const plot = root.querySelector('.explorer-curves .ex-plot');
+  const nth = chart ? chart + 1 : '';
+  const { width, height, [`xaxis${nth}`]: x, [`yaxis${nth}`]: y } = plot.layout;
+  const share = ([low, high], v) => (v - low) / (high - low);
+  const at = ({ domain, range }, v) => domain[0] + share(range, v) * (domain[1] - domain[0]);
+  const box = plot.getBoundingClientRect();
+  return [box.left + at(x, update) * width, box.bottom - at(y, value) * height];
 }"""
 
 SLIDE = """(input, value) => {

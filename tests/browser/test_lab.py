@@ -13,6 +13,11 @@ from tests.browser.explorer_page import AT_ONCE, ExplorerPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.kernel]
 
+MARKUP = "<i>My</i> &amp; <img src=x> 5% %{x} mood"
+OWN_REWARDS = f"""def steady(score): return lambda prompts, responses: [score] * len(responses)
+
+explorer.Explorer(rewards={{{MARKUP!r}: steady(-3.0), 'calm': steady(0.2), 'short': steady(0.4)}})"""
+
 #: How many of the workers that were seen are alive, once the first of them has ended.
 COUNT = "seen[0].join(60); print('workers:', sum(worker.is_alive() for worker in set(seen) | set(workers())))"
 SEE = """import threading
@@ -137,6 +142,20 @@ def test_arrow_keys_move_the_pin_and_not_the_notebook(explorer: ExplorerPage, no
     expect(notebook.cells.first).to_be_visible()
 
 
+def test_the_scrubber_takes_the_cell_back(explorer: ExplorerPage) -> None:
+    explorer.train_to(3)
+    explorer.train_as_set()
+    newest, latest = explorer.newest, explorer.texts
+    explorer.wait_for_charts(newest)
+    explorer.scrub(1)
+    expect(explorer.part("status")).to_contain_text("update 1 ")
+    explorer.wait_for_charts(1)
+    assert explorer.texts != latest
+    explorer.press("follow")
+    explorer.wait_for_charts(newest)
+    assert explorer.texts == latest
+
+
 def test_the_dark_theme_of_jupyterlab_makes_it_dark(explorer: ExplorerPage) -> None:
     _choose_theme(explorer.page, "JupyterLab Dark")
     try:
@@ -176,6 +195,30 @@ def test_two_live_side_by_side_and_a_cell_run_again_closes_its_own(notebook: Not
     again.step()
     assert again.newest == 1
     expect(notebook.page.locator(".explorer")).to_have_count(2)
+
+
+def test_html_in_the_name_of_a_reward_is_text_in_the_curves(notebook: Notebook) -> None:
+    mine = notebook.explorer(notebook.add(OWN_REWARDS))
+    mine.step()
+    mine.wait_for_charts(1)
+    curves = mine.part("curves")
+    title, tip = curves.locator(".ex-plot-title").first, curves.locator(".ex-tip")
+    title.scroll_into_view_if_needed()
+    title.hover()
+    expect(tip).to_be_visible()
+    names = [name.strip() for name in tip.locator("p > b").all_text_contents()]
+    assert names[-3:] == [MARKUP, "calm", "short"]
+    assert curves.locator("img, script, i").count() == 0
+    strokes = tip.locator(".ex-stroke line").evaluate_all(
+        "(lines) => lines.map((l) => getComputedStyle(l).strokeDasharray)"
+    )
+    assert len(strokes) == len(set(strokes)) == len(names) == 9
+
+    mine.point_at(0, 1, -3)
+    label = curves.locator(".hoverlayer .hovertext")
+    expect(label).to_have_count(1)
+    assert label.locator("tspan").all_text_contents() == ["update 1", f"-3.000 {MARKUP}"]
+    assert curves.locator("img, script, i").count() == 0
 
 
 def _pin(explorer: ExplorerPage, row: int, t: int) -> None:

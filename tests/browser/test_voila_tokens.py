@@ -1,12 +1,19 @@
-"""Tokens: hovered, pinned, walked through, coloured; and the scrubber, which takes every panel to an earlier update."""
+"""Tokens: hovered, pinned, walked through, coloured; the scrubber, which takes every panel back; the run's curves."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
 
+from explorer.bundled import asset_path
+from explorer.ppo.metrics import METRICS
+from explorer.recording.storage import Recording
+from explorer.text import LANGUAGES, labels
+from explorer.views.curves import CHARTS
+from tests.browser.conftest import OpenPage
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
 
 pytestmark = pytest.mark.browser
@@ -196,6 +203,119 @@ def test_an_epoch_of_the_update_can_be_looked_at(explorer: ExplorerPage) -> None
     explorer.when("(root) => !/^0 of/.test(root.querySelector('.explorer-objective .ex-hint').textContent)")
 
 
+# --- the run's curves ---
+
+
+@pytest.fixture
+def recorded(voila_url: str, open_page: OpenPage) -> Iterator[ExplorerPage]:
+    """A page of its own, which still shows the bundled run."""
+    page = open_page()
+    page.goto(voila_url)
+    explorer = ExplorerPage(page)
+    explorer.wait_until_ready()
+    yield explorer
+    page.close()
+
+
+def test_the_curves_show_the_numbers_of_the_update_on_screen(recorded: ExplorerPage) -> None:
+    rows = {int(row["update"]): row for row in Recording.load(asset_path("recording")).metrics.to_pylist()}
+    for update in (12, 1, 40):
+        recorded.scrub(update)
+        recorded.wait_for_charts(update)
+        for chart, drawn in zip(CHARTS, recorded.charts, strict=True):
+            value = rows[update][chart.metrics[0]]
+            assert _number(drawn.number) == pytest.approx(value, abs=0.0051)
+            assert drawn.value == pytest.approx(value, abs=0.002 * (drawn.high - drawn.low))
+    kl = next(drawn for chart, drawn in zip(CHARTS, recorded.charts, strict=True) if chart.key == "ref_kl")
+    ends = recorded.part("kl").locator(".ex-chart-reference .ex-tick").all_text_contents()
+    assert [float(end) for end in ends] == [kl.high, kl.low]  # the panel above draws it on the same axis
+
+
+def test_neither_a_drag_nor_the_scrubber_moves_an_axis(explorer: ExplorerPage) -> None:
+    explorer.train_to(3)
+    newest, mouse = explorer.newest, explorer.page.mouse
+    explorer.wait_for_charts(newest)
+    ticks = explorer.root.evaluate(TICKS)
+    assert len(ticks) > 24
+    box = explorer.part("curves").locator(".ex-plot").bounding_box()
+    assert box is not None
+    mouse.move(box["x"] + 50, box["y"] + 30)
+    mouse.down()
+    mouse.move(box["x"] + 100, box["y"] + 60, steps=5)
+    assert explorer.part("curves").locator(".zoomlayer > *").count() == 0  # plotly's frame around what it would show
+    mouse.up()
+    mouse.dblclick(box["x"] + 50, box["y"] + 30)
+    explorer.scrub(1)
+    explorer.wait_for_charts(1)
+    assert explorer.root.evaluate(TICKS) == ticks
+
+
+def test_a_point_of_a_line_is_told(explorer: ExplorerPage) -> None:
+    explorer.train_to(1)
+    newest = explorer.newest
+    explorer.wait_for_charts(newest)
+    place = [chart.key for chart in CHARTS].index("entropy")
+    entropy = explorer.charts[place]
+    explorer.point_at(place, newest, entropy.value)
+    label, plots = (explorer.part("curves").locator(part) for part in (".hoverlayer .hovertext", ".ex-plots"))
+    expect(label).to_have_count(1)
+    first, second = label.locator("tspan").all_text_contents()
+    assert first == f"update {newest}"
+    assert second.endswith(labels("en")["metrics"]["policy/entropy"]["label"])
+    assert _number(second) == pytest.approx(_number(entropy.number), abs=0.006)
+    inner, outer = label.bounding_box(), plots.bounding_box()
+    assert inner is not None and outer is not None
+    assert outer["x"] <= inner["x"] and inner["x"] + inner["width"] <= outer["x"] + outer["width"]
+
+
+def test_every_title_of_a_chart_explains_its_lines(explorer: ExplorerPage) -> None:
+    explorer.train_to(1)
+    curves = explorer.part("curves")
+    tip = curves.locator(".ex-tip")
+    for language in LANGUAGES:
+        words = labels(language)
+        if language == "zh":
+            explorer.press("language")
+        for chart, title in zip(CHARTS, curves.locator(".ex-plot-title").all(), strict=True):
+            expect(title).to_contain_text(words["ui"]["charts"][chart.key])
+            title.hover()
+            expect(tip).to_be_visible()
+            told = tip.text_content() or ""
+            assert told.startswith(words["ui"]["charts"][chart.key])
+            for key in chart.metrics:
+                assert METRICS[key] in told
+                assert words["metrics"][key]["look_for"].replace("{name}", "…") in told
+                if key != "component/NAME":
+                    assert words["metrics"][key]["label"] in told
+            explorer.page.mouse.move(0, 0)
+            expect(tip).to_be_hidden()
+
+
+def test_lines_of_a_chart_can_be_told_apart_without_colour(explorer: ExplorerPage) -> None:
+    explorer.train_to(2)
+    explorer.wait_for_charts(explorer.newest)
+    curves = explorer.part("curves")
+    for nth, title in enumerate(curves.locator(".ex-plot-title").all()):
+        title.hover()
+        subplot = "xy" if nth == 0 else f"x{nth + 1}y{nth + 1}"
+        drawn, told = (
+            curves.locator(lines).evaluate_all("(lines) => lines.map((line) => getComputedStyle(line).strokeDasharray)")
+            for lines in (f".subplot.{subplot} .js-line", ".ex-tip .ex-stroke line")
+        )
+        assert len(set(drawn)) == len(drawn) >= 1
+        assert drawn == told
+
+
+def test_curves_that_cannot_be_loaded_say_so(voila_url: str, open_page: OpenPage) -> None:
+    page = open_page()
+    page.add_init_script("delete window.DecompressionStream")  # as in a browser from before 2023
+    page.goto(voila_url)
+    curves = ExplorerPage(page).part("curves")
+    expect(curves.locator(".ex-plot")).to_contain_text("That did not work: DecompressionStream is not defined")
+    expect(curves.locator(".ex-plot-title b").first).to_have_text("0.76")
+    page.close()
+
+
 def _number(text: str) -> float:
     found = re.search(r"[+−-]?[\d.]+(e[+−-]?\d+)?", text)
     assert found, text
@@ -237,6 +357,10 @@ def _wait_for_change(explorer: ExplorerPage, before: dict[str, object]) -> None:
     """Wait until the last of the panels, the curves, has moved too."""
     explorer.when(f"(root, marker) => ({SEEN})(root).marker !== marker", before["marker"])
 
+
+#: What every tick of the run's charts says, and where it is.
+TICKS = """(root) => [...root.querySelectorAll('.explorer-curves g[class$="tick"] text')].map((text) =>
+  [text.textContent, text.getAttribute('x'), text.getAttribute('y'), text.getAttribute('transform')].join(' '))"""
 
 SEEN = """(root) => {
   const all = (selector, read) => [...root.querySelectorAll(selector)].map(read).join('|');

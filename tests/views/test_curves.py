@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 import math
+import shutil
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,16 +20,18 @@ from hypothesis import strategies as st
 from explorer.ppo.metrics import METRICS
 from explorer.recording.history import History
 from explorer.text import LANGUAGES, labels
-from explorer.views.curves import CHARTS, ELSEWHERE, MOST_POINTS, Curves, Series, axis_range, chart_lines, thinned
+from explorer.views.curves import BUCKETS, CHARTS, ELSEWHERE, Curves, Series, axis_range, chart_lines, span, thinned
 from explorer.views.curves import plotly_script as packed
 from explorer.widgets.board import Board
+from explorer.widgets.scripts import script
 
 
 def history_of(*metrics: Mapping[str, float]) -> History:
     """A history of updates that are nothing but these metrics; what is not given is 0.1."""
     history = History()
     for number, given_metrics in enumerate(metrics, start=1):
-        known = {**dict.fromkeys(METRICS, 0.1), "component/sentiment": 0.1, "component/length": 0.1}
+        known = {**dict.fromkeys((*METRICS, "component/sentiment", "component/length"), 0.1)}
+        known["policy/approx_kl_final"] = 0.01
         history.append(SimpleNamespace(update=number, nbytes=1, metrics={**known, **given_metrics}))  # type: ignore[arg-type]
     return history
 
@@ -39,18 +45,19 @@ def series() -> Series:
     return Series(["sentiment", "length"])
 
 
-def updates(picture: Mapping[str, Any]) -> list[int]:
-    return list(np.frombuffer(picture["updates"], np.int32))
+def updates(picture: Mapping[str, Any], metric: str) -> list[int]:
+    return list(np.frombuffer(picture["lines"][metric]["updates"], np.int32))
 
 
 def values(picture: Mapping[str, Any], metric: str) -> list[float]:
-    return list(np.frombuffer(picture["values"][metric], np.float32))
+    return list(np.frombuffer(picture["lines"][metric]["values"], np.float32))
 
 
 def test_every_chart_draws_known_metrics_and_has_words() -> None:
-    for chart in CHARTS:
+    for chart in (*CHARTS, *ELSEWHERE):
         assert chart.floor < chart.ceiling
         assert set(chart.metrics) <= set(METRICS)
+    for chart in CHARTS:
         for language in LANGUAGES:
             assert labels(language)["ui"]["charts"][chart.key]
             assert all(labels(language)["metrics"][key]["look_for"] for key in chart.metrics)
@@ -60,7 +67,7 @@ def test_what_the_run_needs_is_charted() -> None:
     drawn = {metric for chart in CHARTS for metric in chart.metrics}
     assert {"objective/score", "component/NAME", "objective/ref_kl", "policy/entropy", "value/loss"} <= drawn
     assert {"policy/clipfrac_final", "policy/outside_range_final"} <= drawn  # both definitions
-    assert {"optim/grad_norm", "optim/grad_norm_clipped"} <= drawn  # the norm against its limit
+    assert {"optim/grad_norm", "optim/max_grad_norm"} <= drawn  # the norm against its limit
 
 
 def test_components_are_lines_of_the_scores_chart() -> None:
@@ -72,49 +79,119 @@ def test_components_are_lines_of_the_scores_chart() -> None:
 
 def test_the_lines_are_the_historys_series(series: Series) -> None:
     history = history_of({"objective/score": 0.25, "component/length": -0.5}, {"objective/score": 0.5})
-    picture = series.picture(history)
-    assert updates(picture) == [1, 2]
+    picture = series.picture(history, 2)
+    assert all(updates(picture, metric) == [1, 2] for metric in picture["lines"])
     assert values(picture, "objective/score") == [0.25, 0.5]
     assert values(picture, "component/length") == [-0.5, np.float32(0.1)]
-    assert set(ELSEWHERE) <= set(picture["values"])
+    assert {metric for chart in ELSEWHERE for metric in chart.metrics} <= set(picture["lines"])
+    assert set(picture["ranges"]) == {chart.key for chart in (*CHARTS, *ELSEWHERE)}
 
 
 def test_a_component_that_the_run_lacks_is_a_gap() -> None:
-    picture = Series(["unheard"]).picture(rising(2))
+    picture = Series(["unheard"]).picture(rising(2), 2)
     assert all(math.isnan(value) for value in values(picture, "component/unheard"))
 
 
 def test_the_same_history_gives_the_same_picture(series: Series) -> None:
-    assert series.picture(rising(3)) == series.picture(rising(3))  # so that a moved slider sends no curves
+    assert series.picture(rising(3), 3) == series.picture(rising(3), 1)  # so that scrubbing sends no curves
 
 
 def test_before_the_first_update_there_is_nothing(series: Series) -> None:
-    picture = series.picture(History())
-    assert updates(picture) == values(picture, "objective/score") == []
-    assert picture["ranges"] == [[chart.floor, chart.ceiling] for chart in CHARTS]
+    picture = series.picture(History(), 0)
+    assert updates(picture, "objective/score") == values(picture, "objective/score") == []
+    assert picture["ranges"] == {chart.key: [chart.floor, chart.ceiling] for chart in (*CHARTS, *ELSEWHERE)}
 
 
-@given(st.integers(0, 3000))
-def test_a_long_run_is_thinned_evenly_and_keeps_its_ends(count: int) -> None:
-    kept = thinned(count)
-    assert len(kept) == min(count, MOST_POINTS)
-    if count:
+# --- a long run ---
+
+
+@given(st.integers(0, 4000), st.integers(0, 2**32 - 1))
+def test_few_points_of_a_long_line_are_drawn_and_its_ends_are_among_them(count: int, seed: int) -> None:
+    line = np.random.default_rng(seed).normal(size=count)
+    kept = thinned(line)
+    assert len(kept) <= 2 * BUCKETS + 2
+    assert list(kept) == sorted(set(kept))
+    if count <= 2 * BUCKETS:
+        assert len(kept) == count
+    else:
         assert (kept[0], kept[-1]) == (0, count - 1)
-        gaps = np.diff(kept)
-        assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
+        assert {line.argmin(), line.argmax()} <= set(kept)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("peak", [0, 7, 400, 801])
+def test_a_lone_peak_stays_drawn_however_long_the_run_gets(peak: int, sign: int) -> None:
+    line = np.random.default_rng(peak).normal(size=3500)
+    line[peak] = sign * 50
+    assert [count for count in range(peak + 1, 3500) if peak not in thinned(line[:count])] == []
+
+
+def test_the_past_is_drawn_anew_only_when_the_buckets_double() -> None:
+    line = np.random.default_rng(5).normal(size=3500)
+    changes = []
+    for count in range(401, 3500):
+        before, after = set(thinned(line[: count - 1])), set(thinned(line[:count]))
+        past = count - 1 - 32  # the last bucket is still filling
+        if {i for i in before ^ after if 0 < i < past}:
+            changes.append(count)
+    assert changes == [401, 801, 1601, 3201]
+
+
+def test_gaps_and_infinities_hide_no_peak() -> None:
+    line = np.full(2000, np.nan)
+    line[1000:1010] = [0.5, np.inf, 3.0, np.nan, 0.5, -np.inf, -2.0, 0.5, 0.5, 0.5]
+    kept = set(thinned(line))
+    assert {1002, 1006} <= kept
+    assert len(kept) <= 2 * BUCKETS + 2
+
+
+@pytest.mark.parametrize("cursor", [2, 613, 1000])
+def test_every_line_has_the_update_on_screen(series: Series, cursor: int) -> None:
+    history = history_of(*({"objective/score": math.sin(n), "policy/entropy": n / 500} for n in range(1, 1001)))
+    picture = series.picture(history, cursor)
+    for metric in picture["lines"]:
+        at = updates(picture, metric).index(cursor)
+        assert values(picture, metric)[at] == np.float32(history.series(metric)[1][cursor - 1])
+
+
+def test_a_peak_of_any_line_is_drawn(series: Series) -> None:
+    history = history_of(*({} for _ in range(499)), {"component/length": -4.0}, *({} for _ in range(500)))
+    picture = series.picture(history, 1000)
+    assert values(picture, "component/length")[updates(picture, "component/length").index(500)] == -4.0
 
 
 # --- axes ---
 
 
 def test_axes_begin_with_their_own_range_and_never_shrink(series: Series) -> None:
-    own = [[chart.floor, chart.ceiling] for chart in CHARTS]
-    assert series.picture(rising(3))["ranges"] == own
-    grown = series.picture(history_of({"objective/ref_kl": 30.0, "objective/score": -4.5}))["ranges"]
-    assert grown[1][1] >= 30.0 and grown[0][0] <= -4.5
-    assert series.picture(rising(3))["ranges"] == grown
-    series.picture(History())  # a reset
-    assert series.picture(rising(3))["ranges"] == own
+    own = series.picture(rising(3), 3)["ranges"]
+    assert all(own[chart.key] == [chart.floor, chart.ceiling] for chart in (*CHARTS, *ELSEWHERE))
+    high = {"objective/ref_kl": 30.0, "objective/score": -4.5, "policy/approx_kl_final": 0.3}
+    grown = series.picture(history_of({}, {}, {}, high), 4)["ranges"]
+    assert grown["ref_kl"][1] >= 30.0 and grown["score"][0] <= -4.5 and grown["approx_kl"][1] >= 0.3
+    assert series.picture(rising(5), 5)["ranges"] == grown
+
+
+@pytest.mark.parametrize("between", [None, History()], ids=["at once", "after a reset"])
+def test_another_run_begins_with_the_axes_own_ranges(series: Series, between: History | None) -> None:
+    own = series.picture(rising(3), 3)["ranges"]
+    assert series.picture(history_of({}, {}, {"objective/ref_kl": 30.0}), 3)["ranges"] != own
+    if between is not None:
+        series.picture(between, 0)
+    assert series.picture(rising(1), 1)["ranges"] == own
+
+
+def test_the_axis_of_the_updates_grows_in_steps() -> None:
+    ends = [span(last) for last in range(2001)]
+    assert all(low == 0 and high >= last for last, (low, high) in enumerate(ends))
+    assert sorted({high for _, high in ends}) == [20, 50, 100, 200, 500, 1000, 2000]
+    assert span(0) == span(20) == [0, 20] and span(21) == [0, 50]
+
+
+def test_scrubbing_moves_no_axis(series: Series) -> None:
+    pictures = [series.picture(rising(30), cursor) for cursor in (30, 1, 17)]
+    assert [picture["span"] for picture in pictures] == [[0, 50]] * 3
+    assert pictures[0]["ranges"] == pictures[1]["ranges"] == pictures[2]["ranges"]
 
 
 @given(st.lists(st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max_size=5), max_size=6))
@@ -156,8 +233,20 @@ def test_plotly_comes_whole_and_only_when_asked_for(curves: Curves, monkeypatch:
 
 
 def test_every_line_is_explained_by_its_expression(curves: Curves) -> None:
-    assert curves.expressions == {}
-    curves.explain()
     keys = {line["key"] for chart in curves.charts for line in chart["lines"]}
-    assert set(curves.expressions) >= keys
-    assert all(curves.expressions[key] == METRICS[key] for key in keys)
+    assert keys >= {"objective/score", "component/NAME"}
+    assert curves.expressions == {key: METRICS[key] for key in keys}
+
+
+def test_no_two_lines_of_a_chart_are_drawn_alike(tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no node on the PATH: the strokes were NOT compared")
+    (tmp_path / "curves.mjs").write_text(f"{script('curves')}\nexport {{ strokeOf }};", encoding="utf-8")
+    program = """import { strokeOf } from "./curves.mjs";
+        console.log(JSON.stringify(Array.from({ length: 20 }, (_, nth) => strokeOf(nth))));"""
+    (tmp_path / "ask.mjs").write_text(program, encoding="utf-8")
+    done = subprocess.run([node, "ask.mjs"], capture_output=True, text=True, cwd=tmp_path, check=True)
+    strokes = json.loads(done.stdout)
+    assert len({(stroke["colour"], stroke["dash"]) for stroke in strokes}) == 20
+    assert len({stroke["dash"] for stroke in strokes[:10]}) == 10  # without colour: the score, 5 components, 4 more
