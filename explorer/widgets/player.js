@@ -104,6 +104,7 @@ const build = (model) => (root, board, sized, leaving) => {
     language.title = say(board, "ui.tips.language");
     slow.setAttribute("aria-pressed", String(slowOn));
     write(status, statusLine(board, run));
+    status.dataset.update = run.cursor; // the same in every language
     root.dataset.phase = run.phase;
     root.dataset.mode = run.mode;
     paintPills(board, pills, run);
