@@ -214,8 +214,8 @@ def _background(explorer: ExplorerPage) -> list[int]:
 
 
 def _without_names(label: str) -> str:
-    """A label without what is spelled alike in both languages."""
-    return re.sub(r"English|clip\(ρ\)|bundled|[A-Z]{4,}|ReMax|InstructGPT|OpenAI", "", label)  # methods have one name everywhere
+    """A label without what is spelled alike in both languages: methods have one name everywhere."""
+    return re.sub(r"English|clip\(ρ\)|bundled|[A-Z]{4,}|ReMax|InstructGPT|OpenAI", "", label)
 
 
 SHOWS = """(root, [field, value]) =>
