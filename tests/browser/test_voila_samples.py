@@ -117,6 +117,7 @@ def _train_on(explorer: ExplorerPage, prompts: str) -> None:
     expect(
         explorer.part("samples").locator(".ex-pairs:not(.explorer-trial) p:nth-of-type(odd) .ex-prompt")
     ).to_have_text(wanted[:8])
+    expect(explorer.part("prompts")).to_have_value("\n".join(wanted))  # they come back with the next state of the run
 
 
 def _prompts_on_screen(explorer: ExplorerPage) -> set[str]:
