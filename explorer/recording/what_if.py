@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from explorer.config import GROUPED, Config, effect_of
+from explorer.ppo.records import Credit, Epoch, Rollout
 from explorer.recording.snapshot import Snapshot, freeze
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def with_coefficients(config: Config, snapshot: Snapshot) -> Config:
     return config.replace(**kept)
 
 
-def what_if(snapshot: Snapshot, config: Config) -> Snapshot:
+def what_if(snapshot: Snapshot, config: Config, *, epoch: int | None = None) -> Snapshot:
     """The snapshot as it would have been scored under ``config``.
 
     Args:
@@ -54,6 +55,8 @@ def what_if(snapshot: Snapshot, config: Config) -> Snapshot:
         config: its re-scoring fields are used (clip range, KL, weights, advantages, objective), no others: the
             policy was trained with the learning rate and epochs that it was. A coefficient that adapts is the one that
             was in force, unless ``config`` sets another.
+        epoch: re-score this one of the epochs alone, for a screen that shows one while a slider is dragged; the other
+            epochs and the metrics, which are over all of them, then stay as recorded. None re-scores everything.
 
     Returns:
         A snapshot with the same rollout and ratios, and new credit, clip, terms and metrics. Under the snapshot's own
@@ -62,9 +65,8 @@ def what_if(snapshot: Snapshot, config: Config) -> Snapshot:
     import torch
 
     from explorer.ppo.credit import assign_credit
-    from explorer.ppo.masked import aggregate, masked_sum
     from explorer.ppo.metrics import measure
-    from explorer.ppo.objectives import curve, judge_tokens, value_terms
+    from explorer.ppo.objectives import curve
     from explorer.ppo.rewards.score import weighted
     from explorer.ppo.schedule import scheduled
 
@@ -77,44 +79,52 @@ def what_if(snapshot: Snapshot, config: Config) -> Snapshot:
         rollout, recorded = snapshot.rollout.map(live), snapshot.credit.map(live)
         scores = weighted(recorded.reward_components, config.weights)
         credit = assign_credit(config, rollout, recorded.reward_components, scores, recorded.greedy_components)
-        epochs = []
-        for epoch in (epoch.map(live) for epoch in snapshot.epochs):
-            fresh = len(scores)
-            advantages = torch.cat([credit.whitened_advantages, epoch.advantages[fresh:]])
-            mask = epoch.ratios > 0  # a ratio is exactly 0 outside the mask and positive inside it
-            mask[:fresh] = rollout.response_mask
-            log_ratios = torch.where(mask, epoch.ratios, 1.0).log()
-            log_ratios[:fresh] = epoch.new_logprobs[:fresh] - rollout.old_logprobs
-            tokens = judge_tokens(log_ratios, advantages, mask, config, epoch.ref_log_ratios)
-            counted = mask.sum().clamp(min=1)
-            # The value head's targets are new for the fresh rows; what the replayed rows added to the loss stays.
-            before, after = (
-                value_terms(epoch.values[:fresh], rollout.old_values, targets, config.value_clip_range)
-                for targets in (recorded.returns, credit.returns)
-            )
-            moved = masked_sum(after, rollout.response_mask) - masked_sum(before, rollout.response_mask)
-            epochs.append(
-                dataclasses.replace(
-                    epoch,
-                    advantages=advantages,
-                    outside_range=tokens.outside_range,
-                    zero_gradient=tokens.zero_gradient,
-                    gradient_shares=tokens.gradient_shares,
-                    policy_terms=tokens.terms,
-                    policy_loss=-float(
-                        aggregate(tokens.terms, mask, config.aggregation, length=config.response_length)
-                    ),
-                    value_loss=epoch.value_loss + float(moved / counted),
-                    clipfrac=float(tokens.zero_gradient.sum() / counted),
-                )
-            )
-        steps = int(snapshot.metrics["optim/steps"])
-        metrics = {**snapshot.metrics, **measure(config, rollout, credit, tuple(epochs), steps)}
+        places, metrics = range(len(snapshot.epochs)), dict(snapshot.metrics)
+        judged = {
+            place: _judged(snapshot.epochs[place].map(live), config, rollout, recorded.returns, credit)
+            for place in (places if epoch is None else [places[epoch]])
+        }
+        if epoch is None:
+            metrics |= measure(config, rollout, credit, tuple(judged.values()), int(metrics["optim/steps"]))
     return dataclasses.replace(
         snapshot,
         config=requested,
         credit=credit.map(freeze),
-        epochs=tuple(epoch.map(freeze) for epoch in epochs),
+        epochs=tuple(judged[i].map(freeze) if i in judged else old for i, old in enumerate(snapshot.epochs)),
         curve=curve(config).map(freeze),
         metrics=metrics,
+    )
+
+
+def _judged(epoch: Epoch, config: Config, rollout: Rollout, recorded_returns: Tensor, credit: Credit) -> Epoch:
+    """An epoch's tokens judged by the config's objective on the new credit; live tensors in, live tensors out."""
+    import torch
+
+    from explorer.ppo.masked import aggregate, masked_sum
+    from explorer.ppo.objectives import judge_tokens, value_terms
+
+    fresh = rollout.response_mask.shape[0]
+    advantages = torch.cat([credit.whitened_advantages, epoch.advantages[fresh:]])
+    mask = epoch.ratios > 0  # a ratio is exactly 0 outside the mask and positive inside it
+    mask[:fresh] = rollout.response_mask
+    log_ratios = torch.where(mask, epoch.ratios, 1.0).log()
+    log_ratios[:fresh] = epoch.new_logprobs[:fresh] - rollout.old_logprobs
+    tokens = judge_tokens(log_ratios, advantages, mask, config, epoch.ref_log_ratios)
+    counted = mask.sum().clamp(min=1)
+    # The value head's targets are new for the fresh rows; what the replayed rows added to the loss stays.
+    before, after = (
+        value_terms(epoch.values[:fresh], rollout.old_values, targets, config.value_clip_range)
+        for targets in (recorded_returns, credit.returns)
+    )
+    moved = masked_sum(after, rollout.response_mask) - masked_sum(before, rollout.response_mask)
+    return dataclasses.replace(
+        epoch,
+        advantages=advantages,
+        outside_range=tokens.outside_range,
+        zero_gradient=tokens.zero_gradient,
+        gradient_shares=tokens.gradient_shares,
+        policy_terms=tokens.terms,
+        policy_loss=-float(aggregate(tokens.terms, mask, config.aggregation, length=config.response_length)),
+        value_loss=epoch.value_loss + float(moved / counted),
+        clipfrac=float(tokens.zero_gradient.sum() / counted),
     )

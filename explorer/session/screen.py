@@ -34,7 +34,9 @@ class Screen(HasTraits):
     progress = Instance(Progress, allow_none=True, help="The stage now running.")
     rate = Float(0.0, help="Updates per second over the last few.")
     updates = Int(0, help="Updates in the history.")
-    shown = AnyTrait(None, help="The Snapshot on screen, re-scored under the settings; or an unfinished update.")
+    shown = AnyTrait(
+        None, help="The Snapshot on screen, its epoch at the cursor re-scored under the settings; or an unfinished one."
+    )
     recorded = AnyTrait(None, help="The same update as it was trained.")
     note = Unicode("", help="Why training has stopped by itself, a key of ``ui`` in the labels; empty otherwise.")
 
@@ -110,4 +112,5 @@ class Screen(HasTraits):
             return snapshot
         from explorer.recording.what_if import what_if
 
-        return what_if(snapshot, self.config)
+        epoch = self.cursor.epoch
+        return what_if(snapshot, self.config, epoch=epoch if 0 <= epoch < len(snapshot.epochs) else -1)

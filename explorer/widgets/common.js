@@ -214,7 +214,7 @@ function hostIsDark() {
 }
 
 // The frame of a view: its root with class and theme, kept up to date; `render` runs whenever a listened trait or a size
-// changes, at most once a frame, and never while the view has no size. `build` gets `sized(node)`: the node's size, kept
+// changes, when its turn comes, and never while the view has no size. `build` gets `sized(node)`: the node's size, kept
 // by the browser, since to ask a node for it while six views draw would have the page laid out six times a frame; and
 // `leaving(fn)`: fn is called when the view goes.
 async function frame({ model, el }, key, traits, build) {
@@ -251,15 +251,8 @@ async function frame({ model, el }, key, traits, build) {
     return sizes.get(node);
   };
 
-  let queued = false;
-  const soon = () => {
-    if (queued) return;
-    queued = true;
-    requestAnimationFrame(() => {
-      queued = false;
-      if (root.isConnected && own.width > 0) render();
-    });
-  };
+  const turns = turnsOf(board);
+  const soon = () => turns.ask(root, () => root.isConnected && own.width > 0 && render(), key);
   const own = sized(root);
   setTheme();
   const stops = [listen(board, ["theme"], setTheme), listen(board, [...traits, "words"], soon)];
@@ -267,6 +260,7 @@ async function frame({ model, el }, key, traits, build) {
   requestAnimationFrame(setTheme);
   return () => {
     stops.forEach((stop) => stop());
+    turns.drop(root);
     ruler.disconnect();
     watcher.disconnect();
   };

@@ -7,11 +7,14 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 
+#: What every view's script begins with.
+SHARED = ("common.js", "turns.js")
+
 
 @cache
 def script(name: str) -> str:
-    """The module of a view: ``common.js``, which all of them share, then the view's own file."""
-    return "\n".join((_FOLDER / file).read_text(encoding="utf-8") for file in ("common.js", f"{name}.js"))
+    """The module of a view: the files that all of them share, then the view's own."""
+    return "\n".join((_FOLDER / file).read_text(encoding="utf-8") for file in (*SHARED, f"{name}.js"))
 
 
 @cache

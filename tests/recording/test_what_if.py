@@ -152,6 +152,18 @@ def test_there_and_back(snapshot: Snapshot) -> None:
     assert_same(what_if(away, snapshot.config), snapshot)
 
 
+@pytest.mark.parametrize("epoch", [0, 1, 2, -1])
+def test_one_epoch_alone_comes_out_as_it_does_among_all(snapshot: Snapshot, epoch: int) -> None:
+    config = snapshot.config.replace(clip_range=0.03, gamma=0.8, weight_length=0.5)
+    alone, whole = what_if(snapshot, config, epoch=epoch), what_if(snapshot, config)
+    _assert_same_record(alone.epochs[epoch], whole.epochs[epoch], "epoch", tolerance=0.0)
+    _assert_same_record(alone.credit, whole.credit, "credit", tolerance=0.0)
+    others = [i for i in range(len(snapshot.epochs)) if i != epoch % len(snapshot.epochs)]
+    assert len(others) == 2
+    assert all(alone.epochs[i] is snapshot.epochs[i] for i in others)
+    assert alone.metrics == snapshot.metrics != whole.metrics
+
+
 def test_every_field_that_rescores_is_tried() -> None:
     tried = {"weights" if name.startswith("weight_") else name for name in CHANGES}
     assert tried == {name for name in FIELDS if effect_of(name) == "what_if"}

@@ -77,10 +77,21 @@ def test_a_re_scoring_change_is_shown_at_once_and_what_was_recorded_stays(sessio
     session.set(clip_range=0.01, kl_coef=1.0, weight_length=0.5)
     assert session.recorded is recorded
     assert arrays_of(recorded) == kept
-    assert arrays_of(session.shown) == arrays_of(what_if(recorded, session.config)) != kept
+    assert arrays_of(session.shown) == arrays_of(what_if(recorded, session.config, epoch=-1)) != kept
     assert session.shown.config.clip_range == 0.01
     assert session.shown.final.outside_range.sum() > recorded.final.outside_range.sum()
     assert np.array_equal(session.shown.final.ratios, recorded.final.ratios)
+
+
+def test_each_epoch_on_screen_is_re_scored_when_it_is_looked_at(session: Session) -> None:
+    session.train(1)
+    session.set(clip_range=0.01, weight_length=0.5)
+    whole = what_if(session.recorded, session.config)
+    for epoch, scored in enumerate(whole.epochs):
+        session.cursor.epoch = epoch
+        shown = session.shown.epochs[epoch]
+        for name in ("advantages", "outside_range", "zero_gradient", "gradient_shares", "policy_terms"):
+            assert np.array_equal(getattr(shown, name), getattr(scored, name)), name
 
 
 def test_a_change_back_shows_what_was_recorded(session: Session) -> None:
@@ -437,7 +448,7 @@ def test_scrubbing_goes_back_and_new_updates_do_not_interfere(session: Session) 
     session.cursor.update = 1
     assert session.shown is session.history.at(1)
     session.set(clip_range=0.01)
-    assert arrays_of(session.shown) == arrays_of(what_if(session.history.at(1), session.config))
+    assert arrays_of(session.shown) == arrays_of(what_if(session.history.at(1), session.config, epoch=-1))
     session.worker.run(2)  # Train follows again; here the run goes on in the background
     assert (session.updates, session.cursor.update, session.shown.update) == (5, 1, 1)
     session.cursor.follow = True

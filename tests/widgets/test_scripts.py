@@ -18,7 +18,7 @@ from explorer.text import LANGUAGES, labels
 from explorer.views.quantities import QUANTITIES
 from explorer.widgets.board import Board
 from explorer.widgets.controls import groups
-from explorer.widgets.scripts import script, style
+from explorer.widgets.scripts import SHARED, script, style
 
 FOLDER = Path(explorer.widgets.__file__).parent
 SOURCES = {file.name: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.js"))}
@@ -41,10 +41,10 @@ def array_of(source: str, name: str) -> list[str]:
     return re.findall(r'"([^"]+)"', found[1])
 
 
-def test_every_view_has_its_script_behind_the_common_one() -> None:
-    assert set(SOURCES) == {"common.js", *(f"{view}.js" for view in VIEWS)}
+def test_every_view_has_its_script_behind_the_shared_ones() -> None:
+    assert set(SOURCES) == {*SHARED, *(f"{view}.js" for view in VIEWS)}
     for view in VIEWS:
-        assert script(view) == f"{SOURCES['common.js']}\n{SOURCES[f'{view}.js']}"
+        assert script(view) == "\n".join(SOURCES[file] for file in (*SHARED, f"{view}.js"))
         assert f'frame(context, "{view}"' in SOURCES[f"{view}.js"]  # so its root has the class explorer-VIEW
 
 
