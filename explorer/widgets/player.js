@@ -111,7 +111,7 @@ const build = (model) => (root, board, sized, leaving) => {
     bar.value = run.fraction ?? 0;
     bar.setAttribute("aria-label", say(board, "ui.panels.stages.title"));
     paintScrubber(board, { scrub, place, epoch, follow }, run);
-    caption.hidden = !(slowOn || (run.stages && run.stage && run.finished !== "done"));
+    caption.hidden = !(slowOn || (run.stages && run.stage)); // it comes and goes with a press, never by itself: what is below stays in its place
     write(caption, run.stage ? `${say(board, `stages.${run.stage}.label`, stageValues(run))}: ${say(board, `stages.${run.stage}.now`, stageValues(run))}` : "");
     paintError(board, error, run.error, () => send("dismiss"));
   };

@@ -112,6 +112,7 @@ def test_stage_by_stage_through_one_update(explorer: ExplorerPage) -> None:
     assert [epoch for _, epoch in seen[4:7]] == ["2/4", "3/4", "4/4"]
     explorer.press("stage")
     expect(explorer.player.locator(".ex-place")).to_have_text(f"{before + 1} / {before + 1}")
+    expect(caption).to_contain_text("Repeat:")  # it stays, and with it the place of all that is below
     explorer.settle()
     assert explorer.newest == before + 1
 
