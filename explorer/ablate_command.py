@@ -29,6 +29,7 @@ def ablate(
         str | None,
         typer.Option(help="A folder with a GPT-2, or its name on the hub.", show_default="the bundled policy"),
     ] = None,
+    device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", show_default="cpu")] = None,
     out: Annotated[Path | None, typer.Option(help="A file for every run as a line of JSON.")] = None,
 ) -> None:
     """Train with every trick and with each taken away, and print the table."""
@@ -53,7 +54,7 @@ def ablate(
                     plain = {k: None if v != v else v for k, v in dataclasses.asdict(run).items()}
                     file.write(json.dumps(plain, allow_nan=False) + "\n")
 
-        runs = ablation.ablate(config, range(seeds), updates, rise, jobs, policy, done)
+        runs = ablation.ablate(config, range(seeds), updates, rise, jobs, policy, done, device)
     changed = config.differences(PRESETS["learn"])
     print(
         ", ".join([f"{updates} updates", f"{seeds} seeds", *(f"{name} {mine}" for name, (mine, _) in changed.items())])

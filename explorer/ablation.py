@@ -60,8 +60,10 @@ class Run:
     failure: str
 
 
-def run_one(variant: str, config: Config, updates: int, rise: float, policy: str | None = None) -> Run:
-    """Train one variant. Deterministic for a config but for ``seconds``.
+def run_one(
+    variant: str, config: Config, updates: int, rise: float, policy: str | None = None, device: str | None = None
+) -> Run:
+    """Train one variant. Deterministic for a config but for ``seconds``, on the CPU.
 
     Args:
         variant: a name of ``VARIANTS``.
@@ -69,6 +71,7 @@ def run_one(variant: str, config: Config, updates: int, rise: float, policy: str
         updates: how long to train, from 1.
         rise: how much higher than at the start the score should be.
         policy: what ``load_policy`` takes.
+        device: where to compute; None is the CPU.
     """
     import torch
 
@@ -76,7 +79,7 @@ def run_one(variant: str, config: Config, updates: int, rise: float, policy: str
     from explorer.ppo.policy import load_policy
 
     torch.set_num_threads(1)
-    trainer = Trainer(policy=load_policy(policy), config=config.replace(**VARIANTS[variant]))
+    trainer = Trainer(policy=load_policy(policy, device), config=config.replace(**VARIANTS[variant]))
     scores, kls, entropies, seconds = [], [], [], [0.0]
     failure = ""
     for _ in range(updates):
@@ -134,6 +137,7 @@ def ablate(
     jobs: int = 1,
     policy: str | None = None,
     on_run: Callable[[Run], None] = lambda run: None,
+    device: str | None = None,
 ) -> list[Run]:
     """Every variant under every seed.
 
@@ -145,27 +149,28 @@ def ablate(
         jobs: processes at a time, each on one thread.
         policy: what ``load_policy`` takes.
         on_run: called with each run as it ends.
+        device: where to compute; None is the CPU.
 
     Returns:
         The runs in the order of ``VARIANTS``, then of ``seeds``.
     """
     tasks = [(variant, config.replace(seed=seed)) for variant in VARIANTS for seed in seeds]
     runs: dict[tuple[str, int], Run] = {}
-    for run in _run_all(tasks, updates, rise, jobs, policy):
+    for run in _run_all(tasks, updates, rise, jobs, policy, device):
         runs[run.variant, run.seed] = run
         on_run(run)
     return [runs[variant, task.seed] for variant, task in tasks]
 
 
 def _run_all(
-    tasks: Sequence[tuple[str, Config]], updates: int, rise: float, jobs: int, policy: str | None
+    tasks: Sequence[tuple[str, Config]], updates: int, rise: float, jobs: int, policy: str | None, device: str | None
 ) -> Iterator[Run]:
     if jobs == 1:
         for variant, config in tasks:
-            yield run_one(variant, config, updates, rise, policy)
+            yield run_one(variant, config, updates, rise, policy, device)
         return
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(run_one, variant, config, updates, rise, policy) for variant, config in tasks]
+        futures = [pool.submit(run_one, variant, config, updates, rise, policy, device) for variant, config in tasks]
         for future in as_completed(futures):
             yield future.result()
 

@@ -45,6 +45,9 @@ class Explorer(ipywidgets.Box):
         prompts: the training prompts; None is the bundled story openings.
         recording: a recorded run to show before training, as a folder or a ``Recording``; None is the bundled one.
         language: ``"en"`` or ``"zh"``.
+        device: where to compute, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; None leaves a Policy where it is, and loads to
+            the CPU.
+        bf16: whether the transformers compute in bfloat16; None leaves a Policy as it is, and loads without.
 
     Raises:
         ValueError: the language is unknown, or the recording cannot be read.
@@ -59,6 +62,8 @@ class Explorer(ipywidgets.Box):
         prompts: Sequence[str] | None = None,
         recording: Any = None,
         language: str = "en",
+        device: str | None = None,
+        bf16: bool | None = None,
     ) -> None:
         if config is not None and not isinstance(config, Config):
             raise TypeError(f"config is a {type(config).__name__}, but must be an explorer.Config.")
@@ -68,7 +73,7 @@ class Explorer(ipywidgets.Box):
         words = labels(language)
         own = policy is not None or prompts is not None or bool(rewards)
         recorded = _recorded(recording, use_bundled=not own)
-        self.session = Session(policy, config, rewards, prompts, recorded)
+        self.session = Session(policy, config, rewards, prompts, recorded, device=device, bf16=bf16)
         self.board = Board(words=words, language=language, quantities=scales())
         self.player = Player(self._command, board=self.board)
         self.controls = Controls(config, PRESETS["learn"], self._edit, self._refused, board=self.board)

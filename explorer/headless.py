@@ -104,12 +104,14 @@ class Trainer(trainer.Trainer):
 
 
 def run_info(live: trainer.Trainer) -> dict[str, Any]:
-    """What a recording says of its run: versions, seed, policy, prompts, and when it was begun (UTC)."""
+    """What a recording says of its run: versions, seed, policy, device, prompts, and when it was begun (UTC)."""
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {"explorer": explorer.__version__, **{name: version(name) for name in ("torch", "transformers")}},
         "seed": live.config.seed,
         "policy": live.policy.name,
+        "device": str(live.policy.device),
+        "bf16": live.policy.bf16,
         "prompts": list(live.prompts),
     }
 

@@ -101,5 +101,7 @@ def test_the_command_prints_the_table_and_writes_every_run(folder: str, tmp_path
     assert [line.split("|")[1].strip() for line in done.stdout.splitlines()[3:]] == list(VARIANTS)
     lines = [json.loads(line) for line in (tmp_path / "runs.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {line["variant"] for line in lines} == set(VARIANTS)
+    elsewhere = CliRunner().invoke(app, [*arguments[:-1], "batch_size=4", "--out", "other", "--device", "mars"])
+    assert isinstance(elsewhere.exception, ValueError) and "device is 'mars'" in str(elsewhere.exception)
     again = CliRunner().invoke(app, arguments)
     assert isinstance(again.exception, ValueError) and "name a new file" in str(again.exception)

@@ -589,6 +589,12 @@ def test_close_ends_the_worker_and_takes_every_widget_down(
     assert all(child.comm is None for child in [page.board, page.player, page.controls, page.samples])
 
 
+def test_a_page_computes_where_and_how_it_is_told(make_page: MakePage) -> None:
+    page = make_page(device="cpu", bf16=True)
+    assert page.session.engine.trainer.policy.bf16 and not make_page().session.engine.trainer.policy.bf16
+    assert "device is 'mars'" in make_page(device="mars").session.error["message"]
+
+
 def test_a_closed_page_asks_its_worker_for_nothing(page: Explorer) -> None:
     page.close()
     page._command({"kind": "step"})

@@ -320,6 +320,12 @@ def test_a_policy_that_is_not_there(tiny_config: Config) -> None:
     assert "still loading" not in session.error["message"]  # it will not come
 
 
+def test_a_device_that_is_not_there(make_tiny_policy: Callable[[], Policy], tiny_config: Config) -> None:
+    session = Session(policy=make_tiny_policy(), config=tiny_config, threaded=False, device="mars")
+    assert session.phase == "failed"
+    assert_clear(session.error["message"], "device is 'mars'", "must be 'cpu', 'cuda'")
+
+
 def test_an_unknown_public_name() -> None:
     with pytest.raises(AttributeError) as refused:
         explorer.Explorr  # noqa: B018

@@ -159,6 +159,8 @@ def test_the_recording_says_what_it_is_of(make: Callable[..., Trainer], make_tin
     assert info["versions"]["explorer"] == explorer.__version__
     assert (info["seed"], info["prompts"], info["policy"]) == (0, PROMPTS, make_tiny_policy().name)
     assert info["created"].endswith("+00:00")
+    assert (info["device"], info["bf16"]) == ("cpu", False)
+    assert make(bf16=True).train(1).info["bf16"] is True
 
 
 def test_progress_is_on_stderr_and_on_a_terminal_only(

@@ -73,6 +73,18 @@ def test_it_runs_as_a_program_with_the_bundled_policy(tmp_path: Path) -> None:
     assert Recording.load(tmp_path / "run").info["policy"] == "bundled GPT-2"
 
 
+def test_it_computes_where_and_how_it_is_told(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    code, _, err = run("--updates", "1", "--device", "cpu", "--bf16", "--out", str(tmp_path / "run"))
+    assert (code, err) == (0, "")
+    info = Recording.load(tmp_path / "run").info
+    assert (info["device"], info["bf16"]) == ("cpu", True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for name, reason in {"cuda": "PyTorch finds no GPU here", "mars": "must be 'cpu', 'cuda'"}.items():
+        code, out, err = run("--device", name)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"error: device is '{name}', but {reason}") and err.count("\n") == 1
+
+
 def test_it_records_and_saves_the_policy(run: Run, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("The cat\n\n  Lily went to the \n", encoding="utf-8")

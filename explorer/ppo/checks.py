@@ -16,6 +16,15 @@ from explorer.ppo.masked import last_true, masked_mean, masked_var, row_sums
 from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.ppo.records import Credit, Epoch, Rollout
 
+#: How far from 1 a ratio may lie in the first minibatch. Both its log-probabilities come from the same weights, so all
+#: that can differ is rounding, and that only where the two forwards have other shapes and so add up in another order.
+FIRST_RATIO = 1e-5
+
+#: The same where the transformer computes in bfloat16, which keeps 8 bits. Measured with the bundled policy, as the
+#: largest among 768 tokens, over four seeds: 0.024 with wider padding, 0.057 with another attention kernel (0.004 on
+#: average), where float32 has 1e-5. Half the default clip range, so that a ratio that is really off still shows.
+FIRST_RATIO_BF16 = 0.1
+
 #: What each check claims. The bound on its measured number is beside it in ``check_update``.
 CHECKS: dict[str, str] = {
     "first_ratio": "max |ρ − 1| over the first minibatch, before any step",
@@ -41,6 +50,7 @@ def check_update(
     expected: int,
     final: Epoch | None = None,
     stops: Tensor | None = None,
+    bf16: bool = False,
 ) -> dict[str, tuple[bool, float]]:
     """Every check that applies to this update, as ``{name: (holds, measured)}``.
 
@@ -54,6 +64,7 @@ def check_update(
         expected: ``epochs * minibatches``, of the epochs that were to run.
         final: the policy after the last step, for the check of who gets no gradient.
         stops: ``[V]`` bool, the tokens that may end a response; for the check that the stop counts.
+        bf16: whether the forwards were in bfloat16: then ``FIRST_RATIO_BF16`` is the bound.
     """
     mask, log_ratios = rollout.response_mask, rollout.old_logprobs - rollout.ref_logprobs
     found: dict[str, tuple[bool, float]] = {}
@@ -62,9 +73,10 @@ def check_update(
         return float(tokens.abs().max()) if tokens.numel() else 0.0
 
     ratio_error = largest(first_ratios - 1)
-    found["first_ratio"] = (ratio_error < 1e-5, ratio_error)
+    bound = FIRST_RATIO_BF16 if bf16 else FIRST_RATIO
+    found["first_ratio"] = (ratio_error < bound, ratio_error)
     if update == 1:
-        found["first_kl"] = (largest(log_ratios) < 1e-5, largest(log_ratios))
+        found["first_kl"] = (largest(log_ratios) < bound, largest(log_ratios))
     if whitens(config):
         mean = float(masked_mean(credit.whitened_advantages, mask))
         deviation = math.sqrt(float(masked_var(credit.whitened_advantages, mask)))

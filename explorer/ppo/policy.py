@@ -11,7 +11,7 @@ import copy
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from transformers.activations import NewGELUActivation
 from transformers.utils import logging as transformers_logging
 
 from explorer.bundled import asset_path
+from explorer.ppo.device import check_bf16, find_device
 
 #: The dropouts of a GPT-2 configuration, all set to 0 on loading.
 DROPOUTS: dict[str, Any] = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
@@ -59,6 +60,10 @@ class Policy(nn.Module):
         lm: the language model; its dropouts must be 0.
         tokenizer: its Hugging Face tokenizer.
         name: what to call it on screen.
+
+    Attributes:
+        bf16: whether the transformers, policy's and critic's, compute in bfloat16. Weights and gradients, the output
+            layer, the value head and all that is made of what they give are float32 all the same.
     """
 
     def __init__(self, lm: GPT2LMHeadModel, tokenizer: Any, name: str = "policy") -> None:
@@ -66,6 +71,7 @@ class Policy(nn.Module):
         self.lm = lm
         self.tokenizer = tokenizer
         self.name = name
+        self.bf16 = False
         _use_fused_gelu(lm)
         # Zero at the start, as OpenAI (2019) and Huang et al. do: the first advantages are then plain returns.
         self.value_head = nn.Linear(lm.config.n_embd, 1)
@@ -73,6 +79,24 @@ class Policy(nn.Module):
         nn.init.zeros_(self.value_head.bias)
         self.register_module("critic", None)
         self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return self.value_head.weight.device
+
+    def place(self, device: str | torch.device | None = None, bf16: bool | None = None) -> Policy:
+        """Move it to a device and choose its precision; None leaves either as it is. Returns the policy itself.
+
+        Raises:
+            DeviceError: there is no such device here, or it does not compute in bfloat16.
+        """
+        target = self.device if device is None else find_device(device)
+        wanted = self.bf16 if bf16 is None else bf16
+        if wanted:
+            check_bf16(target)
+        self.bf16 = wanted
+        return self.to(target)
 
     @property
     def positions(self) -> int:
@@ -110,9 +134,8 @@ class Policy(nn.Module):
         if not rate:
             yield
             return
-        device = self.value_head.weight.device
         modules = [module for module in self.modules() if isinstance(module, nn.Dropout)]
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(seed)
             self.train()
             for module in modules:
@@ -126,7 +149,13 @@ class Policy(nn.Module):
 
     def trunk(self, ids: Tensor, mask: Tensor, **cache: Any) -> Any:
         """The transformer's last hidden states for ``ids [B, L]`` under ``mask [B, L]`` (False on left padding)."""
-        return _hidden_states(self.lm.transformer, ids, mask, **cache)
+        with self._precision():
+            return _hidden_states(self.lm.transformer, ids, mask, **cache)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        # The transformer alone. The output layer stays in float32, as in MiniMax-M1 (arXiv 2506.13585): a logit of 20
+        # is known to 0.06 only in bfloat16, and so would be every log-probability.
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
     def score_tokens(
         self,
@@ -159,7 +188,8 @@ class Policy(nn.Module):
         hidden = self.trunk(*read, use_cache=False).last_hidden_state[:, prompt_length - 1 :]
         judged = hidden
         if self.critic is not None:
-            judged = _hidden_states(self.critic, *read, use_cache=False).last_hidden_state[:, prompt_length - 1 :]
+            with self._precision():
+                judged = _hidden_states(self.critic, *read, use_cache=False).last_hidden_state[:, prompt_length - 1 :]
         # Dividing the hidden states is dividing the logits.
         all_logprobs = torch.log_softmax(self.lm.lm_head(hidden / temperature), dim=-1)
         logprobs = all_logprobs.gather(2, response_ids[..., None])[..., 0]
@@ -185,12 +215,13 @@ class Policy(nn.Module):
         for row, ids in enumerate(encoded):
             rows[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
             mask[row, : len(ids)] = True
-        start = torch.full((len(encoded), 1), self.end_of_text)
+        rows, mask = rows.to(self.device), mask.to(self.device)
+        start = torch.full((len(encoded), 1), self.end_of_text, device=self.device)
         ids, counted = torch.cat([start, rows], dim=1), torch.cat([torch.ones_like(start, dtype=torch.bool), mask], 1)
         hidden = self.trunk(ids[:, :-1], counted[:, :-1], use_cache=False).last_hidden_state[mask]
         logits = self.lm.lm_head(hidden) / temperature
         written = logits.gather(1, rows[mask][:, None])[:, 0] - logits.logsumexp(1)
-        sums = torch.zeros(len(encoded)).index_add_(0, mask.nonzero()[:, 0], written)
+        sums = written.new_zeros(len(encoded)).index_add_(0, mask.nonzero()[:, 0], written)
         return sums, mask.sum(1)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -237,12 +268,16 @@ def _hidden_states(transformer: nn.Module, ids: Tensor, mask: Tensor, **cache: A
     return transformer(input_ids=ids, attention_mask=mask.long(), position_ids=positions, **cache)
 
 
-def load_policy(path_or_name: str | Path | None = None) -> Policy:
+def load_policy(
+    path_or_name: str | Path | None = None, device: str | torch.device | None = None, bf16: bool = False
+) -> Policy:
     """A policy ready to train.
 
     Args:
         path_or_name: None for the bundled policy; a folder with a GPT-2 checkpoint and its tokenizer in Hugging Face
             format; or a name on the Hugging Face hub, such as ``"gpt2"``.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; None is the CPU.
+        bf16: whether its transformer computes in bfloat16; its weights are float32 in any case.
 
     Returns:
         The policy in float32 with dropout off and a fresh value head.
@@ -250,7 +285,11 @@ def load_policy(path_or_name: str | Path | None = None) -> Policy:
     Raises:
         PolicyError: the folder is missing, the checkpoint is no GPT-2, the tokenizer does not fit its vocabulary, or
             the hub cannot be reached.
+        DeviceError: there is no such device here, or it does not compute in bfloat16.
     """
+    target = find_device("cpu" if device is None else device)
+    if bf16:
+        check_bf16(target)
     source = asset_path("policy") if path_or_name is None else path_or_name
     folder = Path(source).expanduser()
     is_folder = folder.is_dir()
@@ -298,7 +337,7 @@ def load_policy(path_or_name: str | Path | None = None) -> Policy:
         raise PolicyError(
             f"The tokenizer in '{source}' names no end-of-text token: set eos_token in its tokenizer_config.json."
         )
-    return Policy(lm, tokenizer, "bundled GPT-2" if path_or_name is None else folder.name)
+    return Policy(lm, tokenizer, "bundled GPT-2" if path_or_name is None else folder.name).place(target, bf16)
 
 
 def _looks_like_a_path(source: str) -> bool:

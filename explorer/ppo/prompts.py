@@ -68,7 +68,7 @@ def encode(policy: Policy, prompts: Sequence[str], response_length: int) -> tupl
         response_length: ``T``, the most tokens a response will have.
 
     Returns:
-        ``ids [N, P]``, 0 on the padding, and ``mask [N, P]`` bool, False on the padding.
+        ``ids [N, P]``, 0 on the padding, and ``mask [N, P]`` bool, False on the padding; where the policy lies.
 
     Raises:
         ValueError: as ``check_prompts``, or a prompt and its response would not fit into the policy's positions.
@@ -91,7 +91,7 @@ def encode(policy: Policy, prompts: Sequence[str], response_length: int) -> tupl
     for row, tokens in enumerate(encoded):
         ids[row, longest - len(tokens) :] = torch.tensor(tokens)
         mask[row, longest - len(tokens) :] = True
-    return ids, mask
+    return ids.to(policy.device), mask.to(policy.device)
 
 
 def rows_for(count: int, batch_size: int, *, seed: int, update: int, group_size: int = 1) -> Tensor:

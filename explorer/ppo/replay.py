@@ -79,5 +79,5 @@ def join(experiences: Sequence[Experience], update: int) -> Batch:
         old_values=joined(e.rollout.old_values for e in experiences),
         advantages=joined(e.credit.whitened_advantages for e in experiences),
         returns=joined(e.credit.returns for e in experiences),
-        ages=joined(torch.full((len(e.rollout.stopped),), update - e.born) for e in experiences),
+        ages=joined(torch.full_like(e.rollout.groups, update - e.born) for e in experiences),
     )

@@ -40,7 +40,7 @@ def collect(
     """Sample one response a row from the policy and score every token of it.
 
     The old log-probabilities come from the very forward that the trainer optimises with, not from the sampler, so that
-    the first ratio of the update is exactly 1.
+    the first ratio of the update is exactly 1. All tensors lie where the policy and the reference do.
 
     Args:
         policy: the old policy.
@@ -55,12 +55,12 @@ def collect(
     Returns:
         The rollout; and, for ReMax, the greedy answers to the same prompts, from the same sampling call.
     """
-    rows, groups = len(prompt_ids), torch.arange(len(prompt_ids)) // config.group_size
-    extra = torch.zeros(0, dtype=torch.long)
+    rows, every = len(prompt_ids), torch.arange(len(prompt_ids), device=prompt_ids.device)
+    extra = every[:0]
     if config.estimator == "remax":
         distinct, of_group = torch.unique(answered[:: config.group_size], return_inverse=True)
         extra = (answered == distinct[:, None]).int().argmax(1)  # the first row that answers each
-    asked = torch.cat([torch.arange(rows), extra])
+    asked = torch.cat([every, extra])
     ids, mask, stopped = sample(
         policy,
         prompt_ids[asked],
@@ -69,7 +69,7 @@ def collect(
         temperature=config.temperature,
         stop_sentences=config.stop_sentences,
         ends=ends,
-        greedy=torch.arange(len(asked)) >= rows if len(extra) else None,
+        greedy=torch.arange(len(asked), device=asked.device) >= rows if len(extra) else None,
     )
     tokens = (prompt_ids, prompt_mask, ids[:rows], mask[:rows], config.temperature)
     old, ref = policy.score_tokens(*tokens), reference.score_tokens(*tokens)
@@ -84,7 +84,7 @@ def collect(
         ref_logprobs=ref.logprobs,
         old_values=old.values,
         entropies=old.entropies,
-        groups=groups,
+        groups=every // config.group_size,
         top_ids=top.indices,
         top_logprobs=top.values,
     )

@@ -31,7 +31,7 @@ def generator(seed: int, *parts: int) -> torch.Generator:
 def sentence_ends(policy: Policy) -> Tensor:
     """``[V]`` bool: the tokens whose text ends a sentence (., ! or ?, with closing quotes after it)."""
     texts = policy.token_texts(range(policy.lm.config.vocab_size))
-    return torch.tensor([bool(_SENTENCE_END.search(text)) for text in texts])
+    return torch.tensor([bool(_SENTENCE_END.search(text)) for text in texts], device=policy.device)
 
 
 @torch.no_grad()
@@ -47,6 +47,8 @@ def sample(
     greedy: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sample one response a row.
+
+    All tensors lie where the policy does.
 
     Args:
         policy: whom to sample from.
@@ -64,10 +66,10 @@ def sample(
     """
     rows, length = uniforms.shape
     ids, mask = prompt_ids, prompt_mask
-    response_ids = torch.zeros(rows, length, dtype=torch.long)
-    response_mask = torch.zeros(rows, length, dtype=torch.bool)
-    running = torch.ones(rows, dtype=torch.bool)
-    sentences = torch.zeros(rows, dtype=torch.long)
+    response_ids = prompt_ids.new_zeros(rows, length)
+    response_mask = prompt_mask.new_zeros(rows, length)
+    running = prompt_mask.new_ones(rows)
+    sentences = prompt_ids.new_zeros(rows)
     cache = DynamicCache(config=policy.lm.config)
     for t in range(length):
         hidden = policy.trunk(ids, mask, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
@@ -85,7 +87,7 @@ def sample(
         if not running.any():
             break
         ids = response_ids[:, t : t + 1]
-        mask = torch.cat([mask, torch.ones(rows, 1, dtype=torch.bool)], dim=1)
+        mask = torch.cat([mask, mask.new_ones(rows, 1)], dim=1)
     return response_ids, response_mask, ~running
 
 

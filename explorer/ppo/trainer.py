@@ -79,10 +79,14 @@ class Trainer:
         rewards: components of your own, ``{name: fn(prompts, responses) -> B floats}``, beside the built-in ones; each
             with weight 1 unless the config has another.
         prompts: the training prompts; None is the bundled story openings.
+        device: where to compute, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; a Policy is moved there. None leaves it where
+            it is, and loads to the CPU.
+        bf16: whether the transformers compute in bfloat16; None leaves a Policy as it is, and loads without.
 
     Raises:
         ValueError: a prompt is empty or too long, or a reward has a built-in component's name.
         PolicyError: the policy cannot be loaded.
+        DeviceError: there is no such device here, or it does not compute in bfloat16.
     """
 
     def __init__(
@@ -91,9 +95,13 @@ class Trainer:
         config: Config | None = None,
         rewards: Mapping[str, Callable[..., Any]] | None = None,
         prompts: Sequence[str] | None = None,
+        device: str | torch.device | None = None,
+        bf16: bool | None = None,
     ) -> None:
         self.config = _weighing(config or Config(), rewards or {})
-        self.policy = policy if isinstance(policy, Policy) else load_policy(policy)
+        self.policy = (
+            policy.place(device, bf16) if isinstance(policy, Policy) else load_policy(policy, device, bool(bf16))
+        )
         self.reference = self.policy.frozen_copy()
         self.policy.use_critic(self.config.critic)
         self.components = {**REWARDS, **_custom_components(rewards or {})}
@@ -211,7 +219,7 @@ class Trainer:
         for k in range(1, config.epochs + 1):
             clock.start()
             order = torch.randperm(batch.rows, generator=generator(config.seed, number, MINIBATCHES, k))
-            minibatches = order.tensor_split(min(config.minibatches, batch.rows))
+            minibatches = order.to(self.policy.device).tensor_split(min(config.minibatches, batch.rows))
             with self._dropout(config, number, k):
                 epoch = self.optimiser.epoch(batch, minibatches, config)
             if k == 1:
@@ -240,6 +248,7 @@ class Trainer:
             expected=epochs_wanted * min(config.minibatches, batch.rows),
             final=epochs[-1],
             stops=self._stops(config),
+            bf16=self.policy.bf16,
         )
         metrics = measure(config, rollout, credit, epochs, steps)
         clock.mark("record")
@@ -287,17 +296,19 @@ class Trainer:
         )
         prompt_ids, prompt_mask = encode(self.policy, self.prompts, config.response_length)
         shape = (config.batch_size, config.response_length)
-        uniforms = torch.rand(*shape, generator=generator(config.seed, number, ROLLOUT))
+        # Drawn on the CPU on every device, so that a seed means the same numbers everywhere.
+        uniforms = torch.rand(*shape, generator=generator(config.seed, number, ROLLOUT)).to(self.policy.device)
+        answered = rows.to(self.policy.device)
         with self._dropout(config, number, 0):
             rollout, greedy = collect(
                 self.policy,
                 self.reference,
-                prompt_ids[rows],
-                prompt_mask[rows],
+                prompt_ids[answered],
+                prompt_mask[answered],
                 uniforms,
                 config,
                 self._ends,
-                rows,
+                answered,
             )
         return rollout, [self.prompts[int(row)] for row in rows], greedy
 
@@ -320,7 +331,7 @@ class Trainer:
             policy,
             prompt_ids,
             prompt_mask,
-            uniforms,
+            uniforms.to(policy.device),
             temperature=config.temperature,
             stop_sentences=config.stop_sentences,
             ends=self._ends,
@@ -329,17 +340,17 @@ class Trainer:
 
     def score(self, config: Config, rollout: Rollout | GreedyAnswers, prompts: list[str]) -> dict[str, Tensor]:
         """Every reward component of a rollout, ``{name: [B]}``, before the weights."""
-        ids, mask = rollout.response_ids, rollout.response_mask
+        ids, mask = rollout.response_ids.cpu(), rollout.response_mask.cpu()
         responses = Responses(
             prompts=prompts,
             texts=[self.policy.decode(row[kept].tolist()) for row, kept in zip(ids, mask, strict=True)],
             ids=ids,
             mask=mask,
-            ref_logprobs=rollout.ref_logprobs,
+            ref_logprobs=rollout.ref_logprobs.cpu(),
             reference=self.reference,
             config=config,
         )
-        return score(self.components, responses)
+        return {name: values.to(self.policy.device) for name, values in score(self.components, responses).items()}
 
     def _score_greedy(self, config: Config, prompts: list[str], greedy: GreedyAnswers | None) -> dict[str, Tensor]:
         """The components of the greedy answer to each group's prompt, ``{name: [groups]}``; empty without any.
@@ -348,7 +359,7 @@ class Trainer:
         """
         if greedy is None:
             return {}
-        components = self.score(config, greedy, [prompts[int(row)] for row in greedy.rows])
+        components = self.score(config, greedy, [prompts[row] for row in greedy.rows.tolist()])
         return {name: values[greedy.of_group] for name, values in components.items()}
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Checkpoints:
-    """Weights in half precision by update; update 0 is the reference.
+    """Weights in half precision on the CPU by update; update 0 is the reference.
 
     About 2 MB each for the bundled policy, twice that with a separate critic. Past ``limit``, or past so many
     ``megabytes``, every second one of the older half is dropped.
@@ -28,7 +28,7 @@ class Checkpoints:
         for later in [n for n in self._weights if n >= update]:
             del self._weights[later]
         state = policy.state_dict()
-        kept = {name: state[name].detach().half().clone() for name in set(_sources(state).values())}
+        kept = {name: state[name].detach().half().to("cpu", copy=True) for name in set(_sources(state).values())}
         self._weights[update] = kept
         size = sum(tensor.nbytes for tensor in kept.values())
         limit = max(2, min(self.limit, self.megabytes * 1_000_000 // size)) if self.limit > 1 else 1

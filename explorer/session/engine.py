@@ -77,7 +77,7 @@ class Engine:
     """The trainer behind a session.
 
     Args:
-        policy, config, rewards, prompts: as for ``Trainer``.
+        policy, config, rewards, prompts, device, bf16: as for ``Trainer``.
         on_stage: called in the worker with a Progress when a stage has ended.
         on_update: called in the worker with the Snapshot of a whole update.
     """
@@ -90,11 +90,13 @@ class Engine:
         prompts: Sequence[str] | None,
         on_stage: Callable[[Progress], None],
         on_update: Callable[[Snapshot], None],
+        device: str | None = None,
+        bf16: bool | None = None,
     ) -> None:
         self.config = config
         self.show_stages = False
         self.checkpoints = Checkpoints()
-        self._arguments = (policy, rewards, prompts)
+        self._arguments: tuple[Any, ...] = (policy, rewards, prompts, device, bf16)
         self._on_stage, self._on_update = on_stage, on_update
         self._trainer: Trainer | None = None
         self._stages: Iterator[Stage] | None = None
@@ -121,8 +123,8 @@ class Engine:
         torch.set_num_threads(1)
         # The loop answers a slider in several short turns; at Python's 5 ms each of them waits for the training thread.
         sys.setswitchinterval(SWITCH_SECONDS)
-        policy, rewards, prompts = self._arguments
-        trainer = Trainer(policy, self.config, rewards, prompts)
+        policy, *others = self._arguments
+        trainer = Trainer(policy, self.config, *others)
         self._scratch = trainer.reference.frozen_copy("as of an earlier update")
         self.checkpoints.keep(0, trainer.policy)
         self._trainer = trainer

@@ -45,6 +45,7 @@ class Session(Screen):
         prompts: the training prompts.
         recorded: a recorded run, as a history or as snapshots, shown until the live one has something to show.
         threaded: False runs everything inline, for scripts and tests.
+        device, bf16: where and how exactly to compute, as for ``Trainer``.
     """
 
     preset = Unicode("learn", help="The preset that the settings are compared with.")
@@ -63,11 +64,13 @@ class Session(Screen):
         prompts: Sequence[str] | None = None,
         recorded: History | Iterable[Snapshot] = (),
         threaded: bool = True,
+        device: str | None = None,
+        bf16: bool | None = None,
     ) -> None:
         super().__init__(Loop(self.report), config or PRESETS["learn"], recorded)
         self._flat_from: int | None = None
         self._errors = 0
-        self.engine = Engine(policy, self.config, rewards, prompts, self._on_stage, self._on_update)
+        self.engine = Engine(policy, self.config, rewards, prompts, self._on_stage, self._on_update, device, bf16)
         worker = ThreadWorker if threaded else InlineWorker
         self.worker = worker(self.engine.advance, self._on_worker_error, self._on_pause, self.engine.close)
         self.worker.submit(self._load)

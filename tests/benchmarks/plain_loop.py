@@ -15,12 +15,10 @@ import torch
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from tests.benchmarks.contender import serve, sizes_from_the_command_line
+from tests.benchmarks.contender import Work, from_the_command_line, serve
 
 TEMPERATURE, KL_COEF, GAMMA, GAE_LAMBDA, CLIP_RANGE, VALUE_COEF = 0.7, 0.05, 1.0, 0.95, 0.2, 0.1
 LEARNING_RATE, MAX_GRAD_NORM, ALTERNATIVES = 1e-4, 1.0, 8
-
-SIZES = "layers width heads vocabulary batch prompt response epochs minibatches".split()
 
 
 class Scores(NamedTuple):
@@ -36,46 +34,31 @@ class PlainLoop:
     """A random GPT-2, its reference, its critic, and AdamW.
 
     Args:
-        layers, width, heads, vocabulary: of the GPT-2.
-        batch, prompt, response: how many prompts, and how many tokens of each kind.
-        epochs, minibatches: of an update.
+        work: the sizes, the device and the precision.
         critic: ``shared`` puts the value head on the policy's trunk, ``separate`` on a trunk of its own.
     """
 
-    def __init__(
-        self,
-        *,
-        layers: int,
-        width: int,
-        heads: int,
-        vocabulary: int,
-        batch: int,
-        prompt: int,
-        response: int,
-        epochs: int,
-        minibatches: int,
-        critic: str,
-    ) -> None:
+    def __init__(self, work: Work, critic: str) -> None:
         torch.manual_seed(0)
         shape = GPT2Config(
-            vocab_size=vocabulary,
-            n_positions=128,
-            n_embd=width,
-            n_layer=layers,
-            n_head=heads,
+            vocab_size=work.vocabulary,
+            n_positions=work.positions,
+            n_embd=work.width,
+            n_layer=work.layers,
+            n_head=work.heads,
             resid_pdrop=0.0,
             embd_pdrop=0.0,
             attn_pdrop=0.0,
         )
-        self.policy = GPT2LMHeadModel(shape).eval()
+        self.policy = GPT2LMHeadModel(shape).eval().to(work.device)
         self.reference = copy.deepcopy(self.policy)
         self.critic = copy.deepcopy(self.policy.transformer) if critic == "separate" else None
-        self.value_head = nn.Linear(width, 1)
+        self.value_head = nn.Linear(work.width, 1, device=work.device)
         learning = [self.policy, self.value_head, *([self.critic] if self.critic else [])]
         self.parameters = [parameter for module in learning for parameter in module.parameters()]
         self.adam = torch.optim.AdamW(self.parameters, lr=LEARNING_RATE, eps=1e-5, weight_decay=0.0)
-        self.prompts = torch.randint(1, vocabulary, (batch, prompt))
-        self.response, self.epochs, self.minibatches = response, epochs, minibatches
+        self.prompts = torch.randint(1, work.vocabulary, (work.batch, work.prompt)).to(work.device)
+        self.work = work
 
     def update(self) -> dict[str, float]:
         """One update; gives the seconds of its stages."""
@@ -90,9 +73,9 @@ class PlainLoop:
             top = old.distributions.topk(ALTERNATIVES)
             records: list[Tensor] = [responses, mask, *old[:3], ref_logprobs, advantages, returns, *top]
         clock.append(time.perf_counter())
-        for _ in range(self.epochs):
-            order = torch.randperm(len(responses))
-            for rows in order.chunk(self.minibatches):
+        for _ in range(self.work.epochs):
+            order = torch.randperm(len(responses), device=responses.device)
+            for rows in order.chunk(self.work.minibatches):
                 new = self.score(responses[rows], rows=rows)
                 ratios = (new.logprobs - old.logprobs[rows]).exp()
                 clipped = ratios.clamp(1 - CLIP_RANGE, 1 + CLIP_RANGE)
@@ -112,17 +95,22 @@ class PlainLoop:
         with torch.no_grad():
             final = self.score(responses)
             records += [*final[:3], (final.logprobs - old.logprobs).exp()]
-        self.record = [np.array(tensor.detach().numpy()) for tensor in records]
+        self.record = [np.array(tensor.detach().cpu().numpy()) for tensor in records]
         clock.append(time.perf_counter())
         return dict(zip(("sample", "score", "epochs", "record"), np.diff(clock).tolist(), strict=True))
+
+    def precision(self) -> torch.autocast:
+        """Of the forwards."""
+        return torch.autocast(self.work.device, torch.bfloat16, enabled=bool(self.work.bf16))
 
     def sample(self) -> Tensor:
         """A response to every prompt: ``[B, T]`` token ids."""
         ids, cache, drawn = self.prompts, None, []
-        for _ in range(self.response):
-            output = self.policy(input_ids=ids, past_key_values=cache, use_cache=True)
+        for _ in range(self.work.response):
+            with self.precision():
+                output = self.policy(input_ids=ids, past_key_values=cache, use_cache=True)
             cache = output.past_key_values
-            ids = torch.multinomial(torch.softmax(output.logits[:, -1] / TEMPERATURE, dim=-1), 1)
+            ids = torch.multinomial(torch.softmax(output.logits[:, -1].float() / TEMPERATURE, dim=-1), 1)
             drawn.append(ids)
         return torch.cat(drawn, dim=1)
 
@@ -130,15 +118,17 @@ class PlainLoop:
         """Every response token under a model, the policy unless another is given; the values are the critic's."""
         prompts = self.prompts if rows is None else self.prompts[rows]
         ids = torch.cat([prompts, responses], dim=1)
-        output = (model or self.policy)(input_ids=ids, use_cache=False, output_hidden_states=True)
+        with self.precision():
+            output = (model or self.policy)(input_ids=ids, use_cache=False, output_hidden_states=True)
         before_each = slice(prompts.shape[1] - 1, -1)
-        distributions = torch.log_softmax(output.logits[:, before_each] / TEMPERATURE, dim=-1)
+        distributions = torch.log_softmax(output.logits[:, before_each].float() / TEMPERATURE, dim=-1)
         logprobs = distributions.gather(2, responses[..., None])[..., 0]
         with torch.no_grad():
             entropies = -(distributions.exp() * distributions).sum(-1)
         if model is not None:
             return Scores(logprobs, entropies, torch.zeros_like(logprobs), distributions)
-        separate = self.critic and self.critic(input_ids=ids, use_cache=False).last_hidden_state
+        with self.precision():
+            separate = self.critic and self.critic(input_ids=ids, use_cache=False).last_hidden_state
         hidden = output.hidden_states[-1] if separate is None else separate
         return Scores(logprobs, entropies, self.value_head(hidden[:, before_each])[..., 0], distributions)
 
@@ -146,9 +136,9 @@ class PlainLoop:
         """Whitened advantages and returns, ``[B, T]`` each; the reward is the share of even token ids."""
         scores = (responses % 2 == 0).float().mean(1)
         rewards = -KL_COEF * (old.logprobs - ref_logprobs) * mask
-        rewards[torch.arange(len(mask)), mask.sum(1) - 1] += scores
+        rewards[torch.arange(len(mask), device=mask.device), mask.sum(1) - 1] += scores
         values, advantages = old.values * mask, torch.zeros_like(rewards)
-        carried, following = torch.zeros(len(mask)), torch.zeros(len(mask))
+        carried, following = torch.zeros_like(scores), torch.zeros_like(scores)
         for t in reversed(range(rewards.shape[1])):
             carried = rewards[:, t] + GAMMA * following - values[:, t] + GAMMA * GAE_LAMBDA * carried
             advantages[:, t], following = carried, values[:, t]
@@ -158,4 +148,4 @@ class PlainLoop:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    serve(PlainLoop(**vars(sizes_from_the_command_line(SIZES))).update)
+    serve(PlainLoop(*from_the_command_line()).update)

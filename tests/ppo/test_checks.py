@@ -53,10 +53,11 @@ def check(update: Update, **changes: Any) -> dict[str, tuple[bool, float]]:
         "update": update.update,
         "steps": 2,
         "expected": 2,
+        "bf16": False,
     }
     seen |= {name: value for name, value in changes.items() if name in seen}
     arguments = {name: seen[name] for name in ("config", "rollout", "credit", "first_ratios")}
-    return check_update(*arguments.values(), **{name: seen[name] for name in ("update", "steps", "expected")})
+    return check_update(*arguments.values(), **{name: seen[name] for name in ("update", "steps", "expected", "bf16")})
 
 
 def red(found: dict[str, tuple[bool, float]]) -> set[str]:
@@ -100,6 +101,13 @@ BREAKS: dict[str, Callable[[Update], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", BREAKS)
 def test_each_turns_red_alone_when_its_own_thing_is_broken(name: str, update: Update) -> None:
     assert red(check(update, **BREAKS[name](update))) == {name}
+
+
+def test_in_bf16_the_two_that_compare_forwards_have_a_wider_bound(update: Update) -> None:
+    for off, broken in ((0.05, set()), (0.15, {"first_ratio", "first_kl"})):
+        ratios, ref = torch.tensor([1.0, 1 - off]), _nudged(update.rollout.ref_logprobs, -off)
+        assert red(check(update, first_ratios=ratios, ref_logprobs=ref, bf16=True)) - {"reward_sum"} == broken
+        assert red(check(update, first_ratios=ratios, ref_logprobs=ref)) >= {"first_ratio", "first_kl"}
 
 
 def test_every_check_has_been_broken() -> None:

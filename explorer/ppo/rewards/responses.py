@@ -14,6 +14,8 @@ from explorer.ppo.policy import Policy
 class Responses:
     """One batch of responses as text and as tokens, with the frozen reference at hand.
 
+    Its tensors lie on the CPU, wherever the policy computes; the reference lies where the policy does.
+
     Attributes:
         prompts: ``B`` prompts.
         texts: ``B`` responses, without their prompts.

@@ -126,7 +126,7 @@ def trainer(size: argparse.Namespace, updates: int, callback: TrainerCallback, *
     padding = size.vocabulary - 1
     shape = GPT2Config(
         vocab_size=size.vocabulary,
-        n_positions=128,
+        n_positions=max(128, size.prompt + size.response),
         n_embd=size.width,
         n_layer=size.layers,
         n_head=size.heads,
@@ -146,8 +146,8 @@ def trainer(size: argparse.Namespace, updates: int, callback: TrainerCallback, *
     data = Dataset.from_dict({"input_ids": prompts.tolist()})
     settings = PPOConfig(
         output_dir=tempfile.gettempdir(),  # TRL wants a folder that exists, and leaves it empty
-        use_cpu=True,
-        bf16=False,
+        use_cpu=size.device == "cpu",
+        bf16=bool(size.bf16),
         gradient_checkpointing=False,
         report_to="none",
         save_strategy="no",
@@ -237,6 +237,8 @@ class Orders(TrainerCallback):
         self.wanted = 0
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         self.ends.append(time.perf_counter())
         if len(self.ends) <= self.wanted:
             return
@@ -256,6 +258,8 @@ if __name__ == "__main__":
         options = modes.add_parser(mode)
         for name, default in {**sizes, "epochs": 4, "minibatches": 2, "seed": 0}.items():
             options.add_argument(f"--{name}", type=int, default=default)
+        options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+        options.add_argument("--bf16", type=int, choices=(0, 1), default=0)
         if mode == "golden":
             options.add_argument("folder")
     arguments = parser.parse_args()
