@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +64,14 @@ def test_until_it_has_loaded_it_says_so(tiny_policy: Policy, tiny_config: Config
     for use in (engine.advance, engine.restart, engine.compare, lambda: engine.try_prompt("The cat", None)):
         with pytest.raises(RuntimeError, match="still loading: try again in a moment"):
             use()
+
+
+def test_garbage_is_collected_again_whether_it_has_loaded_or_not(tiny_policy: Policy, tiny_config: Config) -> None:
+    for policy in (tiny_policy, "no/such/folder"):
+        engine = Engine(policy, tiny_config, None, None, lambda progress: None, lambda snapshot: None)
+        with suppress(ValueError):
+            engine.load()
+        assert gc.isenabled()
 
 
 def test_two_may_load_at_once(tiny_checkpoint: Path, tiny_config: Config) -> None:
