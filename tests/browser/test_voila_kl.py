@@ -1,4 +1,4 @@
-"""The KL of each token in four ways: exact as a bar, the estimators as marks, and the one that is charged told apart."""
+"""The KL of each token in four ways: exact as a bar, the estimators as marks, the one that is charged told apart."""
 
 from __future__ import annotations
 
@@ -112,7 +112,8 @@ def test_every_token_has_a_bar_and_three_marks(recorded: ExplorerPage, known: di
 
 
 def test_pointing_at_a_bar_shows_its_token(recorded: ExplorerPage) -> None:
-    recorded.token(1, 0).click()
+    recorded.token(1, 2).click()
+    expect(recorded.token(1, 2)).to_have_class(re.compile("ex-pinned"), timeout=AT_ONCE)
     box = recorded.part("kl").locator(".ex-chart-tokens rect").nth(4).bounding_box()
     assert box is not None
     recorded.page.mouse.move(box["x"] + box["width"] / 2, box["y"] - 3)
