@@ -26,7 +26,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("clip", "unclipped", "policy_gradient", "clip_higher", "dual_clip"),
             *("two_sided", "kl_penalty", "gspo", "cispo", "sapo"),
         ),
-        "kl_estimator": ("k1", "k2", "k3"),
+        "kl_estimator": ("k1", "k2", "k3", "exact"),
         "kl_in": ("reward", "loss"),
         "aggregation": ("token_mean", "sequence_mean", "fixed_length"),
         "critic": ("shared", "separate"),
@@ -259,11 +259,16 @@ def _check_groups(config: Config) -> None:
 
 
 def _check_objective(config: Config) -> None:
-    """Two-sided clipping's bound lies outside the clip range, and an adaptive beta changes by little an update."""
+    """Two-sided clipping's bound is outside its range, the loss has no exact KL, and beta adapts a little an update."""
     if config.objective == "two_sided" and config.delta <= 1 + config.clip_range:
         raise ValueError(
             f"delta is {config.delta:g}, but the two-sided objective needs it above 1 + clip_range = "
             f"{1 + config.clip_range:g}: raise delta or lower clip_range."
+        )
+    if config.kl_in == "loss" and config.kl_estimator == "exact":
+        raise ValueError(
+            "kl_estimator is 'exact' and kl_in is 'loss', where the KL is a term of the token that was written: choose "
+            "k1, k2 or k3, or put the KL into the reward."
         )
     if config.kl_target is not None and config.kl_horizon < config.batch_size:
         raise ValueError(

@@ -40,9 +40,10 @@ def _with_groups(values: dict[str, Any]) -> str:
 
 
 def _in_reach(values: dict[str, Any]) -> dict[str, Any]:
-    """A horizon of a batch at least, and a delta above any clip range."""
+    """A horizon of a batch at least, a delta above any clip range, and the exact KL in the reward only."""
     horizon, delta = values.get("kl_horizon", 320), values.get("delta", 4.0)
-    return {"kl_horizon": max(horizon, values["batch_size"]), "delta": max(delta, 2.5)}
+    place = {"kl_in": "reward"} if values.get("kl_estimator") == "exact" else {}
+    return {"kl_horizon": max(horizon, values["batch_size"]), "delta": max(delta, 2.5), **place}
 
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
@@ -150,6 +151,15 @@ def test_two_sided_clipping_needs_its_delta_outside_the_clip_range() -> None:
     with pytest.raises(ValueError, match="delta is 1.2"):
         Config(objective="two_sided", delta=1.2, clip_range=0.2)
     assert Config(delta=1.0).delta == 1.0  # where nobody uses it, it does no harm
+
+
+def test_the_loss_has_no_exact_kl() -> None:
+    assert Config(kl_estimator="exact").kl_in == "reward"
+    with pytest.raises(
+        ValueError, match="kl_estimator is 'exact' and kl_in is 'loss'.*: choose k1, k2 or k3, or"
+    ) as why:
+        Config(kl_estimator="exact", kl_in="loss")
+    assert "\n" not in str(why.value)
 
 
 def test_an_adaptive_beta_needs_a_horizon_of_at_least_a_batch() -> None:
@@ -293,5 +303,5 @@ def test_the_menus_are_what_ppo_offers() -> None:
 
     assert CHOICES["estimator"] == tuple(ADVANTAGES)
     assert CHOICES["objective"] == tuple(OBJECTIVES)
-    assert CHOICES["kl_estimator"] == tuple(KL_ESTIMATORS)
+    assert CHOICES["kl_estimator"] == (*KL_ESTIMATORS, "exact")
     assert tuple(DEFAULT_WEIGHTS) == tuple(REWARDS)

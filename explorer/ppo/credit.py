@@ -9,8 +9,8 @@ from torch import Tensor
 
 from explorer.config import Config
 from explorer.ppo.advantages import ADVANTAGES, WITH_CRITIC, monte_carlo, td_errors, value_targets, whitens
+from explorer.ppo.kl import reference_kl
 from explorer.ppo.masked import whiten
-from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.ppo.records import Credit, Rollout
 from explorer.ppo.rewards.score import weighted
 from explorer.ppo.rewards.shaping import shape
@@ -37,10 +37,11 @@ def assign_credit(
 
     Raises:
         ValueError: the estimator compares the responses of a group and there is one only, or it is ReMax and there are
-            no greedy answers.
+            no greedy answers; or the exact KL is asked for and the rollout has none.
     """
     mask, values = rollout.response_mask, rollout.old_values
-    ref_kl = KL_ESTIMATORS[config.kl_estimator](rollout.old_logprobs - rollout.ref_logprobs)
+    log_ratios = rollout.old_logprobs - rollout.ref_logprobs
+    ref_kl = reference_kl(config.kl_estimator, log_ratios, rollout.exact_ref_kl)
     rewards = shape(
         scores,
         rollout.old_logprobs,
@@ -48,6 +49,7 @@ def assign_credit(
         mask,
         kl_coef=config.kl_coef if config.kl_in == "reward" else 0.0,
         kl_estimator=config.kl_estimator,
+        exact_ref_kl=rollout.exact_ref_kl,
     )
     advantages = ADVANTAGES[config.estimator](
         rewards,

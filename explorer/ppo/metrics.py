@@ -1,13 +1,15 @@
 """Every logged number, each with the exact expression it stands for.
 
 No torch is imported here: the functions use the tensors' own methods, and the page reads the names and expressions
-before anything heavy has loaded.
+before anything heavy has loaded. The KL estimators also take the numpy arrays of a recording.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,12 +17,18 @@ if TYPE_CHECKING:
     from explorer.config import Config
     from explorer.ppo.records import Credit, Epoch, Rollout
 
+
+def _expm1(x: Any) -> Any:
+    """``e^x - 1`` of a tensor or a numpy array, precise near 0, where the difference itself would be all rounding."""
+    return x.expm1() if hasattr(x, "expm1") else np.expm1(x)
+
+
 #: Per-token estimators of KL(p, q) from one sample of p, given the log-ratio log p - log q (Schulman 2020,
 #: "Approximating KL divergence"). k1 and k3 are unbiased, k2 and k3 are never negative.
-KL_ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {
+KL_ESTIMATORS: dict[str, Callable[[Any], Any]] = {
     "k1": lambda log_ratios: log_ratios,
     "k2": lambda log_ratios: log_ratios**2 / 2,
-    "k3": lambda log_ratios: (-log_ratios).exp() - 1 + log_ratios,
+    "k3": lambda log_ratios: _expm1(-log_ratios) + log_ratios,
 }
 
 #: Every metric by name, with its expression. ``mean`` runs over the tokens that count, ``mean_i`` over responses,

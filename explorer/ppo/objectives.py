@@ -15,8 +15,8 @@ from torch import Tensor
 
 from explorer.config import Config
 from explorer.ppo import surrogates
+from explorer.ppo.kl import reference_kl
 from explorer.ppo.masked import aggregate
-from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.ppo.records import Curve
 
 
@@ -95,7 +95,7 @@ def optimised_terms(
     terms = OBJECTIVES[config.objective](log_ratios, advantages, config, mask)
     if config.kl_in == "reward" or ref_log_ratios is None:
         return terms
-    return terms - config.kl_coef * KL_ESTIMATORS[config.kl_estimator](ref_log_ratios)
+    return terms - config.kl_coef * reference_kl(config.kl_estimator, ref_log_ratios)
 
 
 class TokenObjective(NamedTuple):

@@ -55,6 +55,8 @@ class Rollout(Record):
         ref_logprobs: ``[B, T]`` the same under the frozen reference.
         old_values: ``[B, T]`` the value head's estimate before the token is written, in units of reward.
         entropies: ``[B, T]`` entropy of the old policy's next-token distribution, in nats.
+        exact_ref_kl: ``[B, T]`` KL(old policy, reference) of the two whole next-token distributions at the position,
+            in nats; None in a recording made before it was kept.
         groups: ``[B]`` int64, which rows answer the same prompt together, from 0.
         top_ids: ``[B, T, K]`` the old policy's likeliest tokens at the position.
         top_logprobs: ``[B, T, K]`` their log-probabilities under the old policy.
@@ -72,6 +74,7 @@ class Rollout(Record):
     groups: Array
     top_ids: Array
     top_logprobs: Array
+    exact_ref_kl: Array | None = None
 
     def __post_init__(self) -> None:
         rows, length = self.response_ids.shape
@@ -79,6 +82,8 @@ class Rollout(Record):
         self._check((rows,), "stopped", "groups")
         self._check(tuple(self.prompt_ids.shape), "prompt_mask")
         self._check(tuple(self.top_ids.shape), "top_logprobs")
+        if self.exact_ref_kl is not None:
+            self._check((rows, length), "exact_ref_kl")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,7 +93,7 @@ class Credit(Record):
     Attributes:
         reward_components: ``{name: [B]}`` each component before its weight.
         scores: ``[B]`` the weighted sum of the components.
-        ref_kl: ``[B, T]`` the chosen estimator of KL(policy, reference) at the token, in nats.
+        ref_kl: ``[B, T]`` KL(policy, reference) at the token by the chosen estimator, or exactly, in nats.
         rewards: ``[B, T]`` ``-kl_coef * ref_kl`` where the KL is in the reward, plus the score at the last token that
             counts.
         deltas: ``[B, T]`` one-step TD errors, ``r_t + gamma V_{t+1} - V_t``.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from explorer.config import Config
+from explorer.ppo.kl import exact_kl_tokens
 from explorer.ppo.policy import Policy
 from explorer.ppo.records import Rollout
 from explorer.ppo.sampling import sample
@@ -84,6 +85,7 @@ def collect(
         ref_logprobs=ref.logprobs,
         old_values=old.values,
         entropies=old.entropies,
+        exact_ref_kl=exact_kl_tokens(old.all_logprobs, ref.all_logprobs, mask[:rows]),
         groups=every // config.group_size,
         top_ids=top.indices,
         top_logprobs=top.values,

@@ -1,7 +1,8 @@
 """Recordings of earlier schemas, brought up to the one that is read.
 
 Schema 1 had neither ``groups`` in responses nor ``ref_log_ratios`` in epochs, and its configs no ``group_size``: the
-rows of one prompt lay next to each other, and with the usual settings there were four of them.
+rows of one prompt lay next to each other, and with the usual settings there were four of them. Schema 2 had no
+``exact_ref_kl``: it would take both models to find it, so it stays absent.
 """
 
 from __future__ import annotations

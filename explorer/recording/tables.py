@@ -4,7 +4,8 @@ Columns carry the names of the fields in ``explorer.ppo.records``, where shapes 
 ``epoch``, ``response`` and ``position`` say where a row belongs (update and epoch count from 1, the others from 0).
 
     tokens     a row for each response and position
-               text, top_texts (null past the response's end), Rollout's and Credit's [B, T] and [B, T, K] fields
+               text, top_texts (null past the response's end), Rollout's and Credit's [B, T] and [B, T, K] fields,
+               ``exact_ref_kl`` where it was recorded
     epochs     a row for each epoch, response and position; the last epoch has ``final`` true
                Epoch's [rows, T] fields and ``ages``; responses past the fresh ones are replayed
     responses  a row for each response
@@ -36,7 +37,7 @@ CREDIT_TOKENS = ("ref_kl", "rewards", "deltas", "advantages", "whitened_advantag
 EPOCH_SCALARS = tuple(f.name for f in dataclasses.fields(Epoch) if f.type == "float")
 EPOCH_TOKENS = tuple(f.name for f in dataclasses.fields(Epoch) if f.type == "Array" and f.name != "ages")
 CURVES = tuple(f.name for f in dataclasses.fields(Curve))
-COMPONENT, GREEDY = "component/", "greedy/"
+COMPONENT, GREEDY, EXACT = "component/", "greedy/", "exact_ref_kl"
 
 _SCALARS = pa.struct([(name, pa.float64()) for name in EPOCH_SCALARS])
 _CHECK = pa.struct([("name", pa.string()), ("holds", pa.bool_()), ("measured", pa.float64())])
@@ -111,6 +112,7 @@ def _tokens_table(snapshot: Snapshot, rows: int, length: int) -> pa.Table:
         }
         | {name: getattr(rollout, name).ravel() for name in ROLLOUT_TOKENS}
         | {name: getattr(credit, name).ravel() for name in CREDIT_TOKENS}
+        | ({} if rollout.exact_ref_kl is None else {EXACT: rollout.exact_ref_kl.ravel()})
     )
 
 
@@ -167,6 +169,7 @@ def _rollout(tables: Tables, rows: int, length: int) -> Rollout:
         groups=column(tables.responses, "groups", (rows,)),
         top_ids=reshaped(lists(tables.tokens, "top_ids"), (rows, length, -1)),
         top_logprobs=reshaped(lists(tables.tokens, "top_logprobs"), (rows, length, -1)),
+        exact_ref_kl=column(tables.tokens, EXACT, (rows, length)) if EXACT in tables.tokens.column_names else None,
         **{name: column(tables.tokens, name, (rows, length)) for name in ROLLOUT_TOKENS},
     )
 

@@ -23,8 +23,8 @@ def rescored(config: Config, snapshot: Snapshot) -> Config:
     """The snapshot's Config with only those fields of ``config`` that can re-score a recorded batch.
 
     The recorded estimator is kept where the batch lacks what another would read: ReMax needs the greedy answers that
-    are sampled under it alone, and one that compares the responses to a prompt needs a group of at least two. Such an
-    estimator takes effect from the next update.
+    are sampled under it alone, one that compares the responses to a prompt needs a group of at least two, and the exact
+    KL is in no recording made before it was kept. Such an estimator takes effect from the next update.
     """
     changed = {name: new for name, (new, _) in config.differences(snapshot.config).items()}
     taken = {name: new for name, new in changed.items() if effect_of(name) == "what_if"}
@@ -32,6 +32,8 @@ def rescored(config: Config, snapshot: Snapshot) -> Config:
     alone = estimator in GROUPED and snapshot.config.group_size == 1
     if alone or (estimator == "remax" and not snapshot.credit.greedy_components):
         del taken["estimator"]
+    if taken.get("kl_estimator") == "exact" and snapshot.rollout.exact_ref_kl is None:
+        del taken["kl_estimator"]
     return snapshot.config.replace(**taken)
 
 

@@ -75,6 +75,8 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         "clip": list(config.clip_band),
         "clip_range": config.clip_range,
         "kl_coef": config.kl_coef if config.kl_in == "reward" else 0.0,  # what each token's reward pays a nat
+        "kl_estimator": config.kl_estimator,
+        "kl_in": config.kl_in,
         "gamma": config.gamma,
         "gae_lambda": config.gae_lambda,
         "objective": config.objective,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.ppo.records import Credit, Epoch, Rollout
 
 Array = np.ndarray[Any, Any]
@@ -24,7 +25,7 @@ class Quantity:
         kind: ``ratio`` diverges from 1 in the logarithm, ``diverging`` from 0, ``sequential`` rises from ``low``.
         low, high: the ends of the scale; numbers beyond are drawn at the end and marked.
         unit: what it is measured in, a key of ``ui.units``, or "" for none.
-        of: its ``[B, T]`` array out of the records; None where an unfinished update lacks them.
+        of: its ``[B, T]`` array out of the records; None where an unfinished update or an older recording lacks them.
     """
 
     kind: Literal["ratio", "diverging", "sequential"]
@@ -51,6 +52,11 @@ def _probability(logprobs: Array, mask: Array) -> Array:
     return np.where(mask, np.exp(logprobs), 0.0)
 
 
+def _estimated(name: str) -> Callable[[Rollout, Credit | None, Epoch | None], Array | None]:
+    """An estimator of the KL to the reference, whichever of them the reward uses."""
+    return _rollout(lambda r: KL_ESTIMATORS[name](r.old_logprobs - r.ref_logprobs))
+
+
 #: Every token quantity by name, in the order of the menu.
 QUANTITIES: dict[str, Quantity] = {
     "ratio": Quantity("ratio", 0.5, 2.0, "", _epoch(lambda e: e.ratios)),
@@ -75,6 +81,10 @@ QUANTITIES: dict[str, Quantity] = {
     "ref_probability": Quantity(
         "sequential", 0.0, 1.0, "", _rollout(lambda r: _probability(r.ref_logprobs, r.response_mask))
     ),
+    "k1": Quantity("diverging", -2.0, 2.0, "nats", _estimated("k1")),
+    "k2": Quantity("sequential", 0.0, 2.0, "nats", _estimated("k2")),
+    "k3": Quantity("sequential", 0.0, 2.0, "nats", _estimated("k3")),
+    "exact_kl": Quantity("sequential", 0.0, 2.0, "nats", _rollout(lambda r: r.exact_ref_kl)),
     "gradient_share": Quantity("sequential", 0.0, 0.01, "", _epoch(lambda e: e.gradient_shares)),
 }
 

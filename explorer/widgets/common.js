@@ -172,7 +172,8 @@ const visible = (text) => text.replace(/\n/g, "↵").replace(/^ /, "").replace(/
 
 const DETAILS = [
   "ratio", "advantage", "raw_advantage", "reward", "ref_kl", "value", "return", "delta",
-  "old_probability", "new_probability", "ref_probability", "entropy", "gradient_share",
+  "old_probability", "new_probability", "ref_probability", "entropy", "k1", "k2",
+  "k3", "exact_kl", "gradient_share",
 ];
 
 const CLIP_WORDS = { [INSIDE]: "inside", [OUTSIDE_FLOWS]: "outside_flows", [OUTSIDE_ZERO]: "outside_zero" };

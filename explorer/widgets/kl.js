@@ -1,5 +1,6 @@
 // KL, kept apart: to the reference (the leash; it shapes the reward) per token and per update, and to the old policy
-// (the size of the step) per update. Two quantities never share an axis.
+// (the size of the step) per update. Two quantities never share an axis. Per token the exact KL is a bar, and what each
+// estimator made of the one token that was written is a mark of its own shape.
 
 export default {
   render(context) {
@@ -7,8 +8,18 @@ export default {
   },
 };
 
+// A mark's outline around 0, 0 for a half width of s.
+const MARKS = {
+  k1: (s) => `m${-s} 0a${s} ${s} 0 1 0 ${2 * s} 0a${s} ${s} 0 1 0 ${-2 * s} 0z`,
+  k2: (s) => `m${-1.2 * s} 0h${2.4 * s}`,
+  k3: (s) => `m0 ${-1.3 * s}l${1.3 * s} ${1.3 * s}l${-1.3 * s} ${1.3 * s}l${-1.3 * s} ${-1.3 * s}z`,
+};
+const LEFT = 30;
+const charged = (batch, name) => batch.kl_estimator === name.replace("_kl", "");
+
 function build(root, board, sized) {
   const head = make("header", { class: "ex-head-stack" });
+  const legend = make("p", { class: "ex-kl-legend" });
   const charts = make("div", { class: "ex-kl-charts" });
   const [tokens, reference, old] = ["tokens", "reference", "old"].map((key) => {
     const title = make("h3");
@@ -19,7 +30,18 @@ function build(root, board, sized) {
     charts.append(node);
     return { title, note, picture, size: sized(picture) };
   });
-  root.append(head, charts);
+  root.append(head, legend, charts);
+  const tokenAt = (event) => {
+    const batch = board.get("batch");
+    if (!hasBatch(batch)) return null;
+    const row = focusOf(board)?.[0] ?? 0;
+    const count = batch.tokens[row].length;
+    const t = Math.floor((event.clientX - tokens.picture.getBoundingClientRect().left - LEFT) / stepOf(tokens.size, count));
+    return t >= 0 && t < count ? [row, t] : null;
+  };
+  tokens.picture.addEventListener("mousemove", (event) => hover(board, tokenAt(event)));
+  tokens.picture.addEventListener("mouseleave", () => hover(board, null));
+  tokens.picture.addEventListener("click", (event) => pin(board, tokenAt(event)));
   let drawn = null;
   return () => {
     const batch = board.get("batch");
@@ -27,34 +49,78 @@ function build(root, board, sized) {
     if (drawn && stamp.every((part, i) => part === drawn[i])) return;
     drawn = stamp;
     head.replaceChildren(...heading(board, "kl"));
+    paintLegend(legend, board, batch);
     drawTokens(tokens, board, batch);
     drawSeries(reference, board, "objective/ref_kl", "ref_kl", "kl.reference", "units.per_response");
     drawSeries(old, board, "policy/approx_kl_final", "approx_kl", "kl.old", "units.per_token");
   };
 }
 
-function drawTokens({ title, note, picture, size: { width, height } }, board, batch) {
+// What each shape is, the one that is charged in bold, and the numbers of the token in hand.
+function paintLegend(legend, board, batch) {
+  legend.replaceChildren();
+  if (!hasBatch(batch)) return;
   const [row, t] = focusOf(board) ?? [0, -1];
-  const values = hasBatch(batch) ? quantityOf(batch, "ref_kl") : null;
-  const scale = board.get("quantities").ref_kl;
-  write(title, say(board, "ui.kl.reference"));
-  write(note, say(board, "ui.units.per_token"));
+  const scales = board.get("quantities");
+  for (const name of ["exact_kl", "k1", "k2", "k3"]) {
+    const values = quantityOf(batch, name);
+    const [key, number] = [draw("svg", { class: "ex-kl-key", viewBox: "-6 -6 12 12" }), make("b")];
+    const at = name === "k1" ? "M-2 -2" : "M0 0"; // k1 has two signs, so its key has two dots
+    draw("path", { class: `ex-kl-${name}`, d: name === "exact_kl" ? "M-4 -5h8v10h-8z" : `${at}${MARKS[name](2.8)}` }, key);
+    if (name === "k1") draw("path", { class: "ex-kl-k1 ex-less", d: `M3 3${MARKS.k1(2.8)}` }, key);
+    const entry = make("span", { class: "ex-key", title: say(board, `quantities.${name}.what`), "data-kl": name });
+    entry.append(key, name === "exact_kl" ? say(board, "ui.kl.exact") : name, " ", number);
+    if (!values) number.textContent = say(board, "ui.kl.not_recorded");
+    else if (t >= 0) number.textContent = (scales[name].kind === "diverging" ? signed : format)(values[row * batch.length + t]);
+    entry.classList.toggle("ex-charged", charged(batch, name));
+    if (charged(batch, name)) entry.append(" ", make("i", { text: say(board, `ui.kl.in_${batch.kl_in}`) }));
+    legend.append(entry);
+  }
+}
+
+const stepOf = ({ width }, count) => (width - LEFT) / Math.max(count, 1);
+
+// The vertical scale is that of the square root, so that a twentieth of a nat can be seen beside two.
+function drawTokens({ title, note, picture, size }, board, batch) {
+  const { width, height } = size;
+  const [row, t] = focusOf(board) ?? [0, -1];
+  write(title, say(board, "ui.kl.tokens"));
+  note.hidden = true;
   picture.replaceChildren();
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  if (!values) return;
+  if (!hasBatch(batch)) return;
   const count = batch.tokens[row].length;
-  const step = (width - 24) / Math.max(count, 1);
-  const middle = height / 2;
-  const ends = [[scale.high, 8], [scale.low, height - 2]];
-  for (const [edge, y] of ends) draw("text", { class: "ex-tick", x: 18, y, "text-anchor": "end", text: format(edge, 0) }, picture);
-  draw("line", { class: "ex-axis", x1: 22, x2: width, y1: middle, y2: middle }, picture);
-  for (let i = 0; i < count; i += 1) {
-    const value = values[row * batch.length + i];
-    const end = middle - clamp(value / scale.high, -1, 1) * (middle - 2);
-    draw("rect", {
-      class: `${value >= 0 ? "ex-bar-more" : "ex-bar-less"}${i === t ? " ex-strong" : ""}`, x: 22 + i * step, width: Math.max(1, step * 0.8),
-      y: Math.min(middle, end), height: Math.max(0.5, Math.abs(middle - end)),
-    }, picture);
+  const step = stepOf(size, count);
+  const { high } = board.get("quantities").exact_kl;
+  const low = -high / 2;
+  const reach = (height - 8) / (1 + Math.sqrt(-low / high));
+  const y = (value) => 4 + reach - Math.sign(value) * Math.sqrt(Math.abs(clamp(value, low, high)) / high) * reach;
+  const x = (i) => LEFT + (i + 0.5) * step;
+  for (const edge of [high, high / 4, 0, -high / 4]) {
+    draw("text", { class: "ex-tick", x: LEFT - 4, y: Math.max(9, y(edge) + 4), "text-anchor": "end", text: format(edge, edge % 1 ? 1 : 0) }, picture);
+  }
+  if (t >= 0) draw("path", { class: "ex-region", d: `M${LEFT + t * step} 0h${step}v${height}h${-step}z` }, picture);
+  draw("line", { class: "ex-axis", x1: LEFT, x2: width, y1: y(0), y2: y(0) }, picture);
+  const exact = quantityOf(batch, "exact_kl");
+  for (let i = 0; exact && i < count; i += 1) {
+    const end = y(exact[row * batch.length + i]);
+    draw("rect", { class: `ex-kl-exact_kl${i === t ? " ex-strong" : ""}`, x: x(i) - step * 0.4, width: step * 0.8, y: end, height: Math.max(0.5, y(0) - end) }, picture);
+  }
+  const half = clamp(step * 0.3, 1, 3);
+  const beyond = new Map();
+  for (const name of ["k2", "k3", "k1"]) {
+    const values = quantityOf(batch, name);
+    if (!values) continue;
+    const shown = Array.from({ length: count }, (_, i) => values[row * batch.length + i]);
+    for (const less of name === "k1" ? [false, true] : [false]) {
+      const mark = (value, i) => (name !== "k1" || value < 0 === less ? `M${x(i).toFixed(1)} ${y(value).toFixed(1)}${MARKS[name](half)}` : "");
+      const look = `ex-kl-${name}${less ? " ex-less" : ""}${charged(batch, name) ? " ex-charged" : ""}`;
+      draw("path", { class: look, d: shown.map(mark).join("") }, picture);
+    }
+    shown.forEach((value, i) => (value > high || value < low) && beyond.set(`${i} ${value > 0}`, [i, value > 0]));
+  }
+  for (const [i, up] of beyond.values()) {
+    draw("text", { class: "ex-beyond", x: x(i), y: up ? 7 : height - 1, "text-anchor": "middle", text: up ? "▲" : "▼" }, picture);
   }
   picture.setAttribute("aria-label", `${title.textContent}: ${batch.prompts[row]}`);
 }

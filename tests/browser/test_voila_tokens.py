@@ -143,6 +143,7 @@ def test_another_quantity_colours_the_tokens_anew(explorer: ExplorerPage) -> Non
         label = menu.locator(f'option[value="{name}"]').inner_text()
         colours[name] = tuple(explorer.tokens.evaluate_all("(spans) => spans.map((span) => span.style.background)"))
         assert any(colours[name]), f"{label} colours no token"
+    assert colours.pop("ref_kl") == colours["k1"]  # what is charged is one of the four
     assert len(set(colours.values())) == len(colours)
     # The ratio's legend marks 1 ± ε; blue is above 1 and orange below.
     menu.select_option("ratio")

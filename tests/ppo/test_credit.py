@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,6 +50,18 @@ def test_by_hand() -> None:
     assert credit.advantages[0].tolist() == pytest.approx([0.325, 2.1, 0.0])  # -0.2 + 2.1 / 4
     assert credit.returns[0].tolist() == pytest.approx([0.825, 3.1, 0.0])
     assert torch.equal(credit.whitened_advantages, credit.advantages)
+
+
+def test_the_exact_kl_can_be_what_a_token_pays(rollout: Rollout) -> None:
+    scores = torch.zeros(len(rollout.stopped))
+    exact = torch.where(rollout.response_mask, 0.5, 0.0)
+    known = dataclasses.replace(rollout, exact_ref_kl=exact)
+    credit = assign_credit(CONFIG.replace(kl_estimator="exact"), known, {"a": scores}, scores)
+    assert torch.equal(credit.ref_kl, exact)
+    assert torch.equal(credit.rewards, torch.where(rollout.response_mask, -0.05, 0.0))  # 0.1 a nat
+    lacking = dataclasses.replace(rollout, exact_ref_kl=None)
+    with pytest.raises(ValueError, match="choose k1, k2 or k3"):
+        assign_credit(CONFIG.replace(kl_estimator="exact"), lacking, {"a": scores}, scores)
 
 
 def test_whitening_leaves_everything_else_alone(rollout: Rollout) -> None:

@@ -49,7 +49,7 @@ EPOCH_ARRAYS = [
 ]
 
 
-@pytest.mark.parametrize("name", [*ROLLOUT_ARRAYS, "top_logprobs"])
+@pytest.mark.parametrize("name", [*ROLLOUT_ARRAYS, "top_logprobs", "exact_ref_kl"])
 def test_a_rollout_refuses_an_array_of_another_shape(name: str) -> None:
     with pytest.raises(ValueError, match=rf"Rollout.{name} has shape \(7, 7\), expected \({B},"):
         rollout(**{name: np.zeros((7, 7))})
@@ -65,6 +65,11 @@ def test_a_credit_refuses_an_array_of_another_shape(name: str) -> None:
 def test_an_epoch_refuses_an_array_of_another_shape(name: str) -> None:
     with pytest.raises(ValueError, match=rf"Epoch.{name} has shape \(7, 7\), expected \({B},"):
         epoch(**{name: np.zeros((7, 7))})
+
+
+def test_a_rollout_may_lack_the_exact_kl() -> None:
+    assert rollout().map(lambda array: array + 1).exact_ref_kl is None
+    assert rollout(exact_ref_kl=np.zeros((B, T))).map(lambda array: array + 1).exact_ref_kl.tolist() == [[1.0] * T] * B
 
 
 def test_a_transposed_array_is_noticed() -> None:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from explorer.config import CHOICES, Config
+from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.ppo.policy import Policy
 from explorer.ppo.trainer import Trainer
 from tests.ppo.comparing import same, weights
@@ -84,7 +85,6 @@ configs = st.fixed_dictionaries(
     {
         "estimator": st.sampled_from(CHOICES["estimator"]),
         "objective": st.sampled_from(CHOICES["objective"]),
-        "kl_estimator": st.sampled_from(CHOICES["kl_estimator"]),
         "clip_range": st.floats(0.01, 0.6),
         "kl_coef": st.floats(0.0, 0.5),
         "gamma": st.sampled_from([0.0, 0.9, 1.0]),
@@ -101,7 +101,10 @@ configs = st.fixed_dictionaries(
         "stop_sentences": st.integers(0, 2),
         "batch_size": st.sampled_from([6, 8, 10]),
         "group_size": st.just(2),
-        "kl_in": st.sampled_from(CHOICES["kl_in"]),
+        "kl_estimator,kl_in": st.sampled_from(
+            [(name, place) for name in CHOICES["kl_estimator"] for place in CHOICES["kl_in"] if name in KL_ESTIMATORS]
+            + [("exact", "reward")]
+        ),
         "aggregation": st.sampled_from(CHOICES["aggregation"]),
         "critic": st.sampled_from(CHOICES["critic"]),
         "freeze_critic": st.booleans(),
@@ -119,7 +122,8 @@ def test_every_check_holds_whatever_the_config(
     values: dict[str, Any], make_trainer: MakeTrainer, run_update: RunUpdate
 ) -> None:
     # Coherence tells any two responses apart; where all scores are equal there is nothing to whiten.
-    trainer = make_trainer(Config(**values, weights={"coherence": 1.0}))
+    estimator, place = values.pop("kl_estimator,kl_in")
+    trainer = make_trainer(Config(**values, kl_estimator=estimator, kl_in=place, weights={"coherence": 1.0}))
     for _ in range(2):
         update = run_update(trainer)
         assert {name: found for name, found in update.checks.items() if not found[0]} == {}

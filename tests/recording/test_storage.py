@@ -105,6 +105,7 @@ def test_the_snapshots_of_these_tests_have_what_is_hard_to_keep(snapshots: list[
     assert not snapshots[0].rollout.prompt_mask.all()
     assert snapshots[0].rollout.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert [len(s.credit.greedy_components) for s in snapshots] == [0, 5, 0, 0]
+    assert [bool(s.rollout.exact_ref_kl.any()) for s in snapshots] == [False, True, True, True]
 
 
 reals = st.floats(width=32, allow_subnormal=True)
@@ -510,22 +511,45 @@ def test_a_recording_of_schema_1_is_read(recorded: Path, snapshots: list[Snapsho
         del entry["config"]["group_size"]
     (recorded / "run.json").write_text(json.dumps(content | {"schema_version": 1}))
     for update in range(1, 5):
-        for name in ("responses", "epochs"):
+        for name in ("responses", "epochs", "tokens"):
             path = recorded / name / f"{update:06d}.parquet"
             table = pq.read_table(path)
-            lost = [n for n in table.column_names if n in ("groups", "ref_log_ratios") or n.startswith("greedy/")]
+            newer = ("groups", "ref_log_ratios", "exact_ref_kl")
+            lost = [n for n in table.column_names if n in newer or n.startswith("greedy/")]
             pq.write_table(table.drop_columns(lost), path)
     recording = Recording.load(recorded)
     assert recording.info["schema_version"] == 1
     for found, expected in zip(recording, snapshots, strict=True):
         assert found.config == expected.config.replace(group_size=4)
         assert found.rollout.groups.tolist() == [0] * 4 + [1] * 4
+        assert found.rollout.exact_ref_kl is None
         for epoch, whole in zip(found.epochs, expected.epochs, strict=True):
             assert epoch.ref_log_ratios[:8].tobytes() == whole.ref_log_ratios[:8].tobytes()
             assert (epoch.ref_log_ratios[8:] == 0).all()
     assert np.abs(recording[3].final.ref_log_ratios).max() > 0
     rewritten(recorded, "tokens", lambda t: t.drop_columns(["ref_logprobs"]))
     with pytest.raises(RecordingError, match="damaged"):  # what else is missing is missed
+        Recording.load(recorded)[0]
+
+
+def test_a_recording_of_schema_2_is_read_without_its_exact_kl(
+    recorded: Path, snapshots: list[Snapshot], tmp_path: Path
+) -> None:
+    content = json.loads((recorded / "run.json").read_text())
+    (recorded / "run.json").write_text(json.dumps(content | {"schema_version": 2}))
+    for update in range(1, 5):
+        path = recorded / "tokens" / f"{update:06d}.parquet"
+        pq.write_table(pq.read_table(path).drop_columns(["exact_ref_kl"]), path)
+    older = Recording.load(recorded)
+    older.save(tmp_path / "again")  # under the schema of today
+    for recording, schema in ((older, 2), (Recording.load(tmp_path / "again"), folder.SCHEMA_VERSION)):
+        assert recording.info["schema_version"] == schema
+        for found, whole in zip(recording, snapshots, strict=True):
+            assert_same(
+                found, dataclasses.replace(whole, rollout=dataclasses.replace(whole.rollout, exact_ref_kl=None))
+            )
+    rewritten(recorded, "tokens", lambda t: t.append_column("exact_ref_kl", pa.array(["a"] * t.num_rows)))
+    with pytest.raises(RecordingError, match="the column exact_ref_kl holds string"):
         Recording.load(recorded)[0]
 
 

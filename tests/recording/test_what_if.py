@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from explorer.config import CHOICES, FIELDS, Config, effect_of
+from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.ppo.objectives import OBJECTIVES, curve
 from explorer.ppo.policy import Policy
 from explorer.ppo.trainer import Trainer
@@ -111,7 +112,8 @@ def test_under_its_own_config_a_snapshot_is_itself(snapshot: Snapshot) -> None:
         *({"objective": name} for name in CHOICES["objective"]),
         *({"estimator": name} for name in CHOICES["estimator"]),
         *({"aggregation": name, "whiten": False} for name in CHOICES["aggregation"]),
-        *({"kl_in": "loss", "kl_estimator": name, "kl_coef": 0.5} for name in CHOICES["kl_estimator"]),
+        *({"kl_in": "loss", "kl_estimator": name, "kl_coef": 0.5} for name in KL_ESTIMATORS),
+        {"kl_estimator": "exact", "kl_coef": 0.5},
         {"lr_schedule": "linear", "lr_decay_updates": 4, "target_kl": 1e-4, "freeze_critic": True},
         {
             "critic": "separate",
@@ -246,6 +248,19 @@ def test_groups_wait_for_a_batch_that_has_some(
     assert rescored(CONFIG.replace(estimator="reinforce_pp"), alone).estimator == "reinforce_pp"
 
 
+def test_the_exact_kl_waits_for_a_batch_that_has_it(snapshot: Snapshot) -> None:
+    asked = snapshot.config.replace(kl_estimator="exact", gamma=0.5)
+    found = what_if(snapshot, asked)
+    assert found.config == asked
+    np.testing.assert_array_equal(found.credit.ref_kl, snapshot.rollout.exact_ref_kl)
+    older = dataclasses.replace(snapshot, rollout=dataclasses.replace(snapshot.rollout, exact_ref_kl=None))
+    assert rescored(asked, older) == snapshot.config.replace(gamma=0.5)
+    np.testing.assert_array_equal(what_if(older, asked).credit.ref_kl, snapshot.credit.ref_kl)
+    # Asked for together with the reward as its place, of a batch that had it in the loss: the place is taken.
+    in_loss = dataclasses.replace(older, config=snapshot.config.replace(kl_in="loss", kl_estimator="k3"))
+    assert rescored(asked, in_loss) == snapshot.config.replace(gamma=0.5, kl_estimator="k3")
+
+
 def test_moving_the_kl_into_the_loss_takes_it_out_of_the_reward(snapshot: Snapshot) -> None:
     config = snapshot.config.replace(kl_coef=0.4, kl_estimator="k2")
     before, after = (what_if(snapshot, config.replace(kl_in=place, whiten=False)) for place in ("reward", "loss"))
@@ -322,7 +337,7 @@ def test_the_value_loss_follows_its_new_targets(
             "delta": st.floats(2.5, 4.0),
             "penalty_coef": st.floats(0.0, 10.0),
             "kl_coef": st.floats(0.0, 2.0),
-            "kl_estimator": st.sampled_from(CHOICES["kl_estimator"]),
+            "kl_estimator": st.sampled_from(tuple(KL_ESTIMATORS)),
             "kl_in": st.sampled_from(CHOICES["kl_in"]),
             "aggregation": st.sampled_from(CHOICES["aggregation"]),
             "estimator": st.sampled_from(CHOICES["estimator"]),

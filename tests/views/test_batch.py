@@ -72,6 +72,9 @@ def test_every_number_is_the_snapshots_own(snapshot: Snapshot, epoch: int) -> No
         "delta": credit.deltas,
         "entropy": rollout.entropies,
         "gradient_share": record.gradient_shares[:6],
+        "exact_kl": rollout.exact_ref_kl,
+        "k1": rollout.old_logprobs - rollout.ref_logprobs,
+        "k2": (rollout.old_logprobs - rollout.ref_logprobs) ** 2 / 2,
     }
     mask = rollout.response_mask
     for name, logprobs in (
@@ -84,7 +87,7 @@ def test_every_number_is_the_snapshots_own(snapshot: Snapshot, epoch: int) -> No
         assert (shown[~mask] == 0).all()
     for name, array in expected.items():
         assert np.array_equal(floats(picture["arrays"][name], 6, 5), array), name
-    assert set(picture["arrays"]) == {*expected, "old_probability", "new_probability", "ref_probability"}
+    assert set(picture["arrays"]) == {*expected, "old_probability", "new_probability", "ref_probability", "k3"}
 
 
 def test_scores_components_and_settings(snapshot: Snapshot) -> None:
@@ -96,6 +99,7 @@ def test_scores_components_and_settings(snapshot: Snapshot) -> None:
     assert picture["clip"] == [0.8, 1.2]
     assert (picture["clip_range"], picture["kl_coef"], picture["objective"]) == (0.2, 0.05, "clip")
     assert (picture["gamma"], picture["gae_lambda"]) == (1.0, 0.95)
+    assert (picture["kl_estimator"], picture["kl_in"]) == ("k1", "reward")
 
 
 @pytest.mark.parametrize(("epoch", "shown"), [(-1, 3), (2, 3), (0, 1), (1, 2)])
@@ -311,7 +315,8 @@ def unfinished(make_tiny_policy: Callable[[], Policy]) -> dict[str, Unfinished]:
 
 def test_after_sampling_there_is_text_and_what_the_policies_think_of_it(unfinished: dict[str, Unfinished]) -> None:
     picture = batch_picture(unfinished["sample"])
-    assert set(picture["arrays"]) == {"value", "entropy", "old_probability", "ref_probability"}
+    kls = {"k1", "k2", "k3", "exact_kl"}
+    assert set(picture["arrays"]) == {"value", "entropy", "old_probability", "ref_probability", *kls}
     assert (picture["scores"], picture["components"], picture["checks"]) == (None, {}, {})
     assert (picture["finished"], picture["epoch"], picture["epochs"]) == (False, 0, 2)
     assert picture["counts"]["outside"] == picture["counts"]["zero"] == 0

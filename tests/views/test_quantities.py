@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from explorer.text import LANGUAGES, labels
@@ -57,9 +59,27 @@ def test_every_quantity_is_one_number_a_token(make_trainer: MakeTrainer, snapsho
         assert array[mask].any(), name  # something happened in a whole update
 
 
+def test_the_kl_of_a_token_in_four_ways(make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]) -> None:
+    trainer = make_trainer()
+    snapshot_of(trainer)
+    snapshot = snapshot_of(trainer)
+    rollout, credit = snapshot.rollout, snapshot.credit
+    found: dict[str, Any] = {
+        name: QUANTITIES[name].of(rollout, credit, None) for name in ("k1", "k2", "k3", "exact_kl", "ref_kl")
+    }
+    assert np.array_equal(found["k1"], found["ref_kl"])  # the config's estimator
+    assert found["k1"].min() < 0 <= min(found[name].min() for name in ("k2", "k3", "exact_kl"))
+    np.testing.assert_allclose(found["k3"], found["k2"], atol=float(np.abs(found["k1"]).max()) ** 3)  # but for the cube
+    older = dataclasses.replace(rollout, exact_ref_kl=None)
+    assert QUANTITIES["exact_kl"].of(older, credit, None) is None
+    assert np.array_equal(QUANTITIES["k3"].of(older, credit, None), found["k3"])
+
+
 def test_what_an_unfinished_update_lacks_is_none(
     make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]
 ) -> None:
     rollout = snapshot_of(make_trainer()).rollout
     lacking = {name for name, quantity in QUANTITIES.items() if quantity.of(rollout, None, None) is None}
-    assert lacking == set(QUANTITIES) - {"value", "entropy", "old_probability", "ref_probability"}
+    assert lacking == set(QUANTITIES) - {
+        *("value", "entropy", "old_probability", "ref_probability", "k1", "k2", "k3", "exact_kl")
+    }

@@ -223,7 +223,7 @@ def test_every_quantity_is_told_of_a_token() -> None:
 def test_every_quantity_that_a_script_reads_is_there() -> None:
     read = set(re.findall(r'quantityOf\(batch, "(\w+)"\)|read\("(\w+)"\)', EVERYTHING))
     names = {name for pair in read for name in pair if name}
-    assert {"ratio", "advantage", "ref_kl"} <= names <= set(QUANTITIES)
+    assert {"ratio", "advantage", "exact_kl"} <= names <= set(QUANTITIES)
     spec = re.search(r"const ROWS = \[(.*?)\n\];", SOURCES["advantages.js"], re.DOTALL)
     assert spec
     drawn = set(re.findall(r'(?:scale|bars|line|dashed): "(\w+)"', spec[1]))
