@@ -302,15 +302,17 @@ function tooltip(root) {
   };
 }
 
-// The two panels that share the middle's lower half: a tab row in each, of which one panel shows at a time.
-function lowerTabs(root, board, own) {
+// The panels that share the middle's lower half: a tab row in each, of which one panel shows at a time.
+const LOWER = ["advantages", "samples", "toy"];
+
+function lowerTabs(root, board, own, leaving) {
   const place = () => {
     if (root.parentElement) root.parentElement.hidden = board.get("lower") !== own;
   };
-  listen(board, ["lower"], place);
+  leaving(listen(board, ["lower"], place));
   place();
   const node = make("div", { class: "ex-tabs", role: "tablist" });
-  const buttons = ["advantages", "samples"].map((key) =>
+  const buttons = LOWER.map((key) =>
     make("button", {
       class: `ex-tab explorer-tab-${key}`, role: "tab", type: "button",
       onclick: () => {
@@ -322,8 +324,9 @@ function lowerTabs(root, board, own) {
   );
   node.append(...buttons);
   const paint = () =>
-    ["advantages", "samples"].forEach((key, i) => {
-      write(buttons[i], say(board, `ui.panels.${key}.title`));
+    LOWER.forEach((key, i) => {
+      write(buttons[i], say(board, `ui.panels.${key}.tab`));
+      buttons[i].title = say(board, `ui.panels.${key}.title`);
       buttons[i].setAttribute("aria-selected", String(key === own));
     });
   return { node, paint };

@@ -22,7 +22,7 @@ from explorer.widgets.scripts import script, style
 
 FOLDER = Path(explorer.widgets.__file__).parent
 SOURCES = {file.name: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.js"))}
-VIEWS = ("tokens", "objective", "advantages", "curves", "kl", "samples", "controls", "player")
+VIEWS = ("tokens", "objective", "advantages", "curves", "kl", "samples", "toy", "controls", "player")
 EVERYTHING = "\n".join(SOURCES.values())
 
 
