@@ -28,6 +28,9 @@ class Board(OnLoopWidget):
     lower = Unicode("advantages", help="The panel in the middle's lower half: advantages, samples or toy.").tag(
         sync=True
     )
+    parts = Dict(help="The exact parts of the gradient, where they are asked for: see explorer.views.parts.").tag(
+        sync=True
+    )
     run = Dict(help="Where the run stands: update, stage, rate, mode, error; see explorer.views.run.").tag(sync=True)
     series = Dict(help="The run's metrics: see explorer.views.curves.").tag(sync=True)
     samples = Dict(help="The same prompts answered by the reference and by the policy.").tag(sync=True)

@@ -59,6 +59,14 @@ function numbers(view, Type) {
 }
 
 const quantityOf = (batch, name) => numbers(batch.arrays?.[name], Float32Array);
+
+// The exact parts of the gradient, which come after the batch and where they are asked for; null where there are none.
+function partsOf(board) {
+  const [parts, batch] = [board.get("parts"), board.get("batch")];
+  const values = parts?.update === batch.update ? numbers(parts.values, Float32Array) : null;
+  return values?.length === batch.rows * batch.length ? values : null;
+}
+const valuesOf = (board, name) => (name === "gradient_part" ? partsOf(board) : quantityOf(board.get("batch"), name));
 const statesOf = (batch) => numbers(batch.states, Uint8Array);
 const hasBatch = (batch) => Boolean(batch && batch.tokens);
 
@@ -172,7 +180,7 @@ const visible = (text) => text.replace(/\n/g, "↵").replace(/^ /, "").replace(/
 
 const DETAILS = [
   "ratio", "advantage", "raw_advantage", "reward", "ref_kl", "value", "return", "delta",
-  "old_probability", "new_probability", "ref_probability", "entropy", "gradient_share",
+  "old_probability", "new_probability", "ref_probability", "entropy", "gradient_share", "gradient_part",
 ];
 
 const CLIP_WORDS = { [INSIDE]: "inside", [OUTSIDE_FLOWS]: "outside_flows", [OUTSIDE_ZERO]: "outside_zero" };
@@ -183,7 +191,7 @@ function detailsOf(board, [row, t]) {
   const index = row * batch.length + t;
   const lines = [];
   for (const name of DETAILS) {
-    const values = quantityOf(batch, name);
+    const values = valuesOf(board, name);
     if (!values) continue;
     const scale = board.get("quantities")[name];
     const unit = scale?.unit ? ` ${say(board, `ui.units.${scale.unit}`)}` : "";
