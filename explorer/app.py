@@ -19,7 +19,7 @@ from explorer.text import LANGUAGES, labels, text
 from explorer.views.batch import telling_token
 from explorer.views.curves import Curves
 from explorer.views.mirror import Mirror
-from explorer.views.panels import Advantages, Kl, Objective, Samples, Tokens
+from explorer.views.panels import Advantages, ExactToy, Kl, Objective, Samples, Tokens
 from explorer.views.quantities import scales
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
@@ -79,15 +79,18 @@ class Explorer(ipywidgets.Box):
         self.controls = Controls(config, PRESETS["learn"], self._edit, self._refused, board=self.board)
         self.samples = Samples(board=self.board)
         self.samples.on_msg(lambda widget, content, buffers: self._command(content))
+        self.toy = ExactToy(self.session.report, self.session.dismiss, board=self.board)
         self.curves = Curves(self.board, list(config.weights))
         self._asked: dict[str, Any] = {}
         self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl)]
-        super().__init__([self.player, self.controls, *panels, self.samples, self.curves])
+        super().__init__([self.player, self.controls, *panels, self.samples, self.toy, self.curves])
         self.add_class("explorer")
         self.mirror = Mirror(self.session, self.board, self.player, self.controls, self.curves)
         self.board.observe(lambda change: setattr(self, "_page_seen", time.monotonic()), "heartbeat")
         self.session.observe(lambda change: self._watch_page(), "updates")
+        self.session.observe(lambda change: self._draw_toy(), ["config", "phase"])
+        self._draw_toy()
         if self.session.shown is not None:
             self.board.pinned = telling_token(self.session.shown)
         _replace_in_cell(self)
@@ -123,6 +126,10 @@ class Explorer(ipywidgets.Box):
             self._page_seen = None
             self.session.pause()
             self.session.note = "page_gone"
+
+    def _draw_toy(self) -> None:
+        """The toy follows ε, the objective, γ and λ of the page; it needs PyTorch, which the worker loads."""
+        self.toy.under(self.session.config if self.session.phase != "loading" else None)
 
     # ------------------------------------------------------------------ from the browser to the session
 

@@ -219,7 +219,7 @@ def test_every_panel_has_its_class(page: Explorer) -> None:
     boxes = {name for child in page.children for name in child._dom_classes}
     assert {f"explorer-{key}" for key in roots} | boxes >= {
         f"explorer-{key}"
-        for key in ("tokens", "objective", "advantages", "kl", "curves", "samples", "player", "controls")
+        for key in ("tokens", "objective", "advantages", "kl", "curves", "samples", "toy", "player", "controls")
     }
 
 
@@ -612,3 +612,15 @@ def test_a_recipe_that_needs_a_reset_is_asked_for(page: Explorer, monkeypatch: p
     assert ["critic", "shared", "separate"] in page.controls.deltas
     press(page, "preset", name="grpo")
     assert ["estimator", "gae", "grpo"] in page.controls.deltas
+
+
+def test_the_toy_follows_the_settings_of_the_page_while_it_is_open(page: Explorer) -> None:
+    assert page.toy.dragged == {}
+    page.board.lower = "toy"
+    assert page.toy.dragged["clip"] == pytest.approx([0.8, 1.2])
+    page.set(clip_range=0.1)
+    assert page.toy.dragged["clip"] == pytest.approx([0.9, 1.1])
+    page.toy.asked = {**page.toy.asked, "probability": 7}
+    assert "probability of 'is' is 7, but must be greater than 0 and less than 1" in page.session.error["message"]
+    press(page, "train", updates=1)
+    assert page.session.updates == 1 and page.session.error == {}

@@ -170,6 +170,26 @@ def axes(toy: Toy, logits: Tensor | None = None) -> Tensor:
     return torch.stack([along, across * across[across.abs().argmax()].sign()])
 
 
+def spread(toy: Toy, directions: Tensor) -> Tensor:
+    """How far one response's plainest estimate, ``R grad log pi``, spreads along some directions; by enumeration.
+
+    A batch of ``B`` such responses spreads less by the root of ``B``.
+
+    Args:
+        toy: its old policy samples, and the gradient is taken there.
+        directions: ``[K, D]``.
+
+    Returns:
+        ``[K]`` standard deviations, in rewards per unit of logit times the direction's length.
+    """
+    chances, likely = sequence_probabilities(toy, toy.old_logits), toy.old_logits.softmax(dim=1)
+    tables = directions.view(-1, *likely.shape)
+    centred = tables - (likely * tables).sum(dim=2, keepdim=True)
+    estimate = toy.scores * centred[:, toy.rows, toy.sequences].sum(dim=2)
+    mean = estimate @ chances
+    return ((estimate - mean[:, None]) ** 2 @ chances).sqrt()
+
+
 def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 

@@ -270,19 +270,23 @@ class Trainer:
         )
         yield Stage("done", len(trained), epochs_wanted, rollout, components, credit, tuple(trained), update)
 
-    def gradient_parts(self, rollout: Rollout, credit: Credit, config: Config | None = None) -> Tensor:
+    def gradient_parts(
+        self, rollout: Rollout, credit: Credit, config: Config | None = None, policy: Policy | None = None
+    ) -> Tensor:
         """Each token's exact part of the gradient of a step over these responses from the policy as it is now.
 
         Args:
             rollout: the responses, from any stage of ``stages()``.
             credit: theirs, from the stage ``advantage`` on.
             config: the knobs; None is ``self.config``.
+            policy: another policy than the one that is trained, such as an earlier one.
 
         Returns:
             ``[B, T]``: ``<g_t, g> / |g|^2``. They sum to 1; a negative one pulls against the batch.
         """
         number = self.updates + 1
-        return self.optimiser.parts(join([Experience(rollout, credit, born=number)], number), config or self.config)
+        optimiser = self.optimiser if policy is None else Optimiser(policy)
+        return optimiser.parts(join([Experience(rollout, credit, born=number)], number), config or self.config)
 
     def sample(self, config: Config, number: int) -> tuple[Rollout, list[str]]:
         """Draw the responses of update ``number``; also the prompt that each row answers."""

@@ -6,6 +6,7 @@ screen before.
 
 from __future__ import annotations
 
+import copy
 import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.config import Config
 from explorer.recording.snapshot import Snapshot, Tokens, decode, freeze, take_snapshot
+from explorer.recording.what_if import with_coefficients
 from explorer.session.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
@@ -217,6 +219,36 @@ class Engine:
         self._trials = ((prompt, shown), times)
         reference, policy = (self._answers(p, prompts, TRIAL, times) for p in self._pair(update))
         return {"update": shown, "prompt": prompt, "reference": reference, "policy": policy}
+
+    def gradient_parts(self, snapshot: Snapshot) -> Any:
+        """Each token's exact part of the gradient that one more step over a whole batch would have.
+
+        The policy is the one that the batch's update has made: exactly so for the newest, to half precision before.
+
+        Args:
+            snapshot: a finished update of this run, as it was trained or re-scored.
+
+        Returns:
+            ``[B, T]`` read-only numpy, summing to 1; see ``explorer.ppo.gradient_parts``.
+
+        Raises:
+            ValueError: that update's weights are no longer kept.
+        """
+        import numpy as np
+        import torch
+
+        trainer = self.trainer
+        policy = trainer.policy
+        if self._stages is not None or snapshot.update != trainer.updates:
+            policy = copy.deepcopy(policy)
+            self.checkpoints.load_into(policy, snapshot.update)
+        device = policy.value_head.weight.device
+
+        def live(array: Any) -> Any:
+            return torch.from_numpy(np.array(array)).to(device)
+
+        config = with_coefficients(snapshot.config, snapshot)
+        return freeze(trainer.gradient_parts(snapshot.rollout.map(live), snapshot.credit.map(live), config, policy))
 
     def _pair(self, update: int | None) -> tuple[Policy, Policy]:
         """The reference, and the policy as of an update; in the middle of one the policy is no update's."""

@@ -18,6 +18,7 @@ from explorer.recording.history import History
 from explorer.recording.snapshot import Snapshot
 from explorer.session.engine import Engine, Progress
 from explorer.session.loop import Loop
+from explorer.session.parts import GradientParts
 from explorer.session.screen import Screen
 from explorer.session.stopping import has_stopped_rising
 from explorer.session.worker import InlineWorker, ThreadWorker
@@ -73,6 +74,7 @@ class Session(Screen):
         self.engine = Engine(policy, self.config, rewards, prompts, self._on_stage, self._on_update, device, bf16)
         worker = ThreadWorker if threaded else InlineWorker
         self.worker = worker(self.engine.advance, self._on_worker_error, self._on_pause, self.engine.close)
+        self.parts = GradientParts(self)
         self.worker.submit(self._load)
 
     # ------------------------------------------------------------------ commands, called on the loop

@@ -11,6 +11,8 @@ from explorer.session.throttle import Throttle
 from explorer.text import labels
 from explorer.views.batch import batch_picture
 from explorer.views.curves import Curves
+from explorer.views.parts import parts_picture
+from explorer.views.quantities import ON_DEMAND
 from explorer.views.run import run_picture
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
@@ -45,8 +47,10 @@ class Mirror:
         ):
             session.observe(self._on_change(draw), names)
         session.cursor.observe(self._on_change(self.draw_batch), "epoch")
+        session.parts.observe(self._on_change(self.draw_parts), "answer")
         board.observe(self._on_change(self.draw_words), "language")
         board.observe(self._on_change(self.keep_samples_fresh), "wants_samples")
+        board.observe(self._on_change(self.want_parts), "quantity")
         self.draw_batch()
         self.draw_series()
 
@@ -87,6 +91,17 @@ class Mirror:
     def draw_samples(self) -> None:
         """The answers side by side."""
         self.board.show(samples=dict(self.session.samples), trial=dict(self.session.trial))
+
+    def want_parts(self) -> None:
+        """The exact parts of the gradient are computed while the tokens are to be coloured by them."""
+        self.session.parts.wanted = self.board.quantity in ON_DEMAND
+
+    def draw_parts(self) -> None:
+        """The exact parts of the gradient for the batch on screen, or why they are not there."""
+        answer = self.session.parts.answer
+        self.board.parts = parts_picture(
+            answer, None if answer.parts is None else self.session.shown.rollout.response_mask
+        )
 
     def draw_words(self) -> None:
         """Every word in the chosen language."""

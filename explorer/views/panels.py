@@ -1,7 +1,15 @@
-"""The panels: thin classes, each with a script of its own in ``widgets/``. All of them draw the Board's batch."""
+"""The panels: thin classes, each with a script of its own in ``widgets/``. All but the toy draw the Board's batch."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from traitlets import Dict
+
+from explorer.config import CHOICES, Config
+from explorer.views.toy import BATCH_SIZES, CRITICS, Choices, article_toy, cloud_picture, drag_picture
 from explorer.widgets.on_loop import BoardView
 from explorer.widgets.scripts import script, style
 
@@ -39,3 +47,66 @@ class Samples(BoardView):
 
     _esm = script("samples")
     _css = style()
+
+
+class ExactToy(BoardView):
+    """The toy in which everything can be enumerated: a probability to drag, and a cloud (``widgets/toy.js``).
+
+    Nothing is computed while another panel is in its place, nor what no choice has changed: a drag leaves the cloud.
+
+    Args:
+        on_error: called on the loop with what a choice raises; the panel goes back to the choices before.
+        on_choice: called after a choice that was taken.
+    """
+
+    _esm = script("toy")
+    _css = style()
+
+    asked = Dict(help="What is chosen in the panel: the fields of explorer.views.toy.Choices.").tag(sync=True)
+    dragged = Dict(help="See explorer.views.toy.drag_picture; empty until PyTorch has loaded.").tag(sync=True)
+    cloud = Dict(help="See explorer.views.toy.cloud_picture.").tag(sync=True)
+    offered = Dict(help="{choice: [what there is to choose from]}.").tag(sync=True)
+
+    def __init__(
+        self, on_error: Callable[[BaseException], None], on_choice: Callable[[], None] = lambda: None, **traits: Any
+    ) -> None:
+        self._on_error, self._on_choice = on_error, on_choice
+        self._choices = Choices()
+        self._config: Config | None = None
+        self._drawn: dict[str, Any] = {}
+        offered = {"estimator": list(CHOICES["estimator"]), "batch_size": list(BATCH_SIZES), "critic": list(CRITICS)}
+        super().__init__(asked=dataclasses.asdict(self._choices), offered=offered, **traits)
+        self.observe(self._take, "asked")
+        self.board.observe(lambda change: self._draw(), "lower")
+
+    def under(self, config: Config | None) -> None:
+        """Take the page's settings; None while PyTorch has not loaded, when the loop must not wait for it."""
+        self._config = config
+        self._draw()
+
+    def _take(self, change: Any) -> None:
+        if self._draw():
+            self._on_choice()
+
+    def _draw(self) -> bool:
+        """Draw what has changed; False where nothing is to be drawn, or a choice was refused."""
+        config = self._config
+        if config is None or self.board.lower != "toy":
+            return False
+        try:
+            choices = Choices(**self.asked)
+            cloud = dataclasses.replace(choices, probability=None)
+            self._renew("dragged", (choices.probability, config), drag_picture, config, choices.probability)
+            self._renew("cloud", (cloud, config.gamma, config.gae_lambda), cloud_picture, config, cloud)
+        except Exception as error:  # a message has no cell to show its error in
+            self.asked = dataclasses.asdict(self._choices)
+            self._on_error(error)
+            self.send({"kind": "rejected"})
+            return False
+        self._choices = choices
+        return True
+
+    def _renew(self, trait: str, key: Any, picture: Callable[..., dict[str, Any]], *arguments: Any) -> None:
+        if self._drawn.get(trait) != key:
+            self.set_trait(trait, picture(article_toy(), *arguments))
+            self._drawn[trait] = key

@@ -88,7 +88,15 @@ QUANTITIES: dict[str, Quantity] = {
     "gradient_share": Quantity("sequential", 0.0, 0.01, "", _epoch(lambda e: e.gradient_shares)),
 }
 
+#: Quantities that no record holds, since they cost too much to come with every update: see explorer.views.parts. The
+#: unit is the part that every token would have if all pulled alike, so that it does not depend on the batch.
+ON_DEMAND: dict[str, tuple[Literal["diverging"], float, float, str]] = {
+    "gradient_part": ("diverging", -10.0, 10.0, "even_shares"),
+}
+
 
 def scales() -> dict[str, dict[str, Any]]:
     """The quantities as the browser needs them: ``{name: {kind, low, high, unit}}``."""
-    return {n: {"kind": q.kind, "low": q.low, "high": q.high, "unit": q.unit} for n, q in QUANTITIES.items()}
+    recorded = {name: (q.kind, q.low, q.high, q.unit) for name, q in QUANTITIES.items()}
+    keys = ("kind", "low", "high", "unit")
+    return {name: dict(zip(keys, scale, strict=True)) for name, scale in {**recorded, **ON_DEMAND}.items()}

@@ -16,8 +16,8 @@ const ROWS = [
 ];
 const LEFT = 112;
 
-function build(root, board, sized) {
-  const tabs = lowerTabs(root, board, "advantages");
+function build(root, board, sized, leaving) {
+  const tabs = lowerTabs(root, board, "advantages", leaving);
   const hint = make("p", { class: "ex-hint" });
   const picture = draw("svg", { class: "ex-picture", role: "img", tabindex: "0" });
   root.append(tabs.node, hint, picture);

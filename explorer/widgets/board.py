@@ -25,7 +25,10 @@ class Board(OnLoopWidget):
     words = Dict(help="Every label in the chosen language.").tag(sync=True)
     language = Unicode("en").tag(sync=True)
     theme = Unicode("auto", help="auto, light or dark.").tag(sync=True)
-    lower = Unicode("advantages", help="Which panel the middle's lower half shows: advantages or samples.").tag(
+    lower = Unicode("advantages", help="The panel in the middle's lower half: advantages, samples or toy.").tag(
+        sync=True
+    )
+    parts = Dict(help="The exact parts of the gradient, where they are asked for: see explorer.views.parts.").tag(
         sync=True
     )
     run = Dict(help="Where the run stands: update, stage, rate, mode, error; see explorer.views.run.").tag(sync=True)

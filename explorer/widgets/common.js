@@ -59,6 +59,14 @@ function numbers(view, Type) {
 }
 
 const quantityOf = (batch, name) => numbers(batch.arrays?.[name], Float32Array);
+
+// The exact parts of the gradient, which come after the batch and where they are asked for; null where there are none.
+function partsOf(board) {
+  const [parts, batch] = [board.get("parts"), board.get("batch")];
+  const values = parts?.update === batch.update ? numbers(parts.values, Float32Array) : null;
+  return values?.length === batch.rows * batch.length ? values : null;
+}
+const valuesOf = (board, name) => (name === "gradient_part" ? partsOf(board) : quantityOf(board.get("batch"), name));
 const statesOf = (batch) => numbers(batch.states, Uint8Array);
 const hasBatch = (batch) => Boolean(batch && batch.tokens);
 
@@ -173,7 +181,7 @@ const visible = (text) => text.replace(/\n/g, "↵").replace(/^ /, "").replace(/
 const DETAILS = [
   "ratio", "advantage", "raw_advantage", "reward", "ref_kl", "value", "return", "delta",
   "old_probability", "new_probability", "ref_probability", "entropy", "k1", "k2",
-  "k3", "exact_kl", "gradient_share",
+  "k3", "exact_kl", "gradient_share", "gradient_part",
 ];
 
 const CLIP_WORDS = { [INSIDE]: "inside", [OUTSIDE_FLOWS]: "outside_flows", [OUTSIDE_ZERO]: "outside_zero" };
@@ -184,7 +192,7 @@ function detailsOf(board, [row, t]) {
   const index = row * batch.length + t;
   const lines = [];
   for (const name of DETAILS) {
-    const values = quantityOf(batch, name);
+    const values = valuesOf(board, name);
     if (!values) continue;
     const scale = board.get("quantities")[name];
     const unit = scale?.unit ? ` ${say(board, `ui.units.${scale.unit}`)}` : "";
@@ -297,15 +305,17 @@ function tooltip(root) {
   };
 }
 
-// The two panels that share the middle's lower half: a tab row in each, of which one panel shows at a time.
-function lowerTabs(root, board, own) {
+// The panels that share the middle's lower half: a tab row in each, of which one panel shows at a time.
+const LOWER = ["advantages", "samples", "toy"];
+
+function lowerTabs(root, board, own, leaving) {
   const place = () => {
     if (root.parentElement) root.parentElement.hidden = board.get("lower") !== own;
   };
-  listen(board, ["lower"], place);
+  leaving(listen(board, ["lower"], place));
   place();
   const node = make("div", { class: "ex-tabs", role: "tablist" });
-  const buttons = ["advantages", "samples"].map((key) =>
+  const buttons = LOWER.map((key) =>
     make("button", {
       class: `ex-tab explorer-tab-${key}`, role: "tab", type: "button",
       onclick: () => {
@@ -317,8 +327,9 @@ function lowerTabs(root, board, own) {
   );
   node.append(...buttons);
   const paint = () =>
-    ["advantages", "samples"].forEach((key, i) => {
-      write(buttons[i], say(board, `ui.panels.${key}.title`));
+    LOWER.forEach((key, i) => {
+      write(buttons[i], say(board, `ui.panels.${key}.tab`));
+      buttons[i].title = say(board, `ui.panels.${key}.title`);
       buttons[i].setAttribute("aria-selected", String(key === own));
     });
   return { node, paint };

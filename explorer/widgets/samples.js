@@ -7,8 +7,8 @@ export default {
   },
 };
 
-const build = (model) => (root, board) => {
-  const tabs = lowerTabs(root, board, "samples");
+const build = (model) => (root, board, sized, leaving) => {
+  const tabs = lowerTabs(root, board, "samples", leaving);
   const hint = make("p", { class: "ex-hint" });
   const table = make("div", { class: "ex-pairs" });
   const prompt = make("input", { class: "ex-input explorer-try-prompt", type: "text" });

@@ -2,7 +2,7 @@
 
 export default {
   render(context) {
-    return frame(context, "tokens", ["batch", "pinned", "quantity", "hovered", "run"], build);
+    return frame(context, "tokens", ["batch", "pinned", "quantity", "hovered", "run", "parts"], build);
   },
 };
 
@@ -68,7 +68,7 @@ function build(root, board) {
   };
 
   const paintTokens = (batch, name, scale) => {
-    const values = quantityOf(batch, name);
+    const values = valuesOf(board, name);
     const states = statesOf(batch);
     for (const [r, row] of rows.entries()) {
       const score = batch.scores?.[r];
@@ -126,7 +126,7 @@ function build(root, board) {
     }
     const waiting = board.get("run").phase === "loading" && board.get("run").edited;
     write(badge, waiting ? say(board, "ui.what_if_loading") : rescoredWords(board, batch));
-    const stamp = [batch, name, board.get("words")];
+    const stamp = [batch, name, board.get("words"), board.get("parts")];
     if (!painted || stamp.some((part, i) => part !== painted[i])) {
       painted = stamp;
       paintLegend(board, legend, batch, name, scale);
@@ -188,7 +188,15 @@ function paintLegend(board, legend, batch, name, scale) {
     make("span", { class: "ex-scale", title: say(board, `quantities.${name}.what`) }, end("low", scale.low), ramp, end("high", scale.high)),
     bar(OUTSIDE_FLOWS, "outside_flows"),
     bar(OUTSIDE_ZERO, "outside_zero"),
+    ...(name === "gradient_part" ? [partsLine(board)] : []),
   );
+}
+
+// What the parts come to, or why they are not there.
+function partsLine(board) {
+  const { state, update, nearest, tokens, sum } = board.get("parts");
+  const words = state ? say(board, `ui.parts.${state}`, { update, nearest, tokens, sum: format(sum, 3) }) : "";
+  return make("span", { class: "explorer-parts", role: "status", "data-state": state ?? "", text: words });
 }
 
 // All numbers of a token, and what else could have stood there.

@@ -3,7 +3,7 @@
 // a few milliseconds the rest waits for the next frame. Asked again meanwhile, a view draws once, what is newest.
 
 const SLICE = 8; // milliseconds of a frame: the browser has as long for layout and painting
-const ORDER = ["player", "controls", "objective", "tokens", "kl", "advantages", "samples", "curves"];
+const ORDER = ["player", "controls", "objective", "tokens", "kl", "advantages", "samples", "toy", "curves"];
 
 // The turns of a page, one for all views of a board.
 function turnsOf(board) {

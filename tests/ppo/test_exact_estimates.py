@@ -19,7 +19,7 @@ from explorer.ppo.exact import (
     sequence_probabilities,
     token_logprobs,
 )
-from explorer.ppo.exact_estimates import Estimates, axes, estimates, expected_estimate
+from explorer.ppo.exact_estimates import Estimates, axes, estimates, expected_estimate, spread
 from tests.ppo.toys import ARTICLE, article_with_any_rewards, direction_in, random_toy
 
 #: Biased or not, an estimator's mean is held against enumeration with one test over all coordinates at once. The seeds
@@ -221,3 +221,12 @@ def test_what_cannot_be_counted_is_refused() -> None:
         expected_estimate(random_toy(), plain("rloo", group_size=4))
     with pytest.raises(ValueError, match="1,728 sentences, 8 drawn together"):
         expected_estimate(random_toy(), plain("rloo", whiten=True))
+
+
+def test_the_plainest_estimate_spreads_as_it_is_drawn() -> None:
+    toy = article_with_any_rewards()
+    directions = axes(toy)
+    found = drawn(toy, plain("total_return"))  # batches of 8
+    of_eight = (found.samples @ directions.T).std(dim=0)
+    torch.testing.assert_close(spread(toy, directions) / 8**0.5, of_eight, rtol=0.02, atol=0.0)
+    torch.testing.assert_close(spread(toy, 3 * directions), 3 * spread(toy, directions))

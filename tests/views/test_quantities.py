@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from explorer.text import LANGUAGES, labels
-from explorer.views.quantities import QUANTITIES, scales
+from explorer.views.quantities import ON_DEMAND, QUANTITIES, scales
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def test_every_quantity_has_a_scale() -> None:
     found = scales()
-    assert list(found) == list(QUANTITIES)
+    assert list(found) == [*QUANTITIES, *ON_DEMAND]
     assert {"ratio", "advantage", "ref_kl", "reward", "value", "entropy"} <= set(found)
     for name, scale in found.items():
         assert set(scale) == {"kind", "low", "high", "unit"}, name
@@ -41,7 +41,7 @@ def test_scales_have_their_middle_where_nothing_has_changed() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_quantity_and_unit_has_words(language: str) -> None:
     words = labels(language)
-    assert set(words["quantities"]) == set(QUANTITIES)
+    assert set(words["quantities"]) == {*QUANTITIES, *ON_DEMAND}
     for name, scale in scales().items():
         assert all(words["quantities"][name][part] for part in ("label", "what", "low", "high"))
         assert not scale["unit"] or words["ui"]["units"][scale["unit"]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from explorer.views.panels import Advantages, Kl, Objective, Samples, Tokens
+from explorer.views.panels import Advantages, ExactToy, Kl, Objective, Samples, Tokens
 from explorer.widgets.board import Board
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def test_every_view_knows_the_board_by_reference() -> None:
     board = Board()
     for view in (Tokens, Objective, Advantages, Kl, Samples):
         assert view(board=board).get_state()["board"] == f"IPY_MODEL_{board.model_id}"
+    assert ExactToy(lambda error: None, board=board).get_state()["board"] == f"IPY_MODEL_{board.model_id}"
 
 
 def test_views_of_one_board_have_scripts_of_their_own() -> None:

@@ -7,22 +7,23 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import explorer.widgets
 from explorer.config import CHOICES, SAPO_TEMPERATURES, Config
 from explorer.session.engine import BEFORE_EPOCHS
+from explorer.session.parts import State
 from explorer.text import LANGUAGES, labels
-from explorer.views.quantities import QUANTITIES
+from explorer.views.quantities import ON_DEMAND, QUANTITIES
 from explorer.widgets.board import Board
 from explorer.widgets.controls import groups
 from explorer.widgets.scripts import SHARED, script, style
 
 FOLDER = Path(explorer.widgets.__file__).parent
 SOURCES = {file.name: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.js"))}
-VIEWS = ("tokens", "objective", "advantages", "curves", "kl", "samples", "controls", "player")
+VIEWS = ("tokens", "objective", "advantages", "curves", "kl", "samples", "toy", "controls", "player")
 EVERYTHING = "\n".join(SOURCES.values())
 
 
@@ -217,7 +218,7 @@ def test_every_stage_that_can_run_is_lit_and_has_words(language: str) -> None:
 
 
 def test_every_quantity_is_told_of_a_token() -> None:
-    assert set(array_of(SOURCES["common.js"], "DETAILS")) == set(QUANTITIES)
+    assert set(array_of(SOURCES["common.js"], "DETAILS")) == {*QUANTITIES, *ON_DEMAND}
 
 
 def test_every_quantity_that_a_script_reads_is_there() -> None:
@@ -228,6 +229,11 @@ def test_every_quantity_that_a_script_reads_is_there() -> None:
     assert spec
     drawn = set(re.findall(r'(?:scale|bars|line|dashed): "(\w+)"', spec[1]))
     assert {"reward", "value", "return", "advantage", "ratio"} <= drawn <= set(QUANTITIES)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_state_of_the_parts_has_words(language: str) -> None:
+    assert set(labels(language)["ui"]["parts"]) == set(get_args(State)) - {""}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
