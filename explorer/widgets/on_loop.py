@@ -39,7 +39,7 @@ class OnLoopWidget(OnLoop, anywidget.AnyWidget):
 class BoardView(OnLoopWidget):
     """A view of the shared Board: what is on screen, the pinned token, the words.
 
-    Subclasses name their own script; it is put behind ``common.js``, which every view shares.
+    Subclasses name their own script; it is put behind those that every view shares.
     """
 
     board = traitlets.Any(help="The Board, by reference.").tag(

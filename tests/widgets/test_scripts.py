@@ -218,7 +218,7 @@ def test_every_stage_that_can_run_is_lit_and_has_words(language: str) -> None:
 
 
 def test_every_quantity_is_told_of_a_token() -> None:
-    assert set(array_of(SOURCES["common.js"], "DETAILS")) == {*QUANTITIES, *ON_DEMAND}
+    assert set(array_of(SOURCES["selection.js"], "DETAILS")) == {*QUANTITIES, *ON_DEMAND}
 
 
 def test_every_quantity_that_a_script_reads_is_there() -> None:
@@ -238,7 +238,7 @@ def test_every_state_of_the_parts_has_words(language: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_clip_states_have_words(language: str) -> None:
-    states = re.search(r"const CLIP_WORDS = \{(.*?)\}", SOURCES["common.js"])
+    states = re.search(r"const CLIP_WORDS = \{(.*?)\}", SOURCES["selection.js"])
     assert states
     for word in re.findall(r'"(\w+)"', states[1]):
         assert set(labels(language)["clip"][word]) >= {"long"}
