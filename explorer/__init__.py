@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from explorer.app import Explorer
     from explorer.headless import Trainer
     from explorer.ppo.advantages import ADVANTAGES
+    from explorer.ppo.loading import load_policy
     from explorer.ppo.metrics import METRICS
     from explorer.ppo.objectives import OBJECTIVES
-    from explorer.ppo.policy import load_policy
     from explorer.ppo.rewards import REWARDS
     from explorer.presets import PRESETS
     from explorer.recording.storage import Recording
@@ -46,7 +46,7 @@ _HOMES = {
     "Explorer": "explorer.app",
     "Recording": "explorer.recording.storage",
     "Trainer": "explorer.headless",
-    "load_policy": "explorer.ppo.policy",
+    "load_policy": "explorer.ppo.loading",
 }
 
 

@@ -76,7 +76,7 @@ def run_one(
     import torch
 
     from explorer.headless import Trainer
-    from explorer.ppo.policy import load_policy
+    from explorer.ppo.loading import load_policy
 
     torch.set_num_threads(1)
     trainer = Trainer(policy=load_policy(policy, device), config=config.replace(**VARIANTS[variant]))

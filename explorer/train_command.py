@@ -72,7 +72,7 @@ def train(
     import torch
 
     from explorer.headless import Trainer
-    from explorer.ppo.policy import load_policy
+    from explorer.ppo.loading import load_policy
 
     torch.set_num_threads(threads)
     trainer = Trainer(policy=load_policy(policy, device, bf16), config=config, prompts=texts)

@@ -17,7 +17,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from explorer.config import Config
-from explorer.ppo.policy import Policy, load_policy
+from explorer.ppo.loading import load_policy
+from explorer.ppo.policy import Policy
 from explorer.ppo.records import Update
 from explorer.ppo.trainer import Trainer
 from explorer.recording.snapshot import Snapshot, take_snapshot

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from explorer.config import Config
-from explorer.ppo.policy import load_policy
+from explorer.ppo.loading import load_policy
 from explorer.ppo.trainer import Trainer
 from explorer.presets import PRESETS
 

@@ -15,7 +15,7 @@ import torch
 
 from explorer import cli, headless
 from explorer.config import Config
-from explorer.ppo.policy import load_policy
+from explorer.ppo.loading import load_policy
 from explorer.presets import PRESETS
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording

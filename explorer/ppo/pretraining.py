@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from explorer.ppo.corpus import TokenStream, hold_out, read_stories, train_tokenizer
 from explorer.ppo.learner import Architecture, Learner, learning_rate_scale, mean_loss
-from explorer.ppo.policy import load_policy
+from explorer.ppo.loading import load_policy
 from explorer.ppo.resuming import (
     CurvePoint,
     RunState,

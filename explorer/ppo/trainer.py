@@ -27,11 +27,12 @@ from explorer.config import FIELDS, Config
 from explorer.ppo.adaptive import Coefficients
 from explorer.ppo.checks import check_update, first_minibatch
 from explorer.ppo.credit import assign_credit
+from explorer.ppo.loading import load_policy
 from explorer.ppo.masked import masked_mean
 from explorer.ppo.metrics import approx_kl, measure
 from explorer.ppo.objectives import curve
 from explorer.ppo.optimiser import Optimiser
-from explorer.ppo.policy import GPT2_DROPOUT, Policy, load_policy
+from explorer.ppo.policy import GPT2_DROPOUT, Policy
 from explorer.ppo.prompts import check_prompts, encode, prompt_sets, rows_for
 from explorer.ppo.records import Credit, Epoch, Rollout, Update
 from explorer.ppo.replay import Experience, join, reuse

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.ppo.corpus import END_OF_TEXT, CorpusError, TokenStream, hold_out, read_stories, train_tokenizer
-from explorer.ppo.policy import load_policy
+from explorer.ppo.loading import load_policy
 from explorer.ppo.sampling import generator
 
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from explorer.config import Config
 from explorer.ppo.checks import FIRST_RATIO, FIRST_RATIO_BF16
 from explorer.ppo.device import DeviceError, check_bf16, find_device
-from explorer.ppo.policy import Policy, load_policy
+from explorer.ppo.loading import load_policy
+from explorer.ppo.policy import Policy
 from explorer.ppo.sampling import TRIAL
 from explorer.ppo.trainer import Trainer
 from explorer.recording.snapshot import take_snapshot

@@ -22,7 +22,7 @@ from explorer.bundled import asset_path
 from explorer.ppo import pretraining
 from explorer.ppo.corpus import CorpusError
 from explorer.ppo.learner import Architecture, Learner
-from explorer.ppo.policy import PolicyError, load_policy
+from explorer.ppo.loading import PolicyError, load_policy
 from explorer.ppo.pretraining import Pretrained, evaluate, pretrain
 from explorer.ppo.resuming import CurvePoint, PretrainingError
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.config import Config
-from explorer.ppo.policy import load_policy
+from explorer.ppo.loading import load_policy
 from explorer.ppo.prompts import check_prompts, encode, prompt_sets, rows_for
 from explorer.ppo.rewards import REWARDS, Responses
 from explorer.ppo.rewards.bias import swaps

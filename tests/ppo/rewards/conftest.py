@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from explorer.config import Config
-from explorer.ppo.policy import Policy, load_policy
+from explorer.ppo.loading import load_policy
+from explorer.ppo.policy import Policy
 from explorer.ppo.rewards import Responses
 
 
