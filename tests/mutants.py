@@ -2,7 +2,8 @@
 
 Each mutant patches one place of a copy of the source and runs the core's tests there, those that mirror the file
 first. A mutant that every test lets through is listed as a survivor, and the exit code is then 1. A patch that fits
-no longer is an error: the list has to follow the code.
+no longer is an error: the list has to follow the code. So is a suite that fails without any break, since then every
+mutant would seem to be caught; only a test that fails counts as noticing, not a suite that cannot run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ ROOT = Path(__file__).parents[1]
 
 #: What the suite is, from the mirror of a file outwards.
 SUITE = ("tests/ppo", "tests/recording", "tests/test_config.py", "tests/test_headless.py")
+
+#: Seconds after which a suite is taken to hang: it needs about two minutes.
+PATIENCE = 1200
 
 
 class Mutant(NamedTuple):
@@ -39,26 +43,35 @@ def fits(root: Path, mutant: Mutant) -> bool:
     return (root / "explorer" / "ppo" / mutant.file).read_text(encoding="utf-8").count(mutant.text) == 1
 
 
+def failure(root: Path, first: str = "") -> str:
+    """The first test of the suite that fails in the copy at ``root``, empty where all pass; ``first`` is run before.
+
+    Raises:
+        RuntimeError: the suite did not run to an end of its own, or not within ``PATIENCE`` seconds.
+    """
+    order = [*([first] if first and (root / first).exists() else []), *SUITE]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *order]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"the suite was not over after {PATIENCE} s") from None
+    if done.returncode == 0:
+        return ""
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    if done.returncode != 1 or not failed:
+        raise RuntimeError(f"the suite did not run (exit code {done.returncode}):\n{done.stdout[-2000:]}")
+    return failed[0].split(" - ")[0].partition(" ")[2]
+
+
 def notices(root: Path, mutant: Mutant) -> str:
-    """The first test that fails with this break in the copy at ``root``; empty where all pass."""
+    """The first test that fails with this break in the copy, empty where all pass. Raises as ``failure``."""
     path = root / "explorer" / "ppo" / mutant.file
     source = path.read_text(encoding="utf-8")
     path.write_text(source.replace(mutant.text, mutant.instead), encoding="utf-8")
     try:
-        mirror = f"tests/ppo/{Path(mutant.file).parent}/test_{Path(mutant.file).stem}.py".replace("/./", "/")
-        order = [*([mirror] if (root / mirror).exists() else []), *SUITE]
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *order],
-            cwd=root,
-            capture_output=True,
-            text=True,
-        )
+        return failure(root, f"tests/ppo/{Path(mutant.file).parent}/test_{Path(mutant.file).stem}.py")
     finally:
         path.write_text(source, encoding="utf-8")
-    if done.returncode == 0:
-        return ""
-    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return failed[0].split(" - ")[0].partition(" ")[2] if failed else f"exit code {done.returncode}"
 
 
 def main(names: list[str]) -> int:
@@ -72,6 +85,9 @@ def main(names: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache"))
+        if red := failure(copy):
+            print(f"Without any break the suite fails at {red}: mend that first.")
+            return 2
         for mutant in chosen:
             began = time.monotonic()
             found = notices(copy, mutant)

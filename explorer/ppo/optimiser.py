@@ -122,6 +122,8 @@ class Optimiser:
 
 def _loss(part: Batch, scores: TokenScores, config: Config) -> Tensor:
     """What a step goes down: the objective's terms, the critic's error and the entropy bonus, each as one mean."""
+    # What was recorded of the samples is given: the loss must not teach whoever made the advantages.
+    part = Batch(*(tensor.detach() for tensor in part))
     log_ratios, to_ref = scores.logprobs - part.old_logprobs, scores.logprobs - part.ref_logprobs
     terms = optimised_terms(log_ratios, part.advantages, part.mask, config, to_ref)
     policy_loss = -aggregate(terms, part.mask, config.aggregation, length=config.response_length)
@@ -133,6 +135,7 @@ def _loss(part: Batch, scores: TokenScores, config: Config) -> Tensor:
     return total_loss(policy_loss, masked_mean(squares, part.mask), entropy, config)
 
 
+@torch.no_grad()
 def _record(
     batch: Batch, logprobs: Tensor, values: Tensor, entropies: Tensor, config: Config, **gradient: float
 ) -> Epoch:

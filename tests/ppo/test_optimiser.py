@@ -70,6 +70,17 @@ def test_each_part_has_its_own_learning_rate(
     assert moved(before, trainer.policy) == expected
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("kl_in", ["reward", "loss"])
+def test_the_loss_teaches_the_policy_alone(trainer: Trainer, batch: Batch, objective: str, kl_in: str) -> None:
+    # As if whoever made advantages, returns, old values and log-probabilities could still be taught.
+    taught = Batch(*(t.clone().requires_grad_(True) if t.is_floating_point() else t for t in batch))
+    assert sum(tensor.requires_grad for tensor in taught) == 5
+    trainer.optimiser.epoch(taught, ALL, CONFIG.replace(objective=objective, kl_in=kl_in, value_clip_range=0.2))
+    assert gradient(trainer.policy).abs().sum() > 0
+    assert all(tensor.grad is None for tensor in taught)
+
+
 def test_with_nothing_to_learn_nothing_moves(trainer: Trainer, batch: Batch) -> None:
     before = weights(trainer.policy)
     idle = batch._replace(advantages=torch.zeros_like(batch.advantages))
