@@ -101,7 +101,10 @@ class Session(Screen):
             self.worker.pause()
         self.config = self.engine.config = config
         if needing and self.phase == "ready":  # before that there is nothing to go back from
-            self.reset()
+            if self.live:
+                self.reset()
+            else:  # a recorded run stays on screen until there is a live one
+                self.worker.submit(self._prepare)
         if self.phase == "failed":  # what failed may have been the setting
             self.phase = "loading"
             self.worker.submit(self._load)
@@ -214,6 +217,10 @@ class Session(Screen):
     def _restart(self) -> None:
         self.engine.restart()
         self.loop.post(self._forget)  # after what the old run has still posted
+        self.loop.post(self._describe_policy)
+
+    def _prepare(self) -> None:
+        self.engine.restart()
         self.loop.post(self._describe_policy)
 
     def _on_stage(self, progress: Progress) -> None:

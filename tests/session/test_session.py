@@ -540,6 +540,12 @@ def test_a_recorded_run_needs_no_question_before_a_reset_field_changes(
     session = make_session(recorded=recorded)
     session.set(seed=4)
     assert session.config.seed == 4
+    session.use_preset("ppo_instructgpt")  # it has a critic of its own
+    assert session.engine.trainer.policy.critic is not None
+    assert session.recorded is recorded[-1]  # and the recorded run is still there to be looked at
+    assert session.shown.config.objective == session.config.objective
+    session.train(1)
+    assert (session.history.updates, session.recorded.config.critic) == ([1], "separate")
 
 
 def test_a_recipe_with_another_critic_asks_before_it_starts_the_run_anew(session: Session) -> None:
