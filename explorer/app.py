@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import ipywidgets
 
 from explorer.bundled import asset_path
-from explorer.config import DEFAULT_WEIGHTS, FIELDS, Config
+from explorer.config import CHOICES, DEFAULT_WEIGHTS, FIELDS, Config
 from explorer.presets import PRESETS
 from explorer.recording.history import History
 from explorer.recording.storage import Recording
@@ -31,6 +33,9 @@ SLOW_SECONDS = 1.5
 #: A page that has not been heard of for so long is gone, and its training pauses. Browsers let a page in the background
 #: speak about once a minute.
 PAGE_GONE_SECONDS = 240.0
+
+#: What may be done while a question is open: to look at the run changes nothing that it is about.
+LEAVES_THE_QUESTION = frozenset({"confirm", "scrub", "epoch", "follow", "dismiss", "compare", "try"})
 
 _by_cell: dict[str, list[tuple[str, weakref.ref[Explorer]]]] = {}
 
@@ -134,30 +139,51 @@ class Explorer(ipywidgets.Box):
     # ------------------------------------------------------------------ from the browser to the session
 
     def _edit(self, changes: dict[str, Any]) -> None:
+        self._withdraw()
         try:
             self.session.set(**changes)
             self.session.dismiss()
         except ResetNeeded as needed:
-            self._ask(lambda: self.session.set(reset=True, **changes))
+            self._ask(lambda: self.session.set(reset=True, **changes), self._named(needed.changes))
             raise _Waiting from needed
         except (TypeError, ValueError) as error:
             raise type(error)(self._in_words(str(error), changes)) from error
 
-    def _in_words(self, message: str, changes: Mapping[str, Any]) -> str:
-        """A message with the settings named as on the page."""
-        for name in changes:
-            if name in FIELDS:
-                message = message.replace(name, f"“{text(self.board.language, f'fields.{name}.label')}”", 1)
+    def _in_words(self, message: str, changes: Mapping[str, Any] = MappingProxyType({})) -> str:
+        """A message with the settings named as on the page.
+
+        Names that are English words too, such as "seed", are settings where they were changed or begin the message.
+        """
+        for name in FIELDS:
+            if name in changes or "_" in name or message.startswith(f"{name} "):
+                label = f"“{text(self.board.language, f'fields.{name}.label')}”"
+                message = re.sub(rf"(?<![\w'“]){name}(?![\w'”])", label, message, count=1)
         return message
+
+    def _named(self, changes: Mapping[str, Any]) -> str:
+        """Changed settings with their new values, in the page's words."""
+        language = self.board.language
+
+        def value_of(name: str, value: Any) -> str:
+            return text(language, f"fields.{name}.options.{value}.label") if name in CHOICES else str(value)
+
+        return ", ".join(f"{text(language, f'fields.{n}.label')} → {value_of(n, v)}" for n, v in changes.items())
 
     def _refused(self, error: BaseException) -> None:
         if not isinstance(error, _Waiting):
             self.session.report(error)
 
-    def _ask(self, action: Callable[[], None]) -> None:
+    def _ask(self, action: Callable[[], None], what: str = "") -> None:
+        """Ask before a reset; ``what`` needs it. Whatever else is done meanwhile withdraws the question."""
         self._asked["action"] = action
-        question = text(self.board.language, "ui.reset_confirm", updates=self.session.updates)
+        key = "ui.reset_confirm_for" if what else "ui.reset_confirm"
+        question = text(self.board.language, key, what=what, updates=self.session.updates)
         self.player.send({"kind": "confirm", "text": question})
+
+    def _withdraw(self) -> None:
+        """An answer to what was asked before would no longer be one to what is on the page."""
+        if self._asked.pop("action", None) is not None:
+            self.player.send({"kind": "withdrawn"})
 
     def _command(self, message: dict[str, Any]) -> None:
         """Do what a button, menu or scrubber asks; what goes wrong is shown in the error panel."""
@@ -181,6 +207,8 @@ class Explorer(ipywidgets.Box):
         }
         try:
             self.session.dismiss()
+            if message["kind"] not in LEAVES_THE_QUESTION:
+                self._withdraw()
             commands[message["kind"]]()
         except Exception as error:  # a message has no cell to show its error in
             self.session.report(error)
@@ -192,12 +220,17 @@ class Explorer(ipywidgets.Box):
         try:
             self.session.use_preset(name)
         except ResetNeeded:
-            self._ask(lambda: self.session.use_preset(name, reset=True))
+            label = text(self.board.language, f"presets.{name}.label")
+            self._ask(lambda: self.session.use_preset(name, reset=True), f"“{label}”")
 
     def _confirmed(self, yes: bool) -> None:
         action = self._asked.pop("action", None)
-        if yes and action is not None:
+        if not yes or action is None:
+            return
+        try:
             action()
+        except (TypeError, ValueError) as error:
+            raise type(error)(self._in_words(str(error))) from error
 
     def _has_run(self) -> bool:
         return self.session.live and self.session.updates > 0

@@ -211,7 +211,7 @@ def effect_of(name: str) -> Effect:
 def _refuse_unknown(names: Mapping[str, Any]) -> None:
     for name in names:
         if name not in FIELDS:
-            near = difflib.get_close_matches(name, FIELDS, n=1)
+            near = [f for f in FIELDS if f.startswith(name)] or difflib.get_close_matches(name, FIELDS, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"the fields are {', '.join(FIELDS)}."
             raise TypeError(f"Config has no field '{name}': {hint}")
 

@@ -388,6 +388,44 @@ def test_an_edit_that_needs_a_reset_asks_first(page: Explorer, monkeypatch: pyte
     assert page.session.error == {}
 
 
+@pytest.mark.parametrize(
+    "instead",
+    [
+        lambda page: press(page, "preset", name="learn"),
+        lambda page: press(page, "step"),
+        lambda page: press(page, "language"),
+        lambda page: edit(page, 7, kl_coef=0.123),
+    ],
+    ids=["another preset", "a button", "another language", "an edit"],
+)
+def test_what_is_done_instead_of_an_answer_withdraws_the_question(
+    instead: Callable[[Explorer], None], page: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = asked(page, monkeypatch)
+    press(page, "train", updates=2)
+    press(page, "preset", name="ppo_instructgpt")
+    assert "InstructGPT" in questions[0]["text"]
+    press(page, "scrub", update=1)  # to look about is no answer
+    assert len(questions) == 1
+    instead(page)
+    assert questions[1:] == [{"kind": "withdrawn"}]
+    config = page.config
+    press(page, "confirm", yes=True)
+    assert (page.config, page.session.preset) == (config, "learn")
+    assert page.session.updates >= 2
+
+
+def test_what_cannot_be_is_refused_before_anything_is_asked(page: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions = asked(page, monkeypatch)
+    press(page, "train", updates=1)
+    edit(page, 1, response_length=1000)
+    assert questions == []
+    assert f"lower “{labels('en')['fields']['response_length']['label']}”" in page.board.run["error"]["message"]
+    edit(page, 2, critic="separate")
+    names = labels("en")["fields"]["critic"]
+    assert f"{names['label']} → {names['options']['separate']['label']}" in questions[0]["text"]
+
+
 def test_reset_asks_where_there_is_something_to_lose(page: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
     questions = asked(page, monkeypatch)
     press(page, "reset")

@@ -281,6 +281,7 @@ def test_the_offending_text_is_shown(make_tiny_policy: Callable[[], Policy], tin
     [
         ({"mood": 3}, ["reward 'mood' is not a function", "(prompts, responses)"]),
         ({"length": len}, ["'length' is built in", "give yours another name"]),
+        ([len], ["rewards is a list", "must map each reward's name to its function"]),
     ],
 )
 def test_rewards_that_are_none(

@@ -218,7 +218,8 @@ def test_an_estimator_that_compares_responses_needs_two_of_them(name: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("clip_rang", "clip_range"), ("gae_lamda", "gae_lambda"), ("kl_coeff", "kl_coef")]
+    ("typed", "meant"),
+    [("clip_rang", "clip_range"), ("gae_lamda", "gae_lambda"), ("kl_coeff", "kl_coef"), ("clip", "clip_range")],
 )
 def test_an_unknown_field_proposes_the_nearest(typed: str, meant: str) -> None:
     with pytest.raises(TypeError, match=f"no field '{typed}': did you mean '{meant}'"):

@@ -88,6 +88,7 @@ class Trainer:
         ValueError: a prompt is empty or too long, or a reward has a built-in component's name.
         PolicyError: the policy cannot be loaded.
         DeviceError: there is no such device here, or it does not compute in bfloat16.
+        TypeError: ``rewards`` does not map names to functions.
     """
 
     def __init__(
@@ -99,6 +100,8 @@ class Trainer:
         device: str | torch.device | None = None,
         bf16: bool | None = None,
     ) -> None:
+        if rewards is not None and not isinstance(rewards, Mapping):
+            raise TypeError(f"rewards is a {type(rewards).__name__}, but must map each reward's name to its function.")
         self.config = _weighing(config or Config(), rewards or {})
         self.policy = (
             policy.place(device, bf16) if isinstance(policy, Policy) else load_policy(policy, device, bool(bf16))

@@ -93,10 +93,10 @@ class Session(Screen):
         """
         config = self.config.replace(**changes)
         needing = {n: v for n, (v, _) in config.differences(self.config).items() if effect_of(n) == "reset"}
-        if needing and self.live and self.history and not reset:
-            raise ResetNeeded(needing)
         if config.response_length != self.config.response_length or config.weights.keys() != self.config.weights.keys():
             self.engine.check(config)
+        if needing and self.live and self.history and not reset:
+            raise ResetNeeded(needing)
         if needing:
             self.worker.pause()
         self.config = self.engine.config = config

@@ -61,7 +61,10 @@ const build = (model) => (root, board, sized, leaving) => {
       slow.setAttribute("aria-pressed", String(slowOn));
     } else send(kind);
   };
-  leaving(hear(model, "msg:custom", (message) => message.kind === "confirm" && ask(message)));
+  leaving(hear(model, "msg:custom", (message) => {
+    if (message.kind === "confirm") ask(message);
+    if (message.kind === "withdrawn") question.hidden = true;
+  }));
 
   const ask = ({ text }) => {
     const answer = (yes) => {
@@ -97,7 +100,7 @@ const build = (model) => (root, board, sized, leaving) => {
       node.title = say(board, `ui.tips.${key}`);
     }
     for (const node of [train, step, stage, reset]) node.disabled = !ready;
-    train.title = ready ? say(board, running ? "ui.tips.pause" : "ui.tips.train") : say(board, "ui.loading");
+    train.title = ready ? say(board, running ? "ui.tips.pause" : "ui.tips.train") : say(board, run.phase === "failed" ? "ui.failed" : "ui.loading");
     number.setAttribute("aria-label", say(board, "ui.for_updates"));
     count.title = say(board, count.value === "flat" ? "ui.tips.until_flat" : "ui.tips.train_for");
     theme.title = say(board, "ui.tips.theme");
@@ -175,7 +178,7 @@ function paintScrubber(board, { scrub, place, epoch, follow }, run) {
   scrub.disabled = run.newest < 2;
   if (document.activeElement !== scrub || run.follow) scrub.value = String(run.cursor);
   scrub.setAttribute("aria-label", say(board, "ui.scrubber"));
-  write(place, `${run.cursor} / ${run.newest}`);
+  write(place, `${run.cursor} / ${Math.max(run.cursor, run.newest)}`); // one that is under way is on screen before it is done
   write(follow, say(board, "ui.follow_live"));
   follow.title = say(board, "ui.tips.follow_live");
   follow.setAttribute("aria-pressed", String(run.follow));

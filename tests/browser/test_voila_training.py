@@ -173,6 +173,12 @@ def test_a_change_of_seed_asks_first(explorer: ExplorerPage) -> None:
     expect(explorer.part("seed").locator(".ex-number")).to_have_value("0")
     assert explorer.newest == updates
 
+    explorer.type("seed", "5")
+    expect(explorer.part("confirm")).to_contain_text("seed → 5")
+    explorer.type("kl_coef", "0.1")  # something else takes the question back
+    expect(explorer.part("confirm")).to_be_hidden()
+    expect(explorer.part("seed").locator(".ex-number")).to_have_value("0")
+
     for seed in ("5", "0"):
         explorer.type("seed", seed)
         explorer.press("confirm-yes")
