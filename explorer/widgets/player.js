@@ -178,7 +178,7 @@ function paintScrubber(board, { scrub, place, epoch, follow }, run) {
   scrub.disabled = run.newest < 2;
   if (document.activeElement !== scrub || run.follow) scrub.value = String(run.cursor);
   scrub.setAttribute("aria-label", say(board, "ui.scrubber"));
-  write(place, `${run.cursor} / ${Math.max(run.cursor, run.newest)}`); // one that is under way is on screen before it is done
+  write(place, `${run.cursor} / ${run.newest}`);
   write(follow, say(board, "ui.follow_live"));
   follow.title = say(board, "ui.tips.follow_live");
   follow.setAttribute("aria-pressed", String(run.follow));
