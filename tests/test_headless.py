@@ -90,10 +90,13 @@ def test_recording_to_disk_changes_nothing(make: Callable[..., Trainer], tmp_pat
     assert learned(list(Recording.load(tmp_path / "run"))) == learned(list(recording))
 
 
-def test_every_update_is_on_disk_before_the_next_begins(make: Callable[..., Trainer], tmp_path: Path) -> None:
-    seen = []
-    make().train(3, out=tmp_path / "run", on_snapshot=lambda s: seen.append(Recording.load(tmp_path / "run").updates))
-    assert seen == [[1], [1, 2], [1, 2, 3]]
+def test_every_update_is_on_disk_before_the_one_after_the_next_begins(
+    make: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    seen: list[list[int]] = []
+    make().train(4, out=tmp_path / "run", on_snapshot=lambda s: seen.append(Recording.load(tmp_path / "run").updates))
+    for update, there in enumerate(seen, start=1):
+        assert there in (list(range(1, update)), list(range(1, update + 1)))
 
 
 def test_the_callback_may_turn_knobs(make: Callable[..., Trainer]) -> None:

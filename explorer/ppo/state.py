@@ -18,6 +18,7 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -153,7 +154,7 @@ def _check_numbers(trainer: Trainer, state: State) -> None:
     if type(state.updates) is not int or state.updates < 0:
         raise StateError(f"the state is of update {state.updates!r}, which cannot be: use another checkpoint.")
     births = [state.updates + 1, *state.born]
-    ordered = all(type(b) is int and 1 <= b < a for a, b in zip(births, births[1:], strict=False))
+    ordered = all(type(b) is int and 1 <= b < a for a, b in pairwise(births))
     if not ordered or len(state.born) > (trainer.replay.maxlen or 0):
         raise StateError(
             f"the state of update {state.updates} replays updates {list(state.born)}, which cannot be: use another "
