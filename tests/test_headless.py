@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -20,6 +18,7 @@ from explorer.ppo.rewards.score import RewardError
 from explorer.recording.history import History
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording
+from tests.learned import learned
 
 PROMPTS = ["The cat", "Lily went to the"]
 
@@ -32,22 +31,6 @@ def make(make_tiny_policy: Callable[[], Policy], tiny_config: Config) -> Callabl
         return Trainer(**{"policy": make_tiny_policy(), "config": tiny_config, "prompts": PROMPTS, **arguments})
 
     return trainer
-
-
-def learned(snapshots: Sequence[Snapshot]) -> list[dict[str, Any]]:
-    """Everything that training decided: all arrays and metrics, without wall time."""
-    found = []
-    for snapshot in snapshots:
-        records = (snapshot.rollout, snapshot.credit, snapshot.curve, *snapshot.epochs)
-        fields = {
-            f"{i} {field.name}": np.asarray(value).tobytes() if hasattr(value, "shape") else repr(value)
-            for i, record in enumerate(records)
-            for field in dataclasses.fields(record)
-            for value in [getattr(record, field.name)]
-        }
-        metrics = {name: value for name, value in snapshot.metrics.items() if not name.startswith("throughput/")}
-        found.append(fields | metrics | {"texts": snapshot.tokens, "config": snapshot.config, "n": snapshot.update})
-    return found
 
 
 class Interrupting:
