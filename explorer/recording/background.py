@@ -100,6 +100,7 @@ class BackgroundWriter:
                 if not self.failed:
                     job()
             except BaseException as error:  # it is raised where somebody can do something about it
+                self._writer.release()
                 self._error = error
             del job  # a snapshot or a state: let it go now and not with the next one
             with self._changed:

@@ -80,8 +80,15 @@ def write_checkpoint(root: Path, state: State, run: str, *, durable: bool = Fals
     path = checkpoint_path(root, state.updates)
     path.parent.mkdir(exist_ok=True)
     header = {"facts": json.dumps(facts, ensure_ascii=False, allow_nan=False)}
+
+    def write(target: Path) -> None:
+        target.touch()
+        mode = target.stat().st_mode  # safetensors gives it to its owner alone; whoever may read the run may read it
+        save_file(dict(state.tensors), target, header)
+        target.chmod(mode)
+
     try:
-        replace_file(path, lambda target: save_file(dict(state.tensors), target, header), durable=durable)
+        replace_file(path, write, durable=durable)
     except SafetensorError as error:  # it wraps what the system said
         raise OSError(str(error)) from None
     return path

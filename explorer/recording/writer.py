@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from explorer.config import Config
 from explorer.recording.checkpoints import thin_checkpoints, write_checkpoint
+from explorer.recording.claim import Claim
 from explorer.recording.continuing import drop_after
 from explorer.recording.folder import (
     METRICS_FOLDER,
@@ -17,6 +18,7 @@ from explorer.recording.folder import (
     RecordingError,
     create,
     part_path,
+    read_run,
     write_run,
     write_table,
 )
@@ -47,7 +49,8 @@ class RunWriter:
             update, so leave it to a ``BackgroundWriter``.
 
     Raises:
-        RecordingError: the folder holds something already or cannot be made, or ``info`` does not fit into JSON. Every
+        RecordingError: the folder holds something already or cannot be made, ``info`` does not fit into JSON, or
+            somebody else writes there. Every
             method raises it where the folder cannot be written to: it then holds every update before.
     """
 
@@ -64,7 +67,7 @@ class RunWriter:
         self._prepare(path, keep_every, megabytes, durable)
         self._info.update((name, value) for name, value in info.items() if name != "schema_version")
         create(self.root)
-        with self._telling():
+        with self._claiming(), self._telling():
             # Before run.json: a folder that opens can be gone on with.
             if start is not None:
                 write_checkpoint(self.root, start, self._id, durable=durable)
@@ -92,11 +95,13 @@ class RunWriter:
             durable: as in the constructor.
 
         Raises:
-            RecordingError: it is no recording, is damaged, or is of another schema than this PPO Explorer writes.
+            RecordingError: it is no recording, is damaged, is of another schema than this PPO Explorer writes, or
+                somebody else writes there.
         """
         writer = cls.__new__(cls)
         writer._prepare(path, keep_every, megabytes, durable)
-        with writer._telling():
+        read_run(writer.root)  # says what is no recording
+        with writer._claiming(), writer._telling():
             left = drop_after(writer.root, update)
         writer._info, writer._configs, writer._last = left.info, left.configs, left.last
         writer._rows = dict(left.rows)
@@ -115,6 +120,17 @@ class RunWriter:
         self._rows: dict[int, Mapping[str, float]] = {}
         self._last = 0
         self._unkept: Snapshot | None = None
+        self._claim: Claim | None = None
+
+    @contextmanager
+    def _claiming(self) -> Iterator[None]:
+        """Hold the folder from here on, unless what follows fails."""
+        self._claim = Claim(self.root)
+        try:
+            yield
+        except BaseException:
+            self.release()
+            raise
 
     @property
     def _id(self) -> str:
@@ -153,10 +169,18 @@ class RunWriter:
             thin_checkpoints(self.root, self._megabytes)
 
     def close(self) -> None:
-        """Keep the last update's snapshot too, where it was thinned out."""
-        if self._unkept is not None:
-            self._write_parts(self._unkept)
-            self._unkept = None
+        """Keep the last update's snapshot too, where it was thinned out, and let go of the folder."""
+        try:
+            if self._unkept is not None:
+                self._write_parts(self._unkept)
+                self._unkept = None
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let go of the folder as it is."""
+        if self._claim is not None:
+            self._claim.release()
 
     def __enter__(self) -> Self:
         """The writer; leaving the block closes it."""

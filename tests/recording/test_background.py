@@ -19,6 +19,7 @@ class Slow:
         self.fail_at = fail_at
         self.gate = threading.Semaphore(0)
         self.thread: threading.Thread | None = None
+        self.released = False
 
     def _write(self, what: Any) -> None:
         self.gate.acquire()
@@ -31,6 +32,9 @@ class Slow:
 
     def close(self) -> None:
         self._write("closed")
+
+    def release(self) -> None:
+        self.released = True
 
     def let(self, count: int) -> None:
         for _ in range(count):
@@ -103,6 +107,7 @@ def test_an_error_is_raised_once_at_the_next_call_and_nothing_is_written_after_i
     with pytest.raises(RecordingError, match="no room for 1"):
         go_on()
     assert writer.failed
+    assert slow.released
     writer.close()
     assert slow.done == []
 

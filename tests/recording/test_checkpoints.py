@@ -71,6 +71,12 @@ def test_it_is_a_plain_safetensors_file(state: State, written: Path) -> None:
     assert [path.name for path in (written / "checkpoints").iterdir()] == ["000002.safetensors"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_who_may_read_other_files_may_read_it(state: State, written: Path) -> None:
+    (written / "plain.txt").write_text("")
+    assert checkpoint_path(written, 2).stat().st_mode == (written / "plain.txt").stat().st_mode
+
+
 def test_a_write_that_is_cut_off_leaves_the_old_one(
     state: State, written: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,3 +133,25 @@ def test_damaged_metrics_are_told_before_anything_is_dropped(recorded: Path) -> 
 def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="There is no folder"):
         RunWriter.go_on(tmp_path / "none", 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no such locks")
+def test_a_folder_has_one_writer_at_a_time(recorded: Path, snapshots: list[Snapshot]) -> None:
+    before = sorted(path for path in recorded.rglob("*"))
+    with RunWriter.go_on(recorded, 7):
+        with pytest.raises(RecordingError, match="is being written to by another run"):
+            RunWriter.go_on(recorded, 2)
+        assert len(Recording.load(recorded)) == 7  # reading is free
+    assert sorted(path for path in recorded.rglob("*")) == before
+    with RunWriter.go_on(recorded, 6) as run:
+        run.append(snapshots[6])
+    assert learned(list(Recording.load(recorded))) == learned(snapshots)
+
+
+def test_a_writer_that_could_not_begin_holds_nothing(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda path, **more: (_ for _ in ()).throw(OSError(28, "full")))
+        with pytest.raises(RecordingError, match="full") as kept:
+            RunWriter.go_on(recorded, 2)
+    RunWriter.go_on(recorded, 2).close()
+    assert kept.value is not None
