@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,9 +16,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import explorer
 from explorer.config import Config
 from explorer.ppo import trainer
+from explorer.ppo.loading import load_policy
+from explorer.ppo.policy import Policy
+from explorer.ppo.state import weights_digest
+from explorer.recording.background import BackgroundWriter
+from explorer.recording.folder import RecordingError
 from explorer.recording.history import History
+from explorer.recording.origin import Origin, find_origin
 from explorer.recording.snapshot import Snapshot, take_snapshot
 from explorer.recording.storage import Recording, RunWriter
+from explorer.recording.writer import CHECKPOINT_MEGABYTES
+
+if TYPE_CHECKING:
+    import torch
 
 #: What the progress bar shows.
 SHOWN = ("objective/score", "objective/ref_kl", "policy/clipfrac")
@@ -29,9 +40,61 @@ class Trainer(trainer.Trainer):
         trainer = explorer.Trainer(config=explorer.Config(clip_range=0.1))
         snapshot = trainer.update()                    # one update
         recording = trainer.train(40, out="run")       # forty more, each on disk as soon as it is done
+        trainer = explorer.Trainer.resume("run")       # later, perhaps after a crash: as it was at the last checkpoint
 
     Arguments and errors as in ``explorer.ppo.trainer.Trainer``.
+
+    Attributes:
+        origin: the checkpoint from which it was resumed, or None.
     """
+
+    origin: Origin | None = None
+
+    @classmethod
+    def resume(
+        cls,
+        folder: str | Path,
+        update: int | None = None,
+        config: Config | Mapping[str, Any] | None = None,
+        *,
+        policy: Policy | str | None = None,
+        rewards: Mapping[str, Callable[..., Any]] | None = None,
+        device: str | torch.device | None = None,
+        bf16: bool | None = None,
+    ) -> Self:
+        """A trainer as it was at a checkpoint of a recorded run: go on, or change something and see what differs.
+
+            Trainer.resume("run").train(20, out="run")                              # go on in the same folder
+            Trainer.resume("run", 20, {"clip_range": 0.1}).train(20, out="fork")    # another way from update 20 on
+
+        Each update draws the random numbers that it drew before, as they belong to (seed, update). So without a change
+        it is bit-identical to a run that was never stopped, on the same machine with the same number of threads.
+
+        Args:
+            folder: the run's folder.
+            update: after which update, one of those with a checkpoint; None is the newest.
+            config: the knobs from here on: a Config, or those to change as ``Config.replace`` takes them. None is what
+                the run had. The critic and the responses' length stay what they were.
+            policy: the policy with which the run was *begun*, as in the constructor.
+            rewards: the components of your own that the run had.
+            device: where to compute; None is where the run did.
+            bf16: whether in bfloat16; None is as the run did.
+
+        Raises:
+            RecordingError: the folder is no recording, has no such checkpoint, or was begun with another policy.
+            ValueError, TypeError: the checkpoint or a knob does not suit this trainer.
+        """
+        origin, state = find_origin(folder, update)
+        where, precision = device or origin.device, origin.bf16 if bf16 is None else bf16
+        found = policy if isinstance(policy, Policy) else load_policy(policy, where, precision)
+        live = cls(found, state.config, rewards, state.prompts, where, precision)
+        origin.check_policy(weights_digest(live.reference))
+        live.load_state(state)
+        if config is not None:
+            live.config = config if isinstance(config, Config) else live.config.replace(**config)
+            origin.check_changes(live.config)
+        live.origin = origin
+        return live
 
     def update(self, config: Config | None = None) -> Snapshot:
         """Run one whole update and record it. Raises as ``stages`` does, and then the trainer is as before.
@@ -53,20 +116,30 @@ class Trainer(trainer.Trainer):
         out: str | Path | None = None,
         on_snapshot: Callable[[Snapshot], Any] | None = None,
         keep_every: int = 1,
+        checkpoint_every: int = 10,
+        checkpoint_megabytes: float = CHECKPOINT_MEGABYTES,
     ) -> Recording:
         """Run so many updates and record them.
 
         A keyboard interrupt ends the run after the last whole update: what there is by then is returned. With ``out``
-        that holds for whatever else ends it, as the folder is complete after every update.
+        that holds for whatever else ends it: a thread of its own writes each update while the next is computed, and
+        before the one after that begins it is safe on the disk.
+
+        With ``out`` the state is kept as well, so that ``resume`` can go on from it: at the start, after every n-th
+        update, and where the run ends, is interrupted or fails. For the bundled policy one weighs 12.6 MB.
 
         Args:
             updates: how many more updates to run, from 1.
             progress: show score, KL and clip fraction on stderr as it goes; nothing where that is no terminal.
-            out: a new or empty folder to record into. Without one the snapshots stay in memory, the older ones
-                thinned out as ``History`` does.
+            out: a new or empty folder to record into, or the folder of the run that was resumed: then the updates after
+                its checkpoint are dropped, and computed again. Without one the snapshots stay in memory, the older
+                ones thinned out as ``History`` does.
             on_snapshot: called after every update, with it; may replace ``self.config`` for the next one.
             keep_every: with ``out``: keep the snapshot of every n-th update only, and of the first and the last;
                 metrics of all.
+            checkpoint_every: with ``out``: keep the state after every n-th update; 0 keeps none at all.
+            checkpoint_megabytes: what the checkpoints may weigh together, in millions of bytes. Past it every second
+                one of the older half goes; the newest always stays.
 
         Returns:
             The recording, read from ``out`` where it is given.
@@ -74,42 +147,79 @@ class Trainer(trainer.Trainer):
         Raises:
             ValueError: ``updates`` or ``keep_every`` is less than 1, ``out`` holds something already, or there is
                 no ``out`` to thin.
+            RecordingError: ``out`` takes no more, as the disk is full: it holds every update until then, and the
+                trainer is as after its last update and can go on.
             RewardError, FloatingPointError: as ``stages`` does.
         """
         if updates < 1:
             raise ValueError(f"updates is {updates}, but must be a whole number from 1.")
         if out is None and keep_every != 1:
             raise ValueError("keep_every thins a recording on disk: name its folder as out.")
+        if checkpoint_every < 0:
+            raise ValueError(f"checkpoint_every is {checkpoint_every}, but must be a whole number from 0.")
         info, history = run_info(self), History()
         metrics: dict[int, Mapping[str, float]] = {}
         configs: dict[int, Config] = {}
         with (
-            nullcontext() if out is None else RunWriter(out, info, keep_every) as writer,
+            nullcontext()
+            if out is None
+            else self._writer(out, info, keep_every, checkpoint_every, checkpoint_megabytes) as writer,
             _progress(updates, progress) as show,
-            suppress(KeyboardInterrupt),
         ):
-            for _ in range(updates):
-                snapshot = self.update()
-                if writer is not None:
-                    writer.append(snapshot)
-                else:
-                    history.append(snapshot)
-                    metrics[snapshot.update], configs[snapshot.update] = snapshot.metrics, snapshot.config
-                show(snapshot.metrics)
-                if on_snapshot is not None:
-                    on_snapshot(snapshot)
+            kept = written = self.updates
+            try:
+                with suppress(KeyboardInterrupt):
+                    for _ in range(updates):
+                        snapshot = self.update()
+                        if writer is not None:
+                            writer.append(snapshot)
+                            written = snapshot.update
+                        else:
+                            history.append(snapshot)
+                            metrics[snapshot.update], configs[snapshot.update] = snapshot.metrics, snapshot.config
+                        show(snapshot.metrics)
+                        if on_snapshot is not None:
+                            on_snapshot(snapshot)
+                        # After the callback: the state has the knobs of the next update.
+                        if writer is not None and checkpoint_every and self.updates % checkpoint_every == 0:
+                            writer.checkpoint(self.state())
+                            kept = self.updates
+            finally:
+                # An interrupt can come between an update's end and its recording: then its state is not kept either.
+                if writer is not None and checkpoint_every and kept < self.updates == written and not writer.failed:
+                    writer.checkpoint(self.state())
         if out is not None:
             return Recording.load(out)
         return Recording.in_memory(list(history), info=info, metrics=metrics, configs=configs)
 
+    def _writer(
+        self, out: str | Path, info: Mapping[str, Any], keep_every: int, checkpoint_every: int, megabytes: float
+    ) -> BackgroundWriter:
+        """What records into ``out``: a new folder, or the run's own where the trainer was resumed from it."""
+        if megabytes <= 0:
+            raise RecordingError(f"checkpoint_megabytes is {megabytes:g}, but must be above 0.")
+        if self.origin is not None and self.origin.is_in(out):
+            self.origin.check_in_place(self.config, self.prompts, self.policy.bf16, self.updates)
+            return BackgroundWriter(RunWriter.go_on(out, self.updates, keep_every, megabytes=megabytes, durable=True))
+        start = self.state() if checkpoint_every else None
+        return BackgroundWriter(RunWriter(out, info, keep_every, start=start, megabytes=megabytes, durable=True))
+
 
 def run_info(live: trainer.Trainer) -> dict[str, Any]:
-    """What a recording says of its run: versions, seed, policy, device, prompts, and when it was begun (UTC)."""
-    return {
+    """What a recording says of its run.
+
+    Its id, when it was begun (UTC), versions, seed, policy and the digest of its weights at the very start, device,
+    prompts; and its parent, where the trainer was resumed from another recording and has made no update since.
+    """
+    origin = getattr(live, "origin", None)
+    parent = {} if origin is None or origin.update != live.updates else {"parent": origin.parent(live.config)}
+    return parent | {
+        "id": uuid.uuid4().hex,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {"explorer": explorer.__version__, **{name: version(name) for name in ("torch", "transformers")}},
         "seed": live.config.seed,
         "policy": live.policy.name,
+        "policy_digest": weights_digest(live.reference),
         "device": str(live.policy.device),
         "bf16": live.policy.bf16,
         "prompts": list(live.prompts),

@@ -25,7 +25,7 @@ INTERRUPTED = 130
 
 
 def train(
-    updates: Annotated[int, typer.Option(help="How many updates to run.")] = 40,
+    updates: Annotated[int, typer.Option(help="How many updates to run; with --resume, how many more.")] = 40,
     seed: Annotated[int | None, typer.Option(help="Of everything that is random.", show_default="0")] = None,
     preset: Annotated[
         str | None, typer.Option(help=f"The knobs to start from: {', '.join(PRESETS)}.", show_default="learn")
@@ -45,11 +45,29 @@ def train(
     bf16: Annotated[
         bool, typer.Option(help="Compute the transformer in bfloat16: faster on a GPU, and the ratios less exact.")
     ] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with a recorded run from its last checkpoint: in its own folder, or with --out and a --set as "
+            "a fork in a new one.",
+        ),
+    ] = None,
+    from_update: Annotated[
+        int | None, typer.Option(help="With --resume: go on from the checkpoint of this update.", show_default="last")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder to record the run into.")] = None,
     keep_every: Annotated[
         int,
         typer.Option(help="Record the tokens of every n-th update, and of the first and the last; metrics of all."),
     ] = 1,
+    checkpoint_every: Annotated[
+        int,
+        typer.Option(help="Record the state of every n-th update, of the start and the end, to resume from; 0: none."),
+    ] = 10,
+    checkpoint_megabytes: Annotated[
+        float, typer.Option(help="What the recorded states may weigh together; past it older ones are thinned out.")
+    ] = 400.0,
     save_policy: Annotated[Path | None, typer.Option(help="A new folder for the trained policy.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the metrics of each update as a line of JSON.")
@@ -65,9 +83,15 @@ def train(
     ] = 1,
 ) -> None:
     """Train without a page; with --out the run is recorded."""
-    config = build_config(preset, settings or [], seed)
-    texts = None if prompts is None else read_prompts(prompts)
-    _check_before_loading(updates, keep_every, out, save_policy)
+    if resume is None:
+        config = build_config(preset, settings or [], seed)
+        texts = None if prompts is None else read_prompts(prompts)
+    _check_before_loading(updates, keep_every, checkpoint_every, out or resume, None if resume else out, save_policy)
+    if resume is None and from_update is not None:
+        raise ValueError("--from-update is a place in a recorded run: name the run with --resume.")
+    if resume is not None and (preset or prompts):
+        given = "--preset" if preset else "--prompts"
+        raise ValueError(f"{given} does not go with --resume, as the run has its own: change single knobs with --set.")
 
     import torch
 
@@ -75,9 +99,21 @@ def train(
     from explorer.ppo.loading import load_policy
 
     torch.set_num_threads(threads)
-    trainer = Trainer(policy=load_policy(policy, device, bf16), config=config, prompts=texts)
+    if resume is None:
+        trainer = Trainer(policy=load_policy(policy, device, bf16), config=config, prompts=texts)
+    else:
+        changes = read_settings(settings or [], seed)
+        trainer = Trainer.resume(resume, from_update, changes, policy=policy, device=device, bf16=bf16 or None)
+    before, folder = trainer.updates, out or resume
     try:
-        recording = trainer.train(updates, out=out, keep_every=keep_every, on_snapshot=_print_line if as_json else None)
+        recording = trainer.train(
+            updates,
+            out=folder,
+            keep_every=keep_every,
+            checkpoint_every=checkpoint_every,
+            checkpoint_megabytes=checkpoint_megabytes,
+            on_snapshot=_print_line if as_json else None,
+        )
     except FloatingPointError as error:
         if os.environ.get("PPO_EXPLORER_TRACEBACK"):
             raise
@@ -86,9 +122,9 @@ def train(
     if save_policy is not None:
         trainer.policy.save(save_policy)
     if not as_json:
-        print(_summary(recording, out, save_policy))
-    if recording.metrics.num_rows < updates:
-        print(f"Interrupted after {recording.metrics.num_rows} of {updates} updates.", file=sys.stderr)
+        print(_summary(recording, folder, save_policy))
+    if (made := trainer.updates - before) < updates:
+        print(f"Interrupted after {made} of {updates} updates.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
 
 
@@ -106,6 +142,15 @@ def build_config(preset: str | None, settings: Iterable[str], seed: int | None) 
     name = preset or next(iter(PRESETS))
     if name not in PRESETS:
         raise ValueError(f"there is no preset '{name}': the presets are {', '.join(PRESETS)}.")
+    return PRESETS[name].replace(**read_settings(settings, seed))
+
+
+def read_settings(settings: Iterable[str], seed: int | None) -> dict[str, Any]:
+    """The knobs of some ``NAME=VALUE``, as ``Config.replace`` takes them; ``seed`` goes before what they say.
+
+    Raises:
+        ValueError: a setting has no value, or its name or value is not allowed; says which are.
+    """
     changes: dict[str, Any] = {}
     for setting in settings:
         knob, equals, text = setting.partition("=")
@@ -114,7 +159,7 @@ def build_config(preset: str | None, settings: Iterable[str], seed: int | None) 
         changes[knob.strip()] = _value(knob.strip(), text.strip())
     if seed is not None:
         changes["seed"] = seed
-    return PRESETS[name].replace(**changes)
+    return changes
 
 
 def read_prompts(path: Path) -> list[str]:
@@ -155,7 +200,9 @@ def _value(knob: str, text: str) -> Any:
         return text
 
 
-def _check_before_loading(updates: int, keep_every: int, out: Path | None, save_policy: Path | None) -> None:
+def _check_before_loading(
+    updates: int, keep_every: int, checkpoint_every: int, record: Path | None, new: Path | None, policy: Path | None
+) -> None:
     """Say at once what would otherwise be said only when the policy has loaded, or when the run is over."""
     from explorer.recording.folder import check_unused
 
@@ -163,9 +210,11 @@ def _check_before_loading(updates: int, keep_every: int, out: Path | None, save_
         raise ValueError(f"--updates is {updates}, but must be a whole number from 1.")
     if keep_every < 1:
         raise ValueError(f"--keep-every is {keep_every}, but must be a whole number from 1.")
-    if out is None and keep_every > 1:
+    if checkpoint_every < 0:
+        raise ValueError(f"--checkpoint-every is {checkpoint_every}, but must be a whole number from 0.")
+    if record is None and keep_every > 1:
         raise ValueError("--keep-every thins a recording: say with --out where to record.")
-    for folder in (out, save_policy):
+    for folder in (new, policy):
         if folder is not None:
             check_unused(folder)
 

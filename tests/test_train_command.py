@@ -17,9 +17,11 @@ from explorer import cli, headless
 from explorer.config import Config
 from explorer.ppo.loading import load_policy
 from explorer.presets import PRESETS
+from explorer.recording.checkpoints import checkpoint_updates
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording
 from explorer.train_command import build_config, read_prompts
+from tests.learned import learned
 
 SMALL = ["--set", "batch_size=4", "--set", "response_length=4", "--set", "epochs=1"]
 
@@ -30,9 +32,9 @@ Run = Callable[..., tuple[int, str, str]]
 def run(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """``run(*arguments)``: the command on a tiny policy, in this process; gives exit code, stdout and stderr."""
 
-    def command(*arguments: str) -> tuple[int, str, str]:
+    def command(*arguments: str, small: bool = True) -> tuple[int, str, str]:
         own = [] if "--policy" in arguments else ["--policy", str(tiny_checkpoint)]
-        monkeypatch.setattr(sys, "argv", ["ppo-explorer", "train", *SMALL, *own, *arguments])
+        monkeypatch.setattr(sys, "argv", ["ppo-explorer", "train", *(SMALL if small else []), *own, *arguments])
         with pytest.raises(SystemExit) as exit_of:
             cli.main()
         printed = capsys.readouterr()
@@ -186,6 +188,66 @@ def test_an_interrupted_run_keeps_what_there_is(run: Run, tmp_path: Path, monkey
     assert "2 updates" in out
     assert "after 2 of 9" in err
     assert Recording.load(tmp_path / "run").updates == [1, 2]
+
+
+def test_a_run_is_resumed_in_place_and_forked(run: Run, tmp_path: Path) -> None:
+    whole, cut, fork = (str(tmp_path / name) for name in ("whole", "cut", "fork"))
+    assert run("--updates", "4", "--out", whole)[0] == 0
+    assert run("--updates", "2", "--out", cut, "--checkpoint-every", "1")[0] == 0
+    code, out, err = run("--resume", cut, "--updates", "2", small=False)
+    assert (code, err) == (0, "")
+    assert "4 updates" in out
+    assert cut in out
+    one, other = (learned(list(Recording.load(path))) for path in (whole, cut))
+    assert one == other
+
+    where = ("--resume", cut, "--from-update", "1", "--out", fork)
+    code, out, err = run(*where, "--set", "epochs=3", "--seed", "5", "--updates", "1", "--json", small=False)
+    assert (code, err) == (0, "")
+    assert [json.loads(line)["update"] for line in out.splitlines()] == [2]
+    parent = Recording.load(fork).info["parent"]
+    assert (parent["folder"], parent["update"]) == ("cut", 1)
+    assert parent["changed"] == {"epochs": [1, 3], "seed": [0, 5]}
+
+
+def test_checkpoints_can_be_left_out_and_bounded(run: Run, tmp_path: Path) -> None:
+    assert run("--updates", "2", "--out", str(tmp_path / "none"), "--checkpoint-every", "0")[0] == 0
+    assert not (tmp_path / "none" / "checkpoints").exists()
+    few = ("--checkpoint-every", "1", "--checkpoint-megabytes", "0.001")
+    assert run("--updates", "2", "--out", str(tmp_path / "few"), *few)[0] == 0
+    assert checkpoint_updates(tmp_path / "few") == [2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--resume", "none"], "There is no folder 'none'"),
+        (["--resume", "run", "--from-update", "7"], "no checkpoint of update 7: choose one of 0, 1."),
+        (["--resume", "run", "--set", "epochs=3"], "epochs is another than before: record into a new folder"),
+        (["--resume", "run", "--set", "epochs=99", "--out", "new"], "epochs is 99"),
+        (["--resume", "run", "--set", "response_length=9", "--out", "new"], "in the middle of the run"),
+        (["--resume", "run", "--preset", "learn"], "--preset does not go with --resume"),
+        (["--resume", "run", "--prompts", "p.txt"], "--prompts does not go with --resume"),
+        (["--resume", "run", "--out", "taken"], "'taken' is not empty"),
+        (["--from-update", "1"], "name the run with --resume"),
+        (["--checkpoint-every", "-1", "--out", "new"], "--checkpoint-every is -1"),
+        (["--checkpoint-megabytes", "0", "--out", "new"], "checkpoint_megabytes is 0"),
+    ],
+)
+def test_what_cannot_be_resumed_is_one_line_and_code_2(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("--updates", "1", "--out", "run")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").write_text("mine")
+    code, out, err = run(*arguments, small=False)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "new").exists()
+    assert Recording.load(tmp_path / "run").updates == [1]
 
 
 def test_a_config_starts_from_a_preset_and_takes_each_kind_of_value() -> None:

@@ -6,9 +6,10 @@ since the policy has moved on, and their advantages are those of the time when t
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,12 +18,55 @@ from torch.nn.functional import pad
 from explorer.ppo.records import Credit, Rollout
 
 
-class Experience(NamedTuple):
-    """A rollout, its credit, and the update in which it was sampled."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experience:
+    """What an update needs of a rollout and its credit, and the update in which it was sampled.
 
-    rollout: Rollout
-    credit: Credit
+    The whole records are not kept: their other fields are never read again, and would only take room.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        *("prompt_ids", "prompt_mask", "response_ids", "response_mask"),
+        *("old_logprobs", "ref_logprobs", "old_values", "advantages", "returns"),
+    )
+
+    prompt_ids: Tensor  # [B, P]
+    prompt_mask: Tensor  # [B, P]
+    response_ids: Tensor  # [B, T]
+    response_mask: Tensor  # [B, T]
+    old_logprobs: Tensor  # [B, T]
+    ref_logprobs: Tensor  # [B, T]
+    old_values: Tensor  # [B, T]
+    advantages: Tensor  # [B, T] as the objective sees them
+    returns: Tensor  # [B, T]
     born: int
+
+    @classmethod
+    def of(cls, rollout: Rollout, credit: Credit, born: int) -> Experience:
+        """The experience of an update's records."""
+        return cls(
+            prompt_ids=rollout.prompt_ids,
+            prompt_mask=rollout.prompt_mask,
+            response_ids=rollout.response_ids,
+            response_mask=rollout.response_mask,
+            old_logprobs=rollout.old_logprobs,
+            ref_logprobs=rollout.ref_logprobs,
+            old_values=rollout.old_values,
+            advantages=credit.whitened_advantages,
+            returns=credit.returns,
+            born=born,
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The nine tensors by name."""
+        return {name: getattr(self, name) for name in self.FIELDS}
+
+    @staticmethod
+    def form(field: str, prompts: tuple[int, ...], tokens: tuple[int, ...]) -> tuple[tuple[int, ...], torch.dtype]:
+        """Shape and type of a field, given the prompts' shape ``[B, P]`` and the responses' ``[B, T]``."""
+        shape = (*tokens[:1], *prompts[1:]) if field.startswith("prompt_") else tokens
+        kind = torch.int64 if field.endswith("_ids") else torch.bool if field.endswith("_mask") else torch.float32
+        return shape, kind
 
 
 class Batch(NamedTuple):
@@ -61,7 +105,7 @@ def join(experiences: Sequence[Experience], update: int) -> Batch:
         experiences: the fresh one first.
         update: the number of the update that is about to optimise, from which ages are counted.
     """
-    width = max(e.rollout.prompt_ids.shape[1] for e in experiences)
+    width = max(e.prompt_ids.shape[1] for e in experiences)
 
     def widened(prompt: Tensor) -> Tensor:
         return pad(prompt, (width - prompt.shape[1], 0))
@@ -70,14 +114,14 @@ def join(experiences: Sequence[Experience], update: int) -> Batch:
         return torch.cat(list(parts))
 
     return Batch(
-        prompt_ids=joined(widened(e.rollout.prompt_ids) for e in experiences),
-        prompt_mask=joined(widened(e.rollout.prompt_mask) for e in experiences),
-        response_ids=joined(e.rollout.response_ids for e in experiences),
-        mask=joined(e.rollout.response_mask for e in experiences),
-        old_logprobs=joined(e.rollout.old_logprobs for e in experiences),
-        ref_logprobs=joined(e.rollout.ref_logprobs for e in experiences),
-        old_values=joined(e.rollout.old_values for e in experiences),
-        advantages=joined(e.credit.whitened_advantages for e in experiences),
-        returns=joined(e.credit.returns for e in experiences),
-        ages=joined(torch.full_like(e.rollout.groups, update - e.born) for e in experiences),
+        prompt_ids=joined(widened(e.prompt_ids) for e in experiences),
+        prompt_mask=joined(widened(e.prompt_mask) for e in experiences),
+        response_ids=joined(e.response_ids for e in experiences),
+        mask=joined(e.response_mask for e in experiences),
+        old_logprobs=joined(e.old_logprobs for e in experiences),
+        ref_logprobs=joined(e.ref_logprobs for e in experiences),
+        old_values=joined(e.old_values for e in experiences),
+        advantages=joined(e.advantages for e in experiences),
+        returns=joined(e.returns for e in experiences),
+        ages=joined(torch.full_like(e.response_ids[:, 0], update - e.born) for e in experiences),
     )

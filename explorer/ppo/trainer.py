@@ -41,6 +41,7 @@ from explorer.ppo.rewards.score import weighted
 from explorer.ppo.rollouts import GreedyAnswers, collect
 from explorer.ppo.sampling import DROPOUT, MINIBATCHES, ROLLOUT, generator, sample, sentence_ends
 from explorer.ppo.schedule import scheduled
+from explorer.ppo.state import State, capture, restore
 from explorer.ppo.surrogates import step_kl
 
 #: Older rollouts kept for replay: the most that ``replay_rollouts`` can ask for, beside the fresh one.
@@ -112,7 +113,7 @@ class Trainer:
         self.optimiser = Optimiser(self.policy)
         self.updates = 0
         self.coefficients = Coefficients.of(self.config)
-        self._replay: deque[Experience] = deque(maxlen=MAX_REPLAYED)
+        self.replay: deque[Experience] = deque(maxlen=MAX_REPLAYED)
         self._ends = sentence_ends(self.policy)
         self.set_prompts(prompt_sets()["stories"] if prompts is None else prompts)
 
@@ -150,8 +151,16 @@ class Trainer:
         self.policy.use_critic(self.config.critic)
         self.optimiser = Optimiser(self.policy)
         self.coefficients = Coefficients.of(self.config)
-        self._replay.clear()
+        self.replay.clear()
         self.updates = 0
+
+    def state(self, config: Config | None = None) -> State:
+        """A copy of all that the next updates depend on; ask between two updates. ``config`` as in ``stages``."""
+        return capture(self, config)
+
+    def load_state(self, state: State) -> None:
+        """Go back, or on, to a state; raises as ``explorer.ppo.state.restore``, and is then as it was."""
+        restore(self, state)
 
     def stages(self, config: Config | None = None) -> Iterator[Stage]:
         """One update, stage by stage, each yielded when it has finished.
@@ -216,8 +225,8 @@ class Trainer:
         yield Stage("advantage", 0, config.epochs, rollout, components, credit)
 
         # 5. Optimise: K epochs of minibatches over the same responses, and over replayed ones where asked.
-        fresh = Experience(rollout, credit, born=number)
-        batch = join([fresh, *reuse(self._replay, config.replay_rollouts - 1)], number)
+        fresh = Experience.of(rollout, credit, born=number)
+        batch = join([fresh, *reuse(self.replay, config.replay_rollouts - 1)], number)
         trained: list[Epoch] = []
         steps_before, first_ratios, epochs_wanted = self.optimiser.steps, torch.ones(0), config.epochs
         for k in range(1, config.epochs + 1):
@@ -260,7 +269,7 @@ class Trainer:
         moved = epochs[-1].new_logprobs[: len(rollout.stopped)] - rollout.old_logprobs
         step = float(masked_mean(step_kl(moved), rollout.response_mask))
         self.coefficients = coefficients.after(config, ref_kl=metrics["objective/ref_kl"], step_kl=step)
-        self._replay.appendleft(fresh)
+        self.replay.appendleft(fresh)
         self.updates = number
         update = Update(
             update=number,
@@ -290,7 +299,7 @@ class Trainer:
         """
         number = self.updates + 1
         optimiser = self.optimiser if policy is None else Optimiser(policy)
-        return optimiser.parts(join([Experience(rollout, credit, born=number)], number), config or self.config)
+        return optimiser.parts(join([Experience.of(rollout, credit, born=number)], number), config or self.config)
 
     def sample(self, config: Config, number: int) -> tuple[Rollout, list[str]]:
         """Draw the responses of update ``number``; also the prompt that each row answers."""

@@ -6,6 +6,7 @@
     epochs/000012.parquet         and so with these three
     responses/000012.parquet
     updates/000012.parquet
+    checkpoints/000010.safetensors    the state from which update 11 begins, see ``explorer.recording.checkpoints``
 
 A file is written under another name and then renamed, so that under its own name it is always whole. The newest part
 of ``metrics/`` is written last: an update that it does not name has not happened, whatever else of it lies there.
@@ -67,13 +68,13 @@ def create(root: Path) -> None:
         raise RecordingError(f"'{root}' cannot be used as a folder ({error.strerror}): give another.") from None
 
 
-def write_run(root: Path, content: dict[str, Any]) -> None:
+def write_run(root: Path, content: dict[str, Any], *, durable: bool = False) -> None:
     """Write ``run.json``. Raises RecordingError where the content is more than JSON can hold."""
     try:
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise RecordingError(f"what is known of the run cannot be written as JSON: {error}.") from None
-    _replace(root / RUN_FILE, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    replace_file(root / RUN_FILE, lambda path: path.write_text(text + "\n", encoding="utf-8"), durable=durable)
 
 
 def read_run(root: Path) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def read_run(root: Path) -> dict[str, Any]:
     """
     if not root.is_dir():
         raise RecordingError(f"There is no folder '{root}': give the folder of a recorded run.")
-    path = _inside(root, RUN_FILE, "it is not a recorded run.")
+    path = inside(root, RUN_FILE, "it is not a recorded run.")
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ValueError("it is too large")
@@ -110,16 +111,21 @@ def part_path(root: Path, folder: str, update: int) -> Path:
 
 def part_numbers(root: Path, folder: str) -> list[int]:
     """The updates that name a folder's parts, ascending; other files are left alone."""
+    return numbered_files(root / folder, _PART)
+
+
+def numbered_files(folder: Path, pattern: re.Pattern[str]) -> list[int]:
+    """The numbers (the pattern's first group) of the files in a folder, ascending; none where there is no folder."""
     try:
-        names = os.listdir(root / folder)
+        names = os.listdir(folder)
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise damaged(root / folder, error) from None
-    return sorted(int(found[1]) for found in map(_PART.fullmatch, names) if found)
+        raise damaged(folder, error) from None
+    return sorted(int(found[1]) for found in map(pattern.fullmatch, names) if found)
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def write_table(path: Path, table: pa.Table, *, durable: bool = False) -> None:
     """Write a Parquet file, compressed with zstd; real numbers as split byte streams, a third smaller than plain."""
     leaves = [leaf for field in table.schema for leaf in _leaves(field.name, field.type)]
 
@@ -134,7 +140,7 @@ def write_table(path: Path, table: pa.Table) -> None:
             write_page_checksum=True,
         )
 
-    _replace(path, write)
+    replace_file(path, write, durable=durable)
 
 
 def read_table(root: Path, folder: str, update: int) -> pa.Table:
@@ -143,7 +149,7 @@ def read_table(root: Path, folder: str, update: int) -> pa.Table:
     Raises:
         RecordingError: it is missing, damaged, no plain file of this folder, or claims to be larger than any run.
     """
-    path = _inside(root, str(part_path(Path(), folder, update)), "restore it, or record the run again.")
+    path = inside(root, str(part_path(Path(), folder, update)), "restore it, or record the run again.")
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             claimed = file.metadata
@@ -166,7 +172,7 @@ def _leaves(name: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
         yield name, kind
 
 
-def _inside(root: Path, relative: str, otherwise: str) -> Path:
+def inside(root: Path, relative: str, otherwise: str) -> Path:
     """A plain file of the folder: not one that a link leads out of it to, nor a device."""
     path = root / relative
     if not path.exists():
@@ -176,18 +182,36 @@ def _inside(root: Path, relative: str, otherwise: str) -> Path:
     return path
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write under a name that readers pass over, then rename: a cut leaves the old file, or none, but no half one."""
+def replace_file(path: Path, write: Callable[[Path], Any], *, durable: bool = False) -> None:
+    """Write under a name that readers pass over, then rename: a cut leaves the old file, or none, but no half one.
+
+    With ``durable`` both file and name are on the disk itself on return, and outlast a loss of power.
+    """
     unfinished = path.with_name(f".{path.name}.part")
     try:
         write(unfinished)
+        if durable:
+            _sync(unfinished)
         os.replace(unfinished, path)
+        if durable:
+            _sync(path.parent)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
 
 
-def damaged(path: Path, error: Exception) -> RecordingError:
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk; Windows opens no folder, and keeps its own."""
+    if os.name == "nt" and path.is_dir():
+        return
+    opened = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def damaged(path: Path, error: Exception, hint: str = "restore it, or record the run again") -> RecordingError:
     """What to say of a file that is not as it was written."""
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return RecordingError(f"'{path}' is damaged ({reason[:200]}): restore it, or record the run again.")
+    return RecordingError(f"'{path}' is damaged ({reason[:200]}): {hint}.")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from explorer.config import Config
+from explorer.recording.checkpoints import thin_checkpoints, write_checkpoint
+from explorer.recording.claim import Claim
+from explorer.recording.continuing import drop_after
 from explorer.recording.folder import (
     METRICS_FOLDER,
     METRICS_ROWS,
@@ -14,6 +18,7 @@ from explorer.recording.folder import (
     RecordingError,
     create,
     part_path,
+    read_run,
     write_run,
     write_table,
 )
@@ -21,8 +26,14 @@ from explorer.recording.metrics import metrics_table
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.tables import to_tables
 
+if TYPE_CHECKING:
+    from explorer.ppo.state import State
+
 #: The last folder into which a snapshot is written: it is kept where its part is there.
 LAST_FOLDER = "updates"
+
+#: What the checkpoints of a run may weigh together by default, in megabytes: thirty of the bundled policy's.
+CHECKPOINT_MEGABYTES = 400.0
 
 
 class RunWriter:
@@ -32,24 +43,98 @@ class RunWriter:
         path: a folder that is new or empty.
         info: what is known of the run; anything that JSON can hold.
         keep_every: keep the snapshot of every n-th update, and of the first and the last; metrics of all.
+        start: the state from which the run starts, kept as its first checkpoint.
+        megabytes: what the checkpoints may weigh together; past it older ones are thinned out.
+        durable: whether each file is to outlast a loss of power before the next is written: tens of milliseconds an
+            update, so leave it to a ``BackgroundWriter``.
 
     Raises:
-        RecordingError: the folder holds something already or cannot be made, or ``info`` does not fit into JSON.
+        RecordingError: the folder holds something already or cannot be made, ``info`` does not fit into JSON, or
+            somebody else writes there. Every
+            method raises it where the folder cannot be written to: it then holds every update before.
     """
 
-    def __init__(self, path: str | Path, info: Mapping[str, Any], keep_every: int = 1) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        info: Mapping[str, Any],
+        keep_every: int = 1,
+        *,
+        start: State | None = None,
+        megabytes: float = CHECKPOINT_MEGABYTES,
+        durable: bool = False,
+    ) -> None:
+        self._prepare(path, keep_every, megabytes, durable)
+        self._info.update((name, value) for name, value in info.items() if name != "schema_version")
+        create(self.root)
+        with self._claiming(), self._telling():
+            # Before run.json: a folder that opens can be gone on with.
+            if start is not None:
+                write_checkpoint(self.root, start, self._id, durable=durable)
+            self._write_run()
+
+    @classmethod
+    def go_on(
+        cls,
+        path: str | Path,
+        update: int,
+        keep_every: int = 1,
+        *,
+        megabytes: float = CHECKPOINT_MEGABYTES,
+        durable: bool = False,
+    ) -> Self:
+        """Go on in the folder of a run after one of its updates; what it holds of later ones is dropped.
+
+        A kill at any moment leaves a folder that opens, and that can be gone on with in the same way.
+
+        Args:
+            path: the run's folder.
+            update: the last update to keep, 0 for none.
+            keep_every: as in the constructor.
+            megabytes: as in the constructor.
+            durable: as in the constructor.
+
+        Raises:
+            RecordingError: it is no recording, is damaged, is of another schema than this PPO Explorer writes, or
+                somebody else writes there.
+        """
+        writer = cls.__new__(cls)
+        writer._prepare(path, keep_every, megabytes, durable)
+        read_run(writer.root)  # says what is no recording
+        with writer._claiming(), writer._telling():
+            left = drop_after(writer.root, update)
+        writer._info, writer._configs, writer._last = left.info, left.configs, left.last
+        writer._rows = dict(left.rows)
+        writer._config = Config.from_flat(left.configs[-1]["config"]) if left.configs else None
+        return writer
+
+    def _prepare(self, path: str | Path, keep_every: int, megabytes: float, durable: bool) -> None:
         if keep_every < 1:
             raise RecordingError(f"keep_every is {keep_every}, but must be a whole number from 1.")
         self.root = Path(path)
         self.keep_every = keep_every
-        self._info = {name: value for name, value in info.items() if name != "schema_version"}
+        self._megabytes, self._durable = megabytes, durable
+        self._info: dict[str, Any] = {}
         self._configs: list[dict[str, Any]] = []
         self._config: Config | None = None
         self._rows: dict[int, Mapping[str, float]] = {}
         self._last = 0
         self._unkept: Snapshot | None = None
-        create(self.root)
-        self._write_run()
+        self._claim: Claim | None = None
+
+    @contextmanager
+    def _claiming(self) -> Iterator[None]:
+        """Hold the folder from here on, unless what follows fails."""
+        self._claim = Claim(self.root)
+        try:
+            yield
+        except BaseException:
+            self.release()
+            raise
+
+    @property
+    def _id(self) -> str:
+        return str(self._info.get("id", ""))
 
     def append(self, snapshot: Snapshot) -> None:
         """Add the next update. Raises RecordingError where it does not come after the last one."""
@@ -64,22 +149,38 @@ class RunWriter:
     def append_metrics(self, update: int, config: Config, metrics: Mapping[str, float]) -> None:
         """Add the next update without its snapshot. Raises RecordingError as ``append`` does."""
         self._check_order(update)
-        if config != self._config:
-            self._configs.append({"from_update": update, "config": config.flat()})
-            self._write_run()
-            self._config = config
-        if len(self._rows) >= METRICS_ROWS:
-            self._rows = {}
-        self._rows[update] = dict(metrics)
-        # From here on the update has happened.
-        write_table(part_path(self.root, METRICS_FOLDER, min(self._rows)), metrics_table(self._rows))
+        with self._telling():
+            if config != self._config:
+                self._configs.append({"from_update": update, "config": config.flat()})
+                self._write_run()
+                self._config = config
+            if len(self._rows) >= METRICS_ROWS:
+                self._rows = {}
+            self._rows[update] = dict(metrics)
+            # From here on the update has happened.
+            path = part_path(self.root, METRICS_FOLDER, min(self._rows))
+            write_table(path, metrics_table(self._rows), durable=self._durable)
         self._last = update
 
+    def checkpoint(self, state: State) -> None:
+        """Keep the state after the last update, so that the run can be gone on with from there."""
+        with self._telling():
+            write_checkpoint(self.root, state, self._id, durable=self._durable)
+            thin_checkpoints(self.root, self._megabytes)
+
     def close(self) -> None:
-        """Keep the last update's snapshot too, where it was thinned out."""
-        if self._unkept is not None:
-            self._write_parts(self._unkept)
-            self._unkept = None
+        """Keep the last update's snapshot too, where it was thinned out, and let go of the folder."""
+        try:
+            if self._unkept is not None:
+                self._write_parts(self._unkept)
+                self._unkept = None
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let go of the folder as it is."""
+        if self._claim is not None:
+            self._claim.release()
 
     def __enter__(self) -> Self:
         """The writer; leaving the block closes it."""
@@ -93,8 +194,23 @@ class RunWriter:
             raise RecordingError(f"update {update} cannot be added after update {self._last}: record it elsewhere.")
 
     def _write_parts(self, snapshot: Snapshot) -> None:
-        for folder, table in to_tables(snapshot)._asdict().items():
-            write_table(part_path(self.root, folder, snapshot.update), table)
+        with self._telling():
+            for folder, table in to_tables(snapshot)._asdict().items():
+                write_table(part_path(self.root, folder, snapshot.update), table, durable=self._durable)
 
     def _write_run(self) -> None:
-        write_run(self.root, {"schema_version": SCHEMA_VERSION, "info": self._info, "configs": self._configs})
+        content = {"schema_version": SCHEMA_VERSION, "info": self._info, "configs": self._configs}
+        write_run(self.root, content, durable=self._durable)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Say of a folder that takes no more what it holds."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+            held = f"every update up to {self._last}" if self._last else "no update yet"
+            raise RecordingError(
+                f"'{self.root}' cannot be written to ({reason[:200]}); it holds {held}: make room there, or record "
+                "into another folder."
+            ) from error

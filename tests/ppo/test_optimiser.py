@@ -37,7 +37,7 @@ def batch(trainer: Trainer) -> Batch:
     scores = torch.randn(8, generator=torch.Generator().manual_seed(5))
     credit = assign_credit(trainer.config, rollout, {"a": scores}, scores)
     assert not rollout.response_mask.all()  # padding is exercised
-    return join([Experience(rollout, credit, born=1)], update=1)
+    return join([Experience.of(rollout, credit, born=1)], update=1)
 
 
 def weights(policy: Policy) -> dict[str, Tensor]:

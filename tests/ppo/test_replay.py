@@ -8,23 +8,28 @@ import pytest
 import torch
 
 from explorer.ppo.policy import Policy
+from explorer.ppo.records import Update
 from explorer.ppo.replay import Experience, join, reuse
 
 if TYPE_CHECKING:
-    from tests.conftest import MakeTrainer
+    from tests.conftest import MakeTrainer, RunUpdate
 
 
 @pytest.fixture
-def experiences(make_trainer: MakeTrainer) -> list[Experience]:
-    """Three updates, newest first; between them the prompts change, and so the width of their padding."""
+def updates(make_trainer: MakeTrainer, run_update: RunUpdate) -> list[Update]:
+    """Three updates in order; between them the prompts change, and so the width of their padding."""
     trainer = make_trainer()
-    found: list[Experience] = []
-    for number, prompts in enumerate([["The cat"], ["Tim saw a big old dog and"], ["One day, a little boy"]], start=1):
+    found: list[Update] = []
+    for prompts in [["The cat"], ["Tim saw a big old dog and"], ["One day, a little boy"]]:
         trainer.set_prompts(prompts)
-        update = [stage.update for stage in trainer.stages()][-1]
-        assert update is not None
-        found.insert(0, Experience(update.rollout, update.credit, born=number))
+        found.append(run_update(trainer))
     return found
+
+
+@pytest.fixture
+def experiences(updates: list[Update]) -> list[Experience]:
+    """Those of the three updates, newest first."""
+    return [Experience.of(u.rollout, u.credit, born=u.update) for u in reversed(updates)]
 
 
 def test_reuse_takes_the_newest_first(experiences: list[Experience]) -> None:
@@ -40,10 +45,10 @@ def test_the_fresh_rows_come_first_and_ages_count_updates(experiences: list[Expe
     assert join(experiences[1:], update=9).ages.tolist() == [7] * 8 + [8] * 8
 
 
-def test_every_row_keeps_its_own_numbers(experiences: list[Experience]) -> None:
+def test_every_row_keeps_its_own_numbers(experiences: list[Experience], updates: list[Update]) -> None:
     batch = join(experiences, update=3)
-    for index, (rollout, credit, _) in enumerate(experiences):
-        rows = slice(8 * index, 8 * index + 8)
+    for index, update in enumerate(reversed(updates)):
+        rollout, credit, rows = update.rollout, update.credit, slice(8 * index, 8 * index + 8)
         assert torch.equal(batch.response_ids[rows], rollout.response_ids)
         assert torch.equal(batch.mask[rows], rollout.response_mask)
         assert torch.equal(batch.old_logprobs[rows], rollout.old_logprobs)
@@ -60,7 +65,7 @@ def test_prompts_of_different_lengths_are_padded_on_the_left(experiences: list[E
     for row in range(24):
         length = int(batch.prompt_mask[row].sum())
         assert batch.prompt_mask[row, -length:].all()
-        own = experiences[row // 8].rollout.prompt_ids[row % 8]
+        own = experiences[row // 8].prompt_ids[row % 8]
         assert batch.prompt_ids[row, -length:].tolist() == own[-length:].tolist()
 
 
@@ -70,9 +75,9 @@ def test_joining_does_not_change_what_the_policy_says(experiences: list[Experien
     together = tiny_policy.score_tokens(
         batch.prompt_ids, batch.prompt_mask, batch.response_ids, batch.mask, 1.0
     ).logprobs
-    for index, (rollout, _, _) in enumerate(experiences):
+    for index, own in enumerate(experiences):
         alone = tiny_policy.score_tokens(
-            rollout.prompt_ids, rollout.prompt_mask, rollout.response_ids, rollout.response_mask, 1.0
+            own.prompt_ids, own.prompt_mask, own.response_ids, own.response_mask, 1.0
         ).logprobs
         torch.testing.assert_close(together[8 * index : 8 * index + 8], alone, rtol=0, atol=1e-5)
 

@@ -1,0 +1,420 @@
+"""Resume and fork: without a change a resumed run is the unbroken one bit by bit, however it was cut off."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from explorer import headless
+from explorer.config import Config
+from explorer.headless import Trainer
+from explorer.ppo.policy import Policy
+from explorer.recording import folder as recording_folder
+from explorer.recording.branches import parting
+from explorer.recording.checkpoints import checkpoint_path, checkpoint_updates
+from explorer.recording.folder import RecordingError
+from explorer.recording.snapshot import Snapshot
+from explorer.recording.storage import Recording
+from tests.conftest import TINY_PROMPTS
+from tests.learned import learned
+
+SMALL: dict[str, Any] = {
+    **{"batch_size": 8, "group_size": 2, "response_length": 6, "epochs": 2},
+    **{"learning_rate": 1e-3, "stop_sentences": 1},
+}
+CONFIGS = {
+    "default": Config(**SMALL),
+    "early stop": Config(**{**SMALL, "epochs": 6}, target_kl=0.002),
+    "one epoch": Config(**{**SMALL, "epochs": 1}),
+    "minibatches": Config(**SMALL, minibatches=3),
+    "replay": Config(**SMALL, replay_rollouts=3),
+    "separate critic, adaptive KL": Config(**SMALL, critic="separate", kl_target=0.5, kl_horizon=8),
+    "PPO-penalty": Config(**SMALL, objective="kl_penalty", penalty_target=0.001),
+    "linear rate, dropout": Config(**SMALL, lr_schedule="linear", lr_decay_updates=9, dropout_on=True),
+}
+
+Make = Callable[..., Trainer]
+Resume = Callable[..., Trainer]
+
+
+@pytest.fixture
+def make(make_tiny_policy: Callable[[], Policy]) -> Make:
+    """``make(config)``: a headless trainer of a fresh tiny policy."""
+    return lambda config=CONFIGS["default"], **more: Trainer(make_tiny_policy(), config, prompts=TINY_PROMPTS, **more)
+
+
+@pytest.fixture
+def resume(make_tiny_policy: Callable[[], Policy]) -> Resume:
+    """``Trainer.resume`` with the tiny policy."""
+    return lambda *where, **more: Trainer.resume(*where, **{"policy": make_tiny_policy(), **more})
+
+
+def numbers_of(trainer: Trainer) -> dict[str, bytes]:
+    """Every weight, moment and replayed number of a trainer."""
+    return {name: t.numpy().tobytes() for name, t in trainer.state().tensors.items()}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_resuming_is_bit_identical_to_never_having_stopped(
+    make: Make, resume: Resume, tmp_path: Path, name: str
+) -> None:
+    unbroken, stopped = make(CONFIGS[name]), make(CONFIGS[name])
+    whole = unbroken.train(7, out=tmp_path / "whole", checkpoint_every=3)
+    stopped.train(5, out=tmp_path / "run", checkpoint_every=3)
+    if name == "early stop":
+        assert {len(s.trained) for s in whole} & {1, 2, 3, 4, 5}
+
+    middle = resume(tmp_path / "run", 3)  # in memory, from the middle
+    assert learned(list(middle.train(4))) == learned(list(whole))[3:]
+    assert numbers_of(middle) == numbers_of(unbroken)
+
+    last = resume(tmp_path / "run")  # in place, from the last
+    assert last.updates == 5
+    recording = last.train(2, out=tmp_path / "run", checkpoint_every=3)
+    assert learned(list(recording)) == learned(list(whole))
+    assert numbers_of(last) == numbers_of(unbroken)
+    assert last.coefficients == unbroken.coefficients
+    assert parting(whole, recording) is None
+
+
+@pytest.mark.parametrize("change", [{"epochs": 1}, {"minibatches": 3}, {"target_kl": 0.0}, {"replay_rollouts": 3}])
+def test_a_fork_draws_the_same_random_numbers(
+    make: Make, resume: Resume, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    parent = make(Config(**{**SMALL, "epochs": 4})).train(4, out=tmp_path / "run", checkpoint_every=2)
+    fork = resume(tmp_path / "run", 2, change).train(2, out=tmp_path / "fork")
+    assert fork.updates == [3, 4]
+    ours, theirs = parent[2], fork[0]
+    for field in dataclasses.fields(ours.rollout):
+        assert np.array_equal(getattr(ours.rollout, field.name), getattr(theirs.rollout, field.name)), field.name
+    assert np.array_equal(ours.credit.advantages, theirs.credit.advantages)
+    assert learned([ours]) != learned([theirs])
+    found = parting(parent, fork)
+    assert found is not None
+    assert found.update == 3
+    assert found.stage.startswith(("epoch", "final"))
+    assert found.parent != found.child
+
+
+def test_a_fork_names_its_parent_and_what_was_changed(make: Make, resume: Resume, tmp_path: Path) -> None:
+    parent = make().train(4, out=tmp_path / "run", checkpoint_every=2)
+    trainer = resume(tmp_path / "run", 2, {"clip_range": 0.3, "weight_length": 0.5})
+    fork = trainer.train(2, out=tmp_path / "fork")
+    assert fork.info["parent"] == {
+        "folder": "run",
+        "id": parent.info["id"],
+        "update": 2,
+        "changed": {"clip_range": [0.2, 0.3], "weight_length": [0.0, 0.5]},
+    }
+    assert fork.info["id"] != parent.info["id"]
+    assert fork.info["policy_digest"] == parent.info["policy_digest"]
+    assert fork.config_at(3).clip_range == 0.3
+    assert "parent" not in parent.info
+    # A fork stands on its own: it goes on from where it began, and can be forked again.
+    assert checkpoint_updates(tmp_path / "fork") == [2, 4]
+    grandchild = resume(tmp_path / "fork", 2).train(2, out=tmp_path / "again")
+    assert learned(list(grandchild)) == learned(list(fork))
+    assert grandchild.info["parent"]["id"] == fork.info["id"]
+    assert grandchild.info["parent"]["changed"] == {}
+    assert "parent" not in trainer.train(1).info  # it has moved on since
+
+
+def test_a_change_of_reward_parts_at_the_score(make: Make, resume: Resume, tmp_path: Path) -> None:
+    parent = make().train(2, out=tmp_path / "run", checkpoint_every=1)
+    fork = resume(tmp_path / "run", 1, {"weight_length": 1.0}).train(1)
+    found = parting(parent, fork)
+    assert found is not None
+    assert (found.stage, found.quantity, found.token) == ("score", "scores", None)
+    assert found.parent == parent[1].credit.scores[found.response]
+    assert found.child == fork[0].credit.scores[found.response]
+
+
+def test_another_seed_parts_at_the_prompts_or_the_tokens(make: Make, resume: Resume, tmp_path: Path) -> None:
+    parent = make().train(2, out=tmp_path / "run", checkpoint_every=1)
+    found = parting(parent, resume(tmp_path / "run", 1, {"seed": 1}).train(1))
+    assert found is not None
+    assert found.stage == "sample"
+
+
+def test_knobs_that_a_callback_turned_are_turned_again(make: Make, resume: Resume, tmp_path: Path) -> None:
+    trainer = make()
+
+    def turn(snapshot: Snapshot) -> None:
+        trainer.config = trainer.config.replace(clip_range=snapshot.update / 10)
+
+    whole = trainer.train(4, out=tmp_path / "run", checkpoint_every=2, on_snapshot=turn)
+    resumed = resume(tmp_path / "run", 2)
+    assert resumed.config.clip_range == 0.2
+    assert learned([resumed.update()]) == learned([whole[2]])
+
+
+def test_prompts_and_rewards_come_along(make: Make, resume: Resume, tmp_path: Path) -> None:
+    def mine(prompts: list[str], responses: list[str]) -> list[float]:
+        return [len(text) / 50 for text in responses]
+
+    trainer = make(rewards={"mine": mine})
+    trainer.set_prompts(["The cat"])
+    whole = trainer.train(2, out=tmp_path / "run", checkpoint_every=1)
+    with pytest.raises(ValueError, match="no reward component 'mine'"):
+        resume(tmp_path / "run", 1)
+    resumed = resume(tmp_path / "run", 1, rewards={"mine": mine})
+    assert resumed.prompts == ["The cat"]
+    assert learned([resumed.update()]) == learned([whole[1]])
+
+
+def test_where_a_run_ends_its_state_is_kept(make: Make, tmp_path: Path) -> None:
+    make().train(5, out=tmp_path / "whole", checkpoint_every=2)
+    assert checkpoint_updates(tmp_path / "whole") == [0, 2, 4, 5]
+
+    def interrupt(snapshot: Snapshot) -> None:
+        if snapshot.update == 3:
+            raise KeyboardInterrupt
+
+    make().train(5, out=tmp_path / "interrupted", on_snapshot=interrupt)
+    assert checkpoint_updates(tmp_path / "interrupted") == [0, 3]
+
+    def fail(snapshot: Snapshot) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        make().train(5, out=tmp_path / "failed", on_snapshot=fail)
+    assert checkpoint_updates(tmp_path / "failed") == [0, 1]
+    make().train(2, out=tmp_path / "none", checkpoint_every=0)
+    assert not (tmp_path / "none" / "checkpoints").exists()
+
+
+def test_checkpoints_stay_within_their_megabytes(make: Make, tmp_path: Path) -> None:
+    make().train(1, out=tmp_path / "one", checkpoint_every=1)
+    size = checkpoint_path(tmp_path / "one", 1).stat().st_size
+    megabytes = 5.5 * size / 1e6
+    make().train(12, out=tmp_path / "run", checkpoint_every=1, checkpoint_megabytes=megabytes)
+    kept = checkpoint_updates(tmp_path / "run")
+    assert 3 <= len(kept) <= 5
+    assert kept[-2:] == [11, 12]
+    assert sum(p.stat().st_size for p in (tmp_path / "run" / "checkpoints").iterdir()) <= megabytes * 1e6
+
+
+# --- what cannot be done ---
+
+
+def test_a_folder_is_gone_on_with_only_where_nothing_was_changed(make: Make, resume: Resume, tmp_path: Path) -> None:
+    make().train(4, out=tmp_path / "run", checkpoint_every=2)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    cases: list[tuple[Trainer, str]] = [
+        (resume(tmp_path / "run", None, {"epochs": 3}), "epochs is another than before"),
+        (resume(tmp_path / "run", 2), "later checkpoints than that of update 2"),
+        (resume(tmp_path / "run", bf16=True), "bf16 is another"),
+    ]
+    other = resume(tmp_path / "run")
+    other.set_prompts(["The cat"])
+    moved = resume(tmp_path / "run")
+    moved.update()
+    cases += [(other, "prompts is another"), (moved, "the trainer is at update 5")]
+    for trainer, message in cases:
+        with pytest.raises(RecordingError, match=message):
+            trainer.train(1, out=tmp_path / "run")
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(("name", "value"), [("critic", "separate"), ("response_length", 5)])
+def test_what_belongs_to_the_run_cannot_be_changed(
+    make: Make, resume: Resume, tmp_path: Path, name: str, value: Any
+) -> None:
+    make().train(1, out=tmp_path / "run")
+    with pytest.raises(RecordingError, match=f"{name} is .* and cannot become {value} in the middle of the run"):
+        resume(tmp_path / "run", None, {name: value})
+
+
+def test_another_base_policy_is_refused(make: Make, resume: Resume, tmp_path: Path, tiny_policy: Policy) -> None:
+    make().train(1, out=tmp_path / "run")
+    with torch.no_grad():
+        tiny_policy.lm.transformer.ln_f.bias += 0.1
+    with pytest.raises(RecordingError, match="was begun with another policy"):
+        resume(tmp_path / "run", policy=tiny_policy)
+
+
+def test_a_checkpoint_that_is_not_there_is_told_with_those_that_are(make: Make, resume: Resume, tmp_path: Path) -> None:
+    make().train(3, out=tmp_path / "run", checkpoint_every=2)
+    with pytest.raises(RecordingError, match=r"no checkpoint of update 1: choose one of 0, 2, 3\."):
+        resume(tmp_path / "run", 1)
+    make().train(1, out=tmp_path / "none", checkpoint_every=0)
+    with pytest.raises(RecordingError, match="keeps no checkpoint to go on from"):
+        resume(tmp_path / "none")
+    with pytest.raises(RecordingError, match="There is no folder"):
+        resume(tmp_path / "nothing")
+
+
+def test_a_checkpoint_of_another_run_is_refused(make: Make, resume: Resume, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        make().train(1, out=tmp_path / name)
+    checkpoint_path(tmp_path / "one", 1).write_bytes(checkpoint_path(tmp_path / "other", 1).read_bytes())
+    with pytest.raises(RecordingError, match="belongs to another run"):
+        resume(tmp_path / "one")
+
+
+def test_a_checkpoint_of_an_update_that_has_not_happened_does_not_count(
+    make: Make, resume: Resume, tmp_path: Path
+) -> None:
+    make().train(1, out=tmp_path / "run")
+    checkpoint_path(tmp_path / "run", 9).write_bytes(checkpoint_path(tmp_path / "run", 1).read_bytes())
+    assert resume(tmp_path / "run").updates == 1
+
+
+def test_a_recording_of_an_older_schema_goes_on_elsewhere(make: Make, resume: Resume, tmp_path: Path) -> None:
+    make().train(1, out=tmp_path / "run")
+    run = tmp_path / "run" / "run.json"
+    run.write_text(json.dumps({**json.loads(run.read_text()), "schema_version": 1}))
+    with pytest.raises(RecordingError, match="schema 1, .* go on in another folder"):
+        resume(tmp_path / "run").train(1, out=tmp_path / "run")
+
+
+# --- a run that is cut off ---
+
+
+@pytest.mark.parametrize("errors", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("at", [1, 3, 9, 14, 22])
+def test_a_full_disk_is_one_sentence_and_loses_nothing_before(
+    make: Make, resume: Resume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, errors: int
+) -> None:
+    whole = make().train(5)
+    replace, calls = os.replace, []
+
+    def full(source: Any, target: Any) -> None:
+        calls.append(target)
+        if len(calls) >= at:
+            raise OSError(errors, os.strerror(errors))
+        replace(source, target)
+
+    trainer, seen = make(), []
+    with monkeypatch.context() as patch:
+        patch.setattr(recording_folder.os, "replace", full)
+        with pytest.raises(RecordingError, match=os.strerror(errors)) as refused:
+            trainer.train(5, out=tmp_path / "run", checkpoint_every=2, on_snapshot=seen.append)
+    message = str(refused.value)
+    assert str(tmp_path / "run") in message
+    assert len(message.splitlines()) == 1
+    # The run in memory is whole, and goes on.
+    made = trainer.updates
+    assert len(seen) <= made <= len(seen) + 1
+    assert learned(seen) == learned(list(whole))[: len(seen)]
+    if made < 5:
+        assert learned(list(trainer.train(5 - made))) == learned(list(whole))[made:]
+    if at <= 2:
+        assert not (tmp_path / "run" / "run.json").exists()
+        return
+    held = Recording.load(tmp_path / "run")
+    assert learned(list(held)) == learned(list(whole))[: len(held)]
+    assert f"every update up to {len(held)}" in message or (len(held) == 0 and "no update yet" in message)
+    assert len(held) >= made - 2  # all but the one that failed, and the one computed meanwhile
+    resumed = resume(tmp_path / "run")
+    again = resumed.train(5 - resumed.updates, out=tmp_path / "run")
+    assert learned(list(again)) == learned(list(whole))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
+def test_a_disk_that_takes_no_more_bytes(make: Make, resume: Resume, tmp_path: Path) -> None:
+    import resource
+
+    trainer, limits = make(), resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(snapshot: Snapshot) -> None:
+        if snapshot.update == 3:  # from now on the system cuts every file off here
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+
+    try:
+        with pytest.raises(RecordingError, match="cannot be written to"):
+            trainer.train(9, out=tmp_path / "run", on_snapshot=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    held = Recording.load(tmp_path / "run")
+    whole = make().train(5)
+    assert 2 <= len(held) <= 3
+    assert learned(list(held)) == learned(list(whole))[: len(held)]
+    assert not list((tmp_path / "run").rglob("*.part"))
+    assert trainer.updates in (3, 4, 5)
+    resumed = resume(tmp_path / "run")
+    assert learned(list(resumed.train(5, out=tmp_path / "run"))) == learned(list(whole))
+
+
+#: Runs, or goes on with, a run in one child after the other, and kills each at a random moment of it. One process
+#: imports torch for all of them.
+KILLER = """
+import multiprocessing, random, sys, time
+from pathlib import Path
+import torch
+from explorer.config import Config
+from explorer.headless import Trainer
+from explorer.recording.folder import RecordingError
+
+checkpoint, root, moments, total, seed, config, prompts = sys.argv[1:]
+torch.set_num_threads(1)
+total, config, prompts = int(total), Config.from_flat(eval(config)), eval(prompts)
+
+def run(out):
+    try:
+        trainer = Trainer.resume(out, policy=checkpoint)
+    except RecordingError:
+        if out.exists() and any(out.iterdir()):
+            raise SystemExit(7)
+        trainer = Trainer(checkpoint, config, prompts=prompts)
+    if trainer.updates < total:
+        trainer.train(total - trainer.updates, out=out, checkpoint_every=2)
+
+def start(out):
+    child = multiprocessing.get_context("fork").Process(target=run, args=(out,))
+    child.start()
+    return child
+
+began = time.perf_counter()
+start(Path(root) / "timed").join()
+length = time.perf_counter() - began
+draw = random.Random(int(seed))
+for moment in range(int(moments)):
+    for _ in range(2):
+        child = start(Path(root) / f"{moment:02d}")
+        child.join(draw.uniform(0, length))
+        child.kill()
+        child.join()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
+@pytest.mark.parametrize("moments", [5, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_run_killed_at_any_moment_opens_and_goes_on_to_the_same_end(
+    make: Make, resume: Resume, tiny_checkpoint: Path, tmp_path: Path, moments: int
+) -> None:
+    total, config = 6, CONFIGS["replay"]
+    unbroken = make(config)
+    whole = unbroken.train(total)
+    arguments = [str(tiny_checkpoint), str(tmp_path), str(moments), str(total), "0", repr(config.flat())]
+    command = [sys.executable, "-c", KILLER, *arguments, repr(TINY_PROMPTS)]
+    environment = os.environ | {"PYTHONPATH": str(Path(headless.__file__).parents[1])}
+    subprocess.run(command, env=environment, check=True, timeout=300)
+    lengths = []
+    for moment in range(moments):
+        out = tmp_path / f"{moment:02d}"
+        if not (out / "run.json").exists():  # killed before there was a run
+            continue
+        opened = Recording.load(out)
+        assert learned(list(opened)) == learned(list(whole))[: len(opened)]
+        lengths.append(len(opened))
+        trainer = resume(out)
+        assert trainer.updates >= len(opened) - 3  # a checkpoint every second update, the newest written last
+        if trainer.updates < total:
+            opened = trainer.train(total - trainer.updates, out=out, checkpoint_every=2)
+        assert learned(list(opened)) == learned(list(whole))
+        assert numbers_of(trainer) == numbers_of(unbroken)
+    assert len(lengths) >= moments * 0.7
+    if moments >= 50:
+        assert len(set(lengths)) >= 5  # the moments were spread over the run
