@@ -83,7 +83,9 @@ function tooltip(root) {
       const at = anchor.getBoundingClientRect ? anchor.getBoundingClientRect() : anchor;
       const size = box.getBoundingClientRect();
       const below = at.bottom + 8 + size.height < innerHeight;
-      box.style.left = `${clamp(at.left, 8, innerWidth - size.width - 8)}px`;
+      // Over its own panel where it can, so that what the other panels say of the same token stays in sight.
+      const edge = Math.min(innerWidth - 8, root.getBoundingClientRect().right);
+      box.style.left = `${Math.max(8, Math.min(at.left, edge - size.width))}px`;
       box.style.top = `${below ? at.bottom + 8 : Math.max(8, at.top - size.height - 8)}px`;
     },
     hide() {
