@@ -162,7 +162,8 @@ function flatStretches(ratios, terms) {
 
 function drawTick(group, x, y, text, kind, anchor = "middle") {
   draw("line", { class: "ex-axis", x1: x, x2: x, y1: y, y2: y + 3 }, group);
-  draw("text", { class: kind, x, y: y + 13, "text-anchor": anchor, text }, group);
+  const lean = { end: -3, start: 3 }[anchor] ?? 0; // two labels that lean away from each other do not touch
+  draw("text", { class: kind, x: x + lean, y: y + 13, "text-anchor": anchor, text }, group);
 }
 
 // Every token of the panel's sign at its ratio, on the curve; tokens of one place are stacked about it, so that their
