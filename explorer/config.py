@@ -37,6 +37,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 #: The estimators that compare the responses of a group, and so need at least two of them.
 GROUPED = frozenset({"group_mean", "grpo", "rloo"})
 
+#: The objectives whose papers set the upper side of the clip apart from the lower: there it is ``clip_range_high``.
+OWN_UPPER_CLIP = frozenset({"clip_higher", "gspo", "cispo"})
+
 #: SAPO's temperatures as published, for A > 0 and for A < 0: the latter fades a little sooner.
 SAPO_TEMPERATURES = (1.0, 1.05)
 
@@ -103,6 +106,7 @@ class Config:
     kl_in: str = knob("reward", effect="what_if")
     kl_target: float | None = knob(None, 0.01, 1000.0, effect="next_update", step=0.1, shown=(0.1, 20.0))
     kl_horizon: int = knob(320, 1, 1_000_000, effect="next_update", step=1, shown=(32, 1000))
+    whiten_rewards: bool = knob(False, effect="what_if")
     length_target: int = knob(16, 1, 1024, effect="next_update", step=1, shown=(1, 64))
 
     # Advantages (GAE, arXiv 1506.02438).
@@ -152,6 +156,7 @@ class Config:
             )
         _check_groups(self)
         _check_objective(self)
+        _check_whitened_rewards(self)
 
     def replace(self, **changes: Any) -> Config:
         """A copy with some fields changed; ``weight_NAME=x`` changes one weight and keeps the others.
@@ -168,8 +173,8 @@ class Config:
 
     @property
     def clip_band(self) -> tuple[float, float]:
-        """The lowest and the highest ratio inside the clip range: the objectives with a wider top have their own."""
-        high = self.clip_range_high if self.objective in ("clip_higher", "cispo") else self.clip_range
+        """The lowest and the highest ratio inside the clip range: those of ``OWN_UPPER_CLIP`` have their own top."""
+        high = self.clip_range_high if self.objective in OWN_UPPER_CLIP else self.clip_range
         return 1 - self.clip_range, 1 + high
 
     def __hash__(self) -> int:
@@ -274,6 +279,15 @@ def _check_objective(config: Config) -> None:
         raise ValueError(
             f"kl_horizon is {config.kl_horizon}, less than the batch_size of {config.batch_size} responses: raise it "
             "to at least that many, so that one update changes kl_coef by at most a fifth."
+        )
+
+
+def _check_whitened_rewards(config: Config) -> None:
+    """ReMax subtracts a score from the rewards' sum, so both have to be in the unit of the score."""
+    if config.whiten_rewards and config.estimator == "remax":
+        raise ValueError(
+            "whiten_rewards is True and estimator is 'remax', whose baseline is a score and not whitened with the "
+            "rewards: choose another estimator, or whiten_rewards=False."
         )
 
 

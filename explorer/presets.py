@@ -32,9 +32,9 @@ RECIPES: Mapping[str, Config] = MappingProxyType(
             critic="separate", epochs=1, minibatches=8, kl_coef=0.02, value_clip_range=0.2, max_grad_norm=None
         ),
         # Ziegler et al. 2019 (arXiv 1909.08593) and Huang et al. 2023: temperature 0.7, adaptive KL with a target of 6
-        # nats a response (the horizon is scaled to this batch), clipped values, no gradient clipping.
+        # nats a response (the horizon is scaled to this batch), whitened rewards, clipped values, no gradient clipping.
         "ppo_openai_2019": Config(
-            temperature=0.7, kl_coef=0.15, kl_target=6.0, value_clip_range=0.2, max_grad_norm=None
+            temperature=0.7, kl_coef=0.15, kl_target=6.0, whiten_rewards=True, value_clip_range=0.2, max_grad_norm=None
         ),
         # Shao et al. 2024 (arXiv 2402.03300): group-relative advantages, k3 in the loss, a mean of sequence means.
         "grpo": Config(
@@ -57,9 +57,24 @@ RECIPES: Mapping[str, Config] = MappingProxyType(
         ),
         # Hu et al. 2025 (arXiv 2501.03262): KL in the return, whitening over the whole batch, PPO's clip.
         "reinforce_pp": Config(estimator="reinforce_pp", epochs=1, minibatches=4, kl_coef=0.01, vf_coef=0.0),
-        # Yu et al. 2025 (DAPO, arXiv 2503.14476): a higher upper clip, means over tokens, no KL.
+        # Yu et al. 2025 (DAPO, arXiv 2503.14476): a higher upper clip, means over tokens, no KL. The paper takes 16
+        # steps a batch; of this small one 8, with which the clip acts (with 4 hardly a ratio leaves 1.28 in time).
         "dapo_clip_higher": Config(
-            estimator="grpo", objective="clip_higher", whiten=False, kl_coef=0.0, minibatches=4, epochs=1, vf_coef=0.0
+            estimator="grpo", objective="clip_higher", whiten=False, kl_coef=0.0, minibatches=8, epochs=1, vf_coef=0.0
+        ),
+        # Zheng et al. 2025 (arXiv 2507.18071), section 5.1: a ratio a response, clipped to within 3e-4 below and 4e-4
+        # above 1, four minibatches a batch; equation 5 has GRPO's advantages, a mean over responses and no KL.
+        "gspo": Config(
+            estimator="grpo",
+            objective="gspo",
+            clip_range=3e-4,
+            clip_range_high=4e-4,
+            whiten=False,
+            kl_coef=0.0,
+            aggregation="sequence_mean",
+            minibatches=4,
+            epochs=1,
+            vf_coef=0.0,
         ),
         # Schulman et al. 2017 (arXiv 1707.06347), section 4: a price on the step in the place of the clip.
         "ppo_penalty": Config(objective="kl_penalty"),

@@ -40,10 +40,11 @@ def _with_groups(values: dict[str, Any]) -> str:
 
 
 def _in_reach(values: dict[str, Any]) -> dict[str, Any]:
-    """A horizon of a batch at least, a delta above any clip range, and the exact KL in the reward only."""
+    """A horizon of a batch at least, a delta above any clip range, the exact KL in the reward only, ReMax's plain."""
     horizon, delta = values.get("kl_horizon", 320), values.get("delta", 4.0)
     place = {"kl_in": "reward"} if values.get("kl_estimator") == "exact" else {}
-    return {"kl_horizon": max(horizon, values["batch_size"]), "delta": max(delta, 2.5), **place}
+    plain = {"whiten_rewards": False} if values["estimator"] == "remax" else {}
+    return {"kl_horizon": max(horizon, values["batch_size"]), "delta": max(delta, 2.5), **place, **plain}
 
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
@@ -113,7 +114,7 @@ def test_nothing_else_may_be_none(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [1, 0, None, "True"])
-@pytest.mark.parametrize("name", ["whiten", "freeze_critic", "dropout_on"])
+@pytest.mark.parametrize("name", ["whiten", "whiten_rewards", "freeze_critic", "dropout_on"])
 def test_a_switch_is_true_or_false(name: str, value: object) -> None:
     with pytest.raises(TypeError, match=f"{name} is .* True or False"):
         Config(**{name: value})
@@ -174,7 +175,19 @@ def test_the_clip_band_is_wider_above_for_those_that_have_it_so() -> None:
     for name in CHOICES["objective"]:
         low, high = Config(objective=name, clip_range=0.1, clip_range_high=0.5).clip_band
         assert low == pytest.approx(0.9)
-        assert high == pytest.approx(1.5 if name in ("clip_higher", "cispo") else 1.1)
+        assert high == pytest.approx(1.5 if name in ("clip_higher", "gspo", "cispo") else 1.1)
+
+
+def test_the_clip_band_can_be_as_narrow_as_gspo_was_published() -> None:
+    assert Config(objective="gspo", clip_range=3e-4, clip_range_high=4e-4).clip_band == pytest.approx((0.9997, 1.0004))
+
+
+def test_remax_takes_no_whitened_rewards() -> None:
+    with pytest.raises(ValueError, match="whiten_rewards is True and estimator is 'remax'.*: choose another") as why:
+        Config(estimator="remax", whiten_rewards=True)
+    assert "\n" not in str(why.value)
+    for name in set(CHOICES["estimator"]) - {"remax"}:
+        assert Config(estimator=name, whiten_rewards=True).whiten_rewards
 
 
 def test_more_minibatches_than_responses_are_refused() -> None:

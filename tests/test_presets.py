@@ -10,6 +10,7 @@ from explorer.config import Config, effect_of
 from explorer.ppo.policy import Policy
 from explorer.ppo.trainer import Trainer
 from explorer.presets import LESSONS, PRESETS, RECIPES
+from explorer.text import LANGUAGES, labels
 
 if TYPE_CHECKING:
     from tests.conftest import RunUpdate
@@ -28,19 +29,60 @@ def test_choosing_a_lesson_never_restarts_the_run(name: str) -> None:
 
 
 def test_a_recipe_is_what_its_paper_names() -> None:
+    """Every difference from PPO, and no other; that none is the learning rate is part of it."""
     deltas = {
         name: {field: mine for field, (mine, _) in config.differences(Config()).items()}
         for name, config in RECIPES.items()
     }
-    assert deltas["ppo_penalty"] == {"objective": "kl_penalty"}
-    assert deltas["ppo_instructgpt"]["critic"] == "separate"
-    assert deltas["ppo_openai_2019"]["kl_target"] == 6.0
-    assert (deltas["grpo"]["estimator"], deltas["grpo"]["kl_in"]) == ("grpo", "loss")
-    assert deltas["dr_grpo"]["aggregation"] == "fixed_length"
-    assert (deltas["rloo"]["estimator"], deltas["rloo"]["objective"]) == ("rloo", "policy_gradient")
-    assert deltas["reinforce_pp"]["estimator"] == "reinforce_pp"
-    assert deltas["dapo_clip_higher"]["objective"] == "clip_higher"
-    assert all("learning_rate" not in changed for changed in deltas.values())
+    no_critic = {"whiten": False, "epochs": 1, "vf_coef": 0.0}
+    assert deltas == {
+        "ppo_instructgpt": {
+            **{"critic": "separate", "epochs": 1, "minibatches": 8, "kl_coef": 0.02},
+            **{"value_clip_range": 0.2, "max_grad_norm": None},
+        },
+        "ppo_openai_2019": {
+            **{"temperature": 0.7, "kl_coef": 0.15, "kl_target": 6.0, "whiten_rewards": True},
+            **{"value_clip_range": 0.2, "max_grad_norm": None},
+        },
+        "grpo": {
+            **no_critic,
+            **{"estimator": "grpo", "kl_in": "loss", "kl_estimator": "k3", "kl_coef": 0.04},
+            "aggregation": "sequence_mean",
+        },
+        "dr_grpo": {**no_critic, "estimator": "group_mean", "kl_coef": 0.0, "aggregation": "fixed_length"},
+        "rloo": {**no_critic, "estimator": "rloo", "objective": "policy_gradient", "kl_coef": 0.03},
+        "reinforce_pp": {
+            **{"estimator": "reinforce_pp", "epochs": 1, "minibatches": 4, "kl_coef": 0.01, "vf_coef": 0.0},
+        },
+        "dapo_clip_higher": {
+            **no_critic,
+            **{"estimator": "grpo", "objective": "clip_higher", "kl_coef": 0.0, "minibatches": 8},
+        },
+        "gspo": {
+            **no_critic,
+            **{"estimator": "grpo", "objective": "gspo", "clip_range": 3e-4, "clip_range_high": 4e-4},
+            **{"kl_coef": 0.0, "minibatches": 4, "aggregation": "sequence_mean"},
+        },
+        "ppo_penalty": {"objective": "kl_penalty"},
+    }
+
+
+#: Recipes that take one step a batch, so that no ratio has left 1 when it is used. RLOO's objective has none at all.
+ONE_STEP = {"grpo", "dr_grpo", "rloo"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_clip_acts_in_a_recipe_or_its_story_says_that_it_does_not(
+    name: str, policy: Policy, run_update: RunUpdate
+) -> None:
+    config = RECIPES[name]
+    assert (config.epochs * config.minibatches == 1) == (name in ONE_STEP)
+    found = run_update(Trainer(policy, config))
+    acted = any(epoch.zero_gradient.any() for epoch in found.epochs[:-1])
+    assert acted == (name not in {*ONE_STEP, "ppo_penalty"})
+    stories = [labels(language)["presets"][name]["story"] for language in LANGUAGES]
+    told = [words in story for words, story in zip(("ne step", "一步"), stories, strict=True)]
+    assert told == [name in ONE_STEP] * 2
 
 
 def test_no_two_are_alike() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from explorer.config import Config
 from explorer.ppo.advantages import whitens
+from explorer.ppo.credit import scores_after_kl
 from explorer.ppo.masked import last_true, masked_mean, masked_var, row_sums
 from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.ppo.records import Credit, Epoch, Rollout
@@ -30,7 +31,7 @@ CHECKS: dict[str, str] = {
     "first_ratio": "max |ρ − 1| over the first minibatch, before any step",
     "first_kl": "|log π_old − log π_ref| in the run's first update",
     "whitened": "distance of the advantages' mean and standard deviation from 0 and 1",
-    "reward_sum": "max_i |Σ_t r_t − (s_i − β Σ_t KL_t)|",
+    "reward_sum": "max_i |Σ_t r_t − (s_i − β Σ_t KL_t)|; whitened: up to one scale around the mean of a token",
     "monte_carlo": "max |R_t − Σ_{u≥t} r_u| where γ = λ = 1",
     "kl_positive": "smallest k2 and k3 of a token",
     "zero_gradient": "tokens where autograd and the rule (A > 0 and ρ > 1 + ε, or A < 0 and ρ < 1 − ε) differ",
@@ -83,10 +84,13 @@ def check_update(
         equal = float(masked_var(credit.advantages, mask)) < 1e-12  # equal advantages have no deviation to scale
         error = abs(mean) if equal else max(abs(mean), abs(deviation - 1))
         found["whitened"] = (error < 1e-3, error)
-    paid = config.kl_coef * row_sums(credit.ref_kl, mask) if config.kl_in == "reward" else 0.0
-    scores = credit.scores - paid
-    sum_error = largest(row_sums(credit.rewards, mask) - scores)
-    found["reward_sum"] = (sum_error < 1e-4, sum_error)
+    sums, expected_sums = row_sums(credit.rewards, mask), scores_after_kl(config, credit, mask)
+    if config.whiten_rewards:
+        sum_error = largest(rescaled_sums_differ(sums, expected_sums, mask.sum(1)))
+        found["reward_sum"] = (sum_error < 1e-3, sum_error)
+    else:
+        sum_error = largest(sums - expected_sums)
+        found["reward_sum"] = (sum_error < 1e-4, sum_error)
     far_sighted = config.estimator == "monte_carlo_value" or (config.estimator == "gae" and config.gae_lambda == 1.0)
     if far_sighted and config.gamma == 1.0:
         to_go = credit.rewards.flip(1).cumsum(1).flip(1)
@@ -118,6 +122,26 @@ def clip_rule_differs(config: Config, epoch: Epoch) -> Tensor:
     at_edge = ((ratios - 1).abs() - eps).abs() < 1e-5
     differs: Tensor = (rule != epoch.zero_gradient) & ~at_edge
     return differs
+
+
+def rescaled_sums_differ(whitened: Tensor, sums: Tensor, lengths: Tensor) -> Tensor:
+    """How far sums of whitened rewards are from what one scale around the mean of a token can make of the sums.
+
+    Whitening that keeps the mean m makes ``n m + k (S - n m)`` of a response of n tokens with the sum S. The scale k is
+    that of the whole batch, and is found from the responses themselves by least squares.
+
+    Args:
+        whitened: ``[B]`` each response's sum of whitened rewards.
+        sums: ``[B]`` what it was before.
+        lengths: ``[B]`` tokens that count.
+
+    Returns:
+        ``[B]`` differences, 0 where there is one such scale.
+    """
+    of_mean = lengths * sums.sum() / lengths.sum().clamp(min=1)
+    around, scaled = sums - of_mean, whitened - of_mean
+    scale = (around @ scaled / (around @ around).clamp(min=1e-12)).clamp(min=0)
+    return scaled - scale * around
 
 
 def first_minibatch(epoch_ratios: Tensor, rows: Tensor, mask: Tensor, fresh: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from explorer.config import Config
 from explorer.ppo.advantages import ADVANTAGES, WITH_CRITIC, monte_carlo, td_errors, value_targets, whitens
 from explorer.ppo.kl import reference_kl
-from explorer.ppo.masked import whiten
+from explorer.ppo.masked import row_sums, whiten
 from explorer.ppo.records import Credit, Rollout
 from explorer.ppo.rewards.score import weighted
 from explorer.ppo.rewards.shaping import shape
@@ -27,8 +27,15 @@ def assign_credit(
 
     The what-if calls this very function with another config on a recorded rollout.
 
+    With ``whiten_rewards`` the rewards are scaled to variance 1 over the tokens that count, around their mean, which
+    stays: it says how good the responses are. All that follows is made of the whitened ones: TD errors, returns and
+    the targets of the value head. The estimators that compare the responses of a group compare their sums; with
+    a token's mean reward of m and a scale of k each token then adds (1 - k) m, so the longer response is paid or
+    charged for its length.
+
     Args:
-        config: kl_coef, kl_estimator, kl_in, gamma, gae_lambda, estimator, whiten and weights are read.
+        config: kl_coef, kl_estimator, kl_in, whiten_rewards, gamma, gae_lambda, estimator, whiten and weights are
+            read.
         rollout: the responses.
         components: ``{name: [B]}``, kept in the record.
         scores: ``[B]``.
@@ -38,6 +45,10 @@ def assign_credit(
     Raises:
         ValueError: the estimator compares the responses of a group and there is one only, or it is ReMax and there are
             no greedy answers; or the exact KL is asked for and the rollout has none.
+
+    Source:
+        For the whitened rewards Ziegler et al. 2019 (arXiv 1909.08593), in their code, lm-human-preferences: rewards
+        are whitened with the mean kept (``shift_mean=False``); TRL 1.12's ``whiten_rewards`` does the same.
     """
     mask, values = rollout.response_mask, rollout.old_values
     log_ratios = rollout.old_logprobs - rollout.ref_logprobs
@@ -51,6 +62,8 @@ def assign_credit(
         kl_estimator=config.kl_estimator,
         exact_ref_kl=rollout.exact_ref_kl,
     )
+    if config.whiten_rewards:
+        rewards = whiten(rewards, mask, keep_mean=True)
     advantages = ADVANTAGES[config.estimator](
         rewards,
         values,
@@ -73,3 +86,10 @@ def assign_credit(
         returns=value_targets(learnt, values, mask, config.estimator),
         greedy_components=dict(greedy_components or {}),
     )
+
+
+def scores_after_kl(config: Config, credit: Credit, mask: Tensor) -> Tensor:
+    """``[B]`` each response's score less what its tokens pay for the KL: its rewards' sum before any whitening."""
+    paid = config.kl_coef * row_sums(credit.ref_kl, mask) if config.kl_in == "reward" else 0.0
+    earned: Tensor = credit.scores - paid
+    return earned

@@ -72,7 +72,8 @@ def estimates(
     Args:
         toy: what is learned.
         config: estimator, gamma, gae_lambda, group_size, whiten, batch_size (``B``), and objective with its ranges are
-            read. For the plain policy gradient choose ``objective="policy_gradient"`` and ``whiten=False``.
+            read. For the plain policy gradient choose ``objective="policy_gradient"`` and ``whiten=False``. The toy's
+            rewards are never whitened: ``whiten_rewards`` is not read.
         batches: ``N``. The samples take ``8 N D`` bytes: 300 MB for 20,000 batches of a vocabulary of 12.
         seed: the same seed draws the same responses, whatever the estimator.
         logits: ``[R, V]`` the policy whose gradient is taken, and whose expected reward is the truth; without it the

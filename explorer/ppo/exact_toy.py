@@ -79,7 +79,8 @@ class Toy:
 
         Args:
             seed: chooses logits and rewards.
-            vocabulary: the number of words; 12 gives 1,728 sentences, 20 gives 8,000.
+            vocabulary: the number of words; 12 gives 1,728 sentences, 20 gives 8,000. Fewer than the 12 of the
+                article's language, down to 2, are for proofs that go through every pair or group of sentences.
             spread: standard deviation of the old logits.
             step: standard deviation of what the new logits add to them.
 

@@ -37,7 +37,7 @@ KL_ESTIMATORS: dict[str, Callable[[Any], Any]] = {
 METRICS: dict[str, str] = {
     "objective/score": "mean_i s_i,  s_i = Σ_c w_c · c_i",
     "component/NAME": "mean_i c_i",
-    "objective/reward": "mean_i Σ_t r_t,  Σ_t r_t = s_i − β Σ_t KL_t; s_i alone where the KL is in the loss",
+    "objective/reward": "mean_i (s_i − β Σ_t KL_t); s_i alone where the KL is in the loss",
     "objective/ref_kl": "mean_i Σ_t (log π_old − log π_ref)",
     "objective/ref_kl_token": "mean (log π_old − log π_ref)",
     "coef/kl": "β in force",
@@ -90,6 +90,7 @@ def measure(
         epochs: one record an epoch, then ``final``; replayed rows are left out of every ratio metric.
         steps: optimiser steps taken.
     """
+    from explorer.ppo.credit import scores_after_kl
     from explorer.ppo.masked import masked_mean, masked_var, row_sums
 
     mask, rows = rollout.response_mask, rollout.response_mask.shape[0]
@@ -109,7 +110,7 @@ def measure(
     return {
         "objective/score": float(credit.scores.mean()),
         **{f"component/{name}": float(values.mean()) for name, values in credit.reward_components.items()},
-        "objective/reward": float(row_sums(credit.rewards, mask).mean()),
+        "objective/reward": float(scores_after_kl(config, credit, mask).mean()),
         "objective/ref_kl": float(row_sums(log_ratios, mask).mean()),
         "objective/ref_kl_token": mean(log_ratios),
         "coef/kl": config.kl_coef,

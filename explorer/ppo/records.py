@@ -95,7 +95,7 @@ class Credit(Record):
         scores: ``[B]`` the weighted sum of the components.
         ref_kl: ``[B, T]`` KL(policy, reference) at the token by the chosen estimator, or exactly, in nats.
         rewards: ``[B, T]`` ``-kl_coef * ref_kl`` where the KL is in the reward, plus the score at the last token that
-            counts.
+            counts; with ``whiten_rewards`` scaled to variance 1 around their mean.
         deltas: ``[B, T]`` one-step TD errors, ``r_t + gamma V_{t+1} - V_t``.
         advantages: ``[B, T]`` before whitening.
         whitened_advantages: ``[B, T]`` what the objective sees: mean 0 and variance 1 over the batch, or the plain

@@ -82,13 +82,14 @@ def step_kl(log_ratios: Tensor) -> Tensor:
 
 
 def gspo(log_ratios: Tensor, advantages: Tensor, config: Config, mask: Tensor | None = None) -> Tensor:
-    """One ratio a response, ``s = exp(mean_t log rho_t)``, clipped as in PPO and shared by all its tokens.
+    """One ratio a response, ``s = exp(mean_t log rho_t)``, clipped to ``[1 - eps, 1 + eps_high]``, for all its tokens.
 
     A token's pull is the mean of its response's flowing terms. Where a response has one advantage, as in the paper, it
     is clipped as a whole; with an advantage a token (GAE) all its tokens are pulled alike nevertheless.
 
     Source:
-        Zheng et al. 2025 (arXiv 2507.18071), equations 5 to 7; its clip range is smaller, 3e-4 and 4e-4.
+        Zheng et al. 2025 (arXiv 2507.18071), equations 5 to 7. The mean over a response's tokens moves far less than
+        they do, so its clip range is small: 3e-4 below (``clip_range``) and 4e-4 above (``clip_range_high``).
     """
     return _pessimistic(response_log_ratios(log_ratios, mask).exp(), advantages, *config.clip_band)
 

@@ -239,6 +239,7 @@ class Trainer:
                 fresh_rows = rollout.response_mask.shape[0]
                 first_ratios = first_minibatch(epoch.ratios, minibatches[0], batch.mask, fresh_rows)
             trained.append(epoch)
+            # Compared once an epoch's steps are done, as CleanRL does: the epoch that goes too far is never undone.
             if config.target_kl is not None and approx_kl(rollout, epoch) > config.target_kl:
                 epochs_wanted = k  # the policy has moved far enough: no further epoch
             clock.mark(f"epoch {k}")

@@ -32,6 +32,8 @@ def rescored(config: Config, snapshot: Snapshot) -> Config:
     alone = estimator in GROUPED and snapshot.config.group_size == 1
     if alone or (estimator == "remax" and not snapshot.credit.greedy_components):
         del taken["estimator"]
+        if snapshot.config.estimator == "remax":
+            taken.pop("whiten_rewards", None)  # was chosen to go with the other estimator
     if taken.get("kl_estimator") == "exact" and snapshot.rollout.exact_ref_kl is None:
         del taken["kl_estimator"]
     return snapshot.config.replace(**taken)

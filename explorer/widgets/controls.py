@@ -27,6 +27,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "value_clip_range",
         "kl_estimator",
         "kl_in",
+        "whiten_rewards",
         "aggregation",
         "target_kl",
         "lr_schedule",

@@ -123,7 +123,7 @@ function drawFrame(group, board, batch, { x, y, left, width, top, bottom, floor,
   const ticks = [...TICKS, 4].filter((tick) => tick < ends[1] && apart(tick));
   for (const tick of ticks) drawTick(group, x(tick), bottom, format(tick, tick % 1 ? 1 : 0), "ex-tick");
   for (const edge of edges) {
-    drawTick(group, x(edge), bottom, format(edge, 2), "ex-tick ex-edge", close && edge !== limit ? (edge < 1 ? "end" : "start") : "middle");
+    drawTick(group, x(edge), bottom, format(edge, Math.abs(edge - 1) < 0.01 ? 4 : 2), "ex-tick ex-edge", close && edge !== limit ? (edge < 1 ? "end" : "start") : "middle");
   }
   draw("text", { class: "ex-axis-label", x: left + width - 6, y: bottom + 26, "text-anchor": "end", text: say(board, "ui.ratio_axis") }, group);
   draw("text", { class: "ex-axis-label", x: left + 6, y: bottom + 26, text: say(board, "ui.objective_axis") }, group);
@@ -162,7 +162,8 @@ function flatStretches(ratios, terms) {
 
 function drawTick(group, x, y, text, kind, anchor = "middle") {
   draw("line", { class: "ex-axis", x1: x, x2: x, y1: y, y2: y + 3 }, group);
-  draw("text", { class: kind, x, y: y + 13, "text-anchor": anchor, text }, group);
+  const lean = { end: -3, start: 3 }[anchor] ?? 0; // two labels that lean away from each other do not touch
+  draw("text", { class: kind, x: x + lean, y: y + 13, "text-anchor": anchor, text }, group);
 }
 
 // Every token of the panel's sign at its ratio, on the curve; tokens of one place are stacked about it, so that their

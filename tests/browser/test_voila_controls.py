@@ -56,7 +56,7 @@ def test_an_objective_draws_its_own_line_and_formula_at_once(explorer: ExplorerP
         ("policy_gradient", "A log ρ", "1.2000"),
         ("clip_higher", "clip(ρ)A", "1.2800"),
         ("kl_penalty", "b·KL", "1.2000"),
-        ("gspo", "clip(s)A", "1.2000"),
+        ("gspo", "clip(s)A", "1.2800"),
         ("cispo", "clip(ρ)A log ρ", "1.2800"),
         ("sapo", "σ(τ(ρ−1))", "1.2000"),
     ):
@@ -66,7 +66,24 @@ def test_an_objective_draws_its_own_line_and_formula_at_once(explorer: ExplorerP
         seen.add(line.get_attribute("d"))
         flat = panel.locator(".ex-flat").count()
         assert flat == (2 if name in ("clip_higher", "gspo") else 0)
-    assert len(seen) == 6  # GSPO's is the clip's own, of another ratio
+    assert len(seen) == 7
+
+
+def test_gspos_tiny_range_can_be_typed_and_is_shown(explorer: ExplorerPage) -> None:
+    explorer.train_as_set()
+    panel, menu = explorer.part("objective"), explorer.part("objective-choice").locator("select")
+    menu.select_option("gspo")
+    drawer = explorer.part("clip_range_high").locator("xpath=ancestor::details")
+    if not drawer.evaluate("node => node.open"):
+        drawer.locator("summary").click()
+    for field, typed, shown in [("clip_range", "3e-4", "0.0003"), ("clip_range_high", "0,0004", "0.0004")]:
+        explorer.type(field, typed)
+        expect(explorer.part(field).locator("input[type=text]")).to_have_value(shown, timeout=AT_ONCE)
+    region = panel.locator(".explorer-region").first
+    expect(region).to_have_attribute("data-low", "0.9997", timeout=AT_ONCE)
+    expect(region).to_have_attribute("data-high", "1.0004", timeout=AT_ONCE)
+    assert panel.locator(".ex-positive .ex-edge").all_text_contents() == ["0.9997", "1.0004"]
+    expect(explorer.part("clip_range").locator("input[type=range]")).to_have_value("0.01")  # as far as it reaches
 
 
 def test_values_can_be_typed(explorer: ExplorerPage) -> None:

@@ -157,6 +157,29 @@ def test_a_reward_that_pays_for_the_kl_twice_is_seen(make_trainer: MakeTrainer, 
     assert "reward_sum" in red(check(found))  # and a reward without it where the config puts it there
 
 
+@pytest.mark.parametrize("kl_in", CHOICES["kl_in"])
+def test_whitened_rewards_are_checked_up_to_their_scale(
+    kl_in: str, make_trainer: MakeTrainer, run_update: RunUpdate
+) -> None:
+    config = CONFIG.replace(whiten_rewards=True, kl_in=kl_in, learning_rate=1e-2)
+    trainer = make_trainer(config)
+    run_update(trainer)
+    found = run_update(trainer)
+    assert red(found.checks) == set()
+    assert "reward_sum" in red(check(found, config=config.replace(whiten_rewards=False)))
+    credit, mask = found.credit, found.rollout.response_mask
+    twice = torch.where(mask, credit.rewards * 2, 0.0)
+    shifted = torch.where(mask, credit.rewards + 0.1, 0.0)  # as where the mean is not kept
+    wrong = torch.where(mask, credit.rewards + 0.5 * credit.ref_kl, 0.0)
+    for rewards in (twice, shifted, wrong, -credit.rewards, _nudged(credit.rewards, 0.01)):
+        assert "reward_sum" in red(check(found, config=config, rewards=rewards))
+
+
+def test_whitened_rewards_that_are_all_alike_give_no_alarm(make_trainer: MakeTrainer, run_update: RunUpdate) -> None:
+    nothing = CONFIG.replace(whiten_rewards=True, weights={"length": 0.0})
+    assert red(run_update(make_trainer(nothing)).checks) == set()
+
+
 def test_the_return_minus_the_value_is_checked_too(make_trainer: MakeTrainer, run_update: RunUpdate) -> None:
     config = CONFIG.replace(estimator="monte_carlo_value", gae_lambda=0.5)
     found = run_update(make_trainer(config))

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from explorer.config import Config
-from explorer.ppo.credit import assign_credit
+from explorer.ppo.advantages import ADVANTAGES
+from explorer.ppo.credit import assign_credit, scores_after_kl
 from explorer.ppo.records import Rollout
 
 if TYPE_CHECKING:
@@ -50,6 +51,55 @@ def test_by_hand() -> None:
     assert credit.advantages[0].tolist() == pytest.approx([0.325, 2.1, 0.0])  # -0.2 + 2.1 / 4
     assert credit.returns[0].tolist() == pytest.approx([0.825, 3.1, 0.0])
     assert torch.equal(credit.whitened_advantages, credit.advantages)
+
+
+def test_whitened_rewards_by_hand(rollout: Rollout) -> None:
+    # Two tokens of one response earn 1 and 5: mean 3, unbiased variance 8, so 3 -+ 2/sqrt(8). The padding stays 0.
+    mask = torch.tensor([[True, True, False]])
+    alone = dataclasses.replace(
+        rollout.map(lambda a: a[:1, :3] if a.ndim > 1 else a[:1]),
+        response_mask=mask,
+        old_logprobs=torch.tensor([[-20.0, -2.0, 0.0]]),
+        ref_logprobs=torch.tensor([[-10.0, -2.0, 0.0]]),  # a KL of -10 nats, for a reward of 1
+        old_values=torch.tensor([[0.5, 1.0, 0.0]]),
+    )
+    scores = torch.tensor([5.0])
+    credit = assign_credit(CONFIG.replace(whiten_rewards=True), alone, {"a": scores}, scores)
+    assert credit.rewards[0].tolist() == pytest.approx([2.292893, 3.707107, 0.0])
+    assert credit.deltas[0].tolist() == pytest.approx([2.292893, 2.707107, 0.0])  # 2.29 + 0.5 - 0.5;  3.71 - 1
+    assert credit.advantages[0].tolist() == pytest.approx([2.96967, 2.707107, 0.0])  # 2.29 + 2.71 / 4
+    assert credit.returns[0].tolist() == pytest.approx([3.46967, 3.707107, 0.0])
+    assert scores_after_kl(CONFIG, credit, mask).tolist() == pytest.approx([6.0])  # what was earned stays what it was
+    assert credit.scores.tolist() == [5.0]
+
+
+@pytest.mark.parametrize("estimator", sorted(set(ADVANTAGES) - {"remax"}))
+def test_every_other_estimator_reads_the_whitened_rewards(estimator: str, rollout: Rollout) -> None:
+    config, scores = CONFIG.replace(estimator=estimator), torch.linspace(1.0, 1.2, len(rollout.stopped))
+    plain, white = (
+        assign_credit(config.replace(whiten_rewards=w), rollout, {"a": scores}, scores) for w in (False, True)
+    )
+    tokens, before = white.rewards[rollout.response_mask], plain.rewards[rollout.response_mask]
+    assert tokens.mean().item() == pytest.approx(before.mean().item(), abs=1e-6)
+    assert tokens.var().item() == pytest.approx(1, abs=1e-4)
+    assert (white.rewards[~rollout.response_mask] == 0).all()
+    assert not torch.allclose(white.advantages, plain.advantages, atol=1e-3)
+    assert torch.equal(white.ref_kl, plain.ref_kl)
+
+
+def test_whitened_rewards_pay_or_charge_a_group_for_length(rollout: Rollout) -> None:
+    # Equal scores, no KL: RLOO sees no difference, unless rewards are whitened and lengths differ.
+    config = CONFIG.replace(estimator="rloo", kl_coef=0.0)
+    scores = torch.ones(len(rollout.stopped))
+    plain, white = (
+        assign_credit(config.replace(whiten_rewards=w), rollout, {"a": scores}, scores) for w in (False, True)
+    )
+    assert plain.advantages.abs().max() < 1e-6
+    lengths = rollout.response_mask.sum(1)
+    group = rollout.groups == rollout.groups[lengths.argmin()]
+    assert lengths[group].min() < lengths[group].max()
+    longest, shortest = (white.advantages[group][lengths[group].argmax(), 0], white.advantages[lengths.argmin(), 0])
+    assert longest < shortest  # a positive mean, scaled up: each token more costs
 
 
 def test_the_exact_kl_can_be_what_a_token_pays(rollout: Rollout) -> None:

@@ -83,8 +83,8 @@ def small_update() -> tuple[Rollout, Credit, tuple[Epoch, Epoch, Epoch]]:
     credit = Credit(
         reward_components={"a": torch.tensor([1.0, 0.0]), "b": torch.tensor([0.5, -0.5])},
         scores=torch.tensor([2.0, 1.0]),
-        ref_kl=zeros,
-        rewards=torch.tensor([[-0.5, 0.0, 2.5], [0.0, 0.0, 0.0]]),
+        ref_kl=torch.tensor([[1.0, 2.0, 0.0], [4.0, 0.0, 0.0]]),
+        rewards=torch.tensor([[-0.5, 0.0, 2.5], [0.0, 0.0, 0.0]]),  # whitened, say: no metric is made of them
         deltas=zeros,
         advantages=zeros,
         whitened_advantages=zeros,
@@ -134,7 +134,7 @@ def test_every_metric_by_hand() -> None:
         "optim/max_grad_norm": 1.0,
         "component/a": 0.5,
         "component/b": 0.0,
-        "objective/reward": 1.0,  # (2 + 0) / 2
+        "objective/reward": pytest.approx(1.255),  # 2 - 0.07 * 3 and 1 - 0.07 * 4
         "objective/ref_kl": 0.5,  # (0.5 + 0 - 0.5) and 1, over 2 responses
         "objective/ref_kl_token": 0.25,  # the same over 4 tokens
         "coef/kl": 0.07,
@@ -160,6 +160,11 @@ def test_every_metric_by_hand() -> None:
         "response/length": 2.0,
         "response/stopped": 0.5,
     }
+
+
+def test_a_kl_in_the_loss_is_not_paid_out_of_the_reward() -> None:
+    rollout, credit, epochs = small_update()
+    assert measure(Config(kl_in="loss", kl_coef=0.07), rollout, credit, epochs, steps=1)["objective/reward"] == 1.5
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ BY_HAND = [
     ("kl_penalty", 0.5, -2.0, -1.193147, -0.5),
     ("kl_penalty", 2.0, 0.0, -0.306853, -1.0),
     ("gspo", 1.1, 2.0, 2.2, 2.2),
-    ("gspo", 1.5, 2.0, 2.4, 0.0),
+    ("gspo", 1.25, 2.0, 2.5, 2.5),  # beyond 1 + eps, within 1 + eps_high
+    ("gspo", 1.5, 2.0, 2.56, 0.0),
     ("gspo", 1.5, -2.0, -3.0, -3.0),
     ("gspo", 0.5, -2.0, -1.6, 0.0),
     ("cispo", 1.25, 2.0, 0.557859, 2.5),  # inside, the weight is the ratio: 1.25 * 2 * log 1.25
@@ -109,7 +110,7 @@ FROZEN = {
     "dual_clip": ([0, 0, 1, 1, 1, 1], [1, 0, 0, 0, 1, 1]),
     "two_sided": ([0, 0, 1, 1, 1, 1], [1, 0, 0, 0, 0, 1]),
     "kl_penalty": (NOBODY, [1, 0, 0, 0, 0, 0]),  # at 0.5 the price's pull, 1 - 0.5, is just as large as rho A
-    "gspo": ([0, 0, 1, 1, 1, 1], [1, 0, 0, 0, 0, 0]),
+    "gspo": ([0, 0, 0, 1, 1, 1], [1, 0, 0, 0, 0, 0]),
     "cispo": (NOBODY, NOBODY),
     "sapo": (NOBODY, NOBODY),
 }
@@ -125,7 +126,7 @@ def test_who_gets_no_gradient(name: str) -> None:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_who_is_outside_the_clip_range(name: str) -> None:
-    high = 1.25 if name not in ("clip_higher", "cispo") else 1.5
+    high = 1.25 if name not in ("clip_higher", "gspo", "cispo") else 1.5
     expected = [ratio < 1 or ratio >= high for ratio in ALONG]
     assert judge(name, ALONG, [1.0] * 6).outside_range[:, 0].tolist() == expected
 
@@ -189,7 +190,7 @@ def test_where_they_meet(batch: list[tuple[float, float]]) -> None:
     torch.testing.assert_close(terms("two_sided", delta=100.0), terms("clip"))
     torch.testing.assert_close(terms("two_sided", delta=2.5), terms("dual_clip", dual_clip=2.5))
     alone = OBJECTIVES["gspo"](at.T, weights.T, settings("gspo"))  # responses of one token
-    torch.testing.assert_close(alone.T, terms("clip"))
+    torch.testing.assert_close(alone.T, terms("clip_higher"))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -206,7 +207,7 @@ def test_a_response_has_one_ratio() -> None:
     # Log-ratios 0.6 and 0.0: s = exp(0.3) = 1.349859, though the second token has not moved at all.
     mask = torch.ones(1, 2).bool()
     above = judge_tokens(row([0.6, 0.0]), row([2.0, 2.0]), mask, settings("gspo"))
-    assert above.terms[0].tolist() == pytest.approx([2.4, 2.4])
+    assert above.terms[0].tolist() == pytest.approx([2.56, 2.56])
     assert above.zero_gradient.tolist() == above.outside_range.tolist() == [[True, True]]
     below = judge_tokens(row([0.6, 0.0]), row([-2.0, -2.0]), mask, settings("gspo"))
     assert below.terms[0].tolist() == pytest.approx([-2.699718, -2.699718], abs=1e-6)
@@ -223,11 +224,23 @@ def test_with_an_advantage_a_token_the_flowing_terms_pull_all_of_a_response() ->
     assert pulls("gspo", at, weights)[0].tolist() == pytest.approx([-0.674929, -0.674929], abs=1e-6)
     found = judge_tokens(at, weights, torch.ones(1, 2).bool(), settings("gspo"))
     assert found.zero_gradient.tolist() == [[False, False]]
-    assert found.terms[0].tolist() == pytest.approx([2.4, -1.349859], abs=1e-6)
+    assert found.terms[0].tolist() == pytest.approx([2.56, -1.349859], abs=1e-6)
     # Advantages that cancel leave no pull at all, inside the clip range though they are.
     even = judge_tokens(row([0.0, 0.0]), row([1.0, -1.0]), torch.ones(1, 2).bool(), settings("gspo"))
     assert even.zero_gradient.tolist() == [[True, True]]
     assert even.outside_range.tolist() == [[False, False]]
+
+
+def test_gspos_published_range_clips_above_and_below_by_its_own() -> None:
+    # One token a response, moved by 0.035 %: within 4e-4 above, beyond 3e-4 below.
+    published = {"clip_range": 3e-4, "clip_range_high": 4e-4}
+    for advantage, held in ((1.0, [[False], [False], [False], [True]]), (-1.0, [[True], [False], [False], [False]])):
+        found = judge("gspo", [0.99965, 0.99975, 1.00035, 1.00045], [advantage] * 4, **published)
+        assert found.zero_gradient.tolist() == held
+    assert found.outside_range.tolist() == [[True], [False], [False], [True]]
+    # A response of two tokens that moved by 0.1 % each, in opposite directions, has not moved.
+    still = judge_tokens(row([1e-3, -1e-3]), row([1.0, 1.0]), torch.ones(1, 2).bool(), settings("gspo", **published))
+    assert still.outside_range.tolist() == [[False, False]]
 
 
 def test_responses_do_not_see_one_another() -> None:
@@ -287,7 +300,7 @@ def test_each_objective_has_its_own_curve(name: str) -> None:
     for other in set(OBJECTIVES) - {name}:
         theirs = curve(settings(other), high=8.0)
         same = torch.equal(mine.positive, theirs.positive) and torch.equal(mine.negative, theirs.negative)
-        assert same is ({name, other} == {"clip", "gspo"})  # the same function, of a whole response's ratio
+        assert same is ({name, other} == {"clip_higher", "gspo"})  # the same function, of a whole response's ratio
 
 
 def test_the_curve_of_a_dual_clip_is_flat_again_past_c() -> None:

@@ -2,8 +2,9 @@
 
 The golden files hold what TRL itself computed (``golden/README.md``). From what TRL started with, this project's own
 functions must come to the same KL, rewards, returns, advantages, ratios and losses, each from the ones before it and
-not from TRL's. TRL counts one position after the stop for values and rewards, and puts the score there: the functions
-take that as another mask.
+not from TRL's. Rewards and advantages come from ``assign_credit``, which a run calls, under TRL's options as a Config,
+whitened rewards among them. TRL counts one position after the stop for values and rewards, and puts the score there:
+the mask of the responses has it here. Advantages it whitens over the tokens up to the stop alone.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import torch
 from torch import Tensor
 
 from explorer.config import Config
-from explorer.ppo.advantages import gae, value_targets
+from explorer.ppo import credit as credit_module
+from explorer.ppo.credit import assign_credit
 from explorer.ppo.masked import masked_mean, whiten
-from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.ppo.objectives import clip, total_loss, unclipped, value_terms
-from explorer.ppo.rewards import shape
+from explorer.ppo.records import Rollout
 
 FOLDER = Path(__file__).parent / "golden"
 FILES = {"trl_k1": "trl_k1.npz", "trl_k3_whitened_rewards": "trl_k3_whitened_rewards.npz"}
@@ -49,6 +50,7 @@ class Golden:
             gae_lambda=self.settings["lam"],
             value_clip_range=self.settings["cliprange_value"],
             vf_coef=self.settings["vf_coef"],
+            whiten_rewards=self.settings["whiten_rewards"],
         )
 
     @property
@@ -76,23 +78,38 @@ def golden(request: pytest.FixtureRequest) -> Golden:
         return Golden({name: torch.from_numpy(arrays[name]) for name in arrays if name != "settings"}, settings)
 
 
-def credit(golden: Golden, update: int, **other: Any) -> OurCredit:
-    """An update's rewards and advantages; ``other`` replaces one of TRL's conventions by another."""
-    trl, config = {name: tensors[update] for name, tensors in golden.trl.items()}, golden.config
+def credit(
+    golden: Golden, update: int, *, counted: Tensor | None = None, whitened: Tensor | None = None, **changes: Any
+) -> OurCredit:
+    """An update's rewards and advantages.
+
+    ``counted [B, T]``, ``whitened [B, T]`` and ``changes`` of the Config replace one of TRL's conventions by another.
+    """
+    trl = {name: tensors[update] for name, tensors in golden.trl.items()}
     mask, with_one_more = (masks[update] for masks in golden.masks)
-    kl = {"kl_coef": config.kl_coef, "kl_estimator": config.kl_estimator}
-    score_mask = other.get("score_mask", with_one_more)
-    rewards = shape(trl["scores"], trl["old_logprobs"], trl["ref_logprobs"], mask, score_mask=score_mask, **kl)
-    if golden.settings["whiten_rewards"]:
-        rewards = whiten(rewards, with_one_more, keep_mean=other.get("keep_mean", True))
-    value_mask = other.get("value_mask", with_one_more)
-    values = trl["old_values"]
-    advantages = gae(rewards, values, value_mask, gamma=config.gamma, gae_lambda=config.gae_lambda)
+    counted = with_one_more if counted is None else counted
+    rows, length = mask.shape
+    rollout = Rollout(
+        prompt_ids=torch.zeros(rows, 1, dtype=torch.long),
+        prompt_mask=torch.ones(rows, 1, dtype=torch.bool),
+        response_ids=trl["response_ids"],
+        response_mask=counted,
+        stopped=~mask.all(-1),
+        old_logprobs=trl["old_logprobs"],
+        ref_logprobs=trl["ref_logprobs"],
+        old_values=trl["old_values"],
+        entropies=torch.zeros(rows, length),
+        groups=torch.arange(rows),
+        top_ids=torch.zeros(rows, length, 1, dtype=torch.long),
+        top_logprobs=torch.zeros(rows, length, 1),
+    )
+    scores = trl["scores"]
+    found = assign_credit(golden.config.replace(**changes), rollout, {"trl": scores}, scores)
     return OurCredit(
-        ref_kl=KL_ESTIMATORS[config.kl_estimator](trl["old_logprobs"] - trl["ref_logprobs"]),
-        rewards=rewards,
-        returns=value_targets(advantages, values, value_mask, "gae"),
-        whitened_advantages=whiten(advantages, other.get("whiten_mask", mask)),
+        ref_kl=found.ref_kl,
+        rewards=found.rewards,
+        returns=found.returns,
+        whitened_advantages=whiten(found.advantages, mask if whitened is None else whitened),
     )
 
 
@@ -137,16 +154,24 @@ def test_the_mask_is_trls(golden: Golden) -> None:
     assert torch.equal(mask, golden.trl["old_logprobs"] != 1)  # TRL's mark of what is padded
 
 
-def test_each_of_trls_conventions_shows(golden: Golden) -> None:
+def test_each_of_trls_conventions_shows(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
     """Left out, each moves some token a hundred times further than is allowed: the files would tell."""
+    whitens_rewards = golden.settings["whiten_rewards"]
     for update in range(3):
         mask, with_one_more = (masks[update] for masks in golden.masks)
-        other = {"score_mask": mask, "value_mask": mask, "whiten_mask": with_one_more}
-        if golden.settings["whiten_rewards"]:
-            other["keep_mean"] = False
-        for convention, ours in other.items():
-            found = distances(golden, update, credit(golden, update, **{convention: ours}))
-            assert max(found.values()) > 100 * TOLERANCE, convention
+        others: list[dict[str, Any]] = [
+            {"counted": mask},
+            {"whitened": with_one_more},
+            {"whiten_rewards": not whitens_rewards},
+        ]
+        for other in others:
+            found = distances(golden, update, credit(golden, update, **other))
+            assert max(found.values()) > 100 * TOLERANCE, other
+    if whitens_rewards:
+        monkeypatch.setattr(credit_module, "whiten", lambda values, counted, **_: whiten(values, counted))
+        for update in range(3):
+            found = distances(golden, update, credit(golden, update))
+            assert found["rewards"] > 100 * TOLERANCE, "the mean is lost and nobody sees it"
 
 
 def test_the_files_put_everything_to_the_test(golden: Golden) -> None:

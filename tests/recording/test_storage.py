@@ -32,6 +32,7 @@ from explorer.recording import folder
 from explorer.recording.older import config_from
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording, RecordingError, RunWriter
+from explorer.recording.what_if import what_if
 
 INFO = {"seed": 3, "policy": "tiny", "prompts": ["The cat"], "created": "2025-01-01T00:00:00+00:00"}
 TABLES = ("tokens", "epochs", "responses", "updates")
@@ -551,6 +552,20 @@ def test_a_recording_of_schema_2_is_read_without_its_exact_kl(
     rewritten(recorded, "tokens", lambda t: t.append_column("exact_ref_kl", pa.array(["a"] * t.num_rows)))
     with pytest.raises(RecordingError, match="the column exact_ref_kl holds string"):
         Recording.load(recorded)[0]
+
+
+def test_a_config_from_before_rewards_could_be_whitened_had_them_plain(
+    recorded: Path, snapshots: list[Snapshot]
+) -> None:
+    content = json.loads((recorded / "run.json").read_text())
+    for entry in content["configs"]:
+        assert entry["config"].pop("whiten_rewards") is False
+    (recorded / "run.json").write_text(json.dumps(content))
+    recording = Recording.load(recorded)
+    assert recording.configs[1].whiten_rewards is False
+    for found, expected in zip(recording, snapshots, strict=True):
+        assert_same(found, expected)
+    assert what_if(recording[0], recording[0].config.replace(whiten_rewards=True)).config.whiten_rewards
 
 
 @pytest.mark.parametrize(("rows", "group_size"), [(32, 4), (30, 1), (7, 1), ("8", 1)])

@@ -53,6 +53,7 @@ CHANGES: dict[str, Any] = {
     "gamma": 0.8,
     "gae_lambda": 0.3,
     "whiten": False,
+    "whiten_rewards": True,
 }
 
 
@@ -114,6 +115,8 @@ def test_under_its_own_config_a_snapshot_is_itself(snapshot: Snapshot) -> None:
         *({"aggregation": name, "whiten": False} for name in CHOICES["aggregation"]),
         *({"kl_in": "loss", "kl_estimator": name, "kl_coef": 0.5} for name in KL_ESTIMATORS),
         {"kl_estimator": "exact", "kl_coef": 0.5},
+        *({"whiten_rewards": True, "estimator": name} for name in ("gae", "total_return", "rloo", "reinforce_pp")),
+        {"objective": "gspo", "clip_range": 3e-4, "clip_range_high": 4e-4, "whiten_rewards": True, "kl_in": "loss"},
         {"lr_schedule": "linear", "lr_decay_updates": 4, "target_kl": 1e-4, "freeze_critic": True},
         {
             "critic": "separate",
@@ -190,9 +193,14 @@ def pair(
     return make
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_it_is_what_the_trainer_would_have_computed(name: str, pair: Callable[..., tuple[Snapshot, Snapshot]]) -> None:
-    recorded, trained = pair({name: CHANGES[name]}, **NEEDS.get(name, {}))
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [*((name, NEEDS.get(name, {})) for name in CHANGES), ("clip_range_high", {"objective": "gspo"})],
+)
+def test_it_is_what_the_trainer_would_have_computed(
+    name: str, needs: dict[str, Any], pair: Callable[..., tuple[Snapshot, Snapshot]]
+) -> None:
+    recorded, trained = pair({name: CHANGES[name]}, **needs)
     found = what_if(recorded, trained.config)
     assert found.config == trained.config
     _assert_same_record(found.credit, trained.credit, "credit", 1e-6)
@@ -246,6 +254,17 @@ def test_groups_wait_for_a_batch_that_has_some(
     alone = snapshot_of(make_trainer(CONFIG.replace(group_size=1)))
     assert rescored(CONFIG.replace(estimator="rloo"), alone) == alone.config
     assert rescored(CONFIG.replace(estimator="reinforce_pp"), alone).estimator == "reinforce_pp"
+
+
+def test_whitened_rewards_wait_together_with_the_estimator_that_they_were_chosen_for(
+    make_trainer: MakeTrainer, run_update: RunUpdate, snapshot_of: Callable[..., Snapshot]
+) -> None:
+    alone = snapshot_of(make_trainer(CONFIG.replace(group_size=1, estimator="remax")))
+    asked = CONFIG.replace(estimator="rloo", whiten_rewards=True, gamma=0.5)
+    assert rescored(asked, alone) == alone.config.replace(gamma=0.5)  # ReMax refuses them
+    assert rescored(asked.replace(estimator="gae"), alone).whiten_rewards
+    other = snapshot_of(make_trainer(CONFIG.replace(group_size=1)))
+    assert rescored(asked, other) == other.config.replace(whiten_rewards=True, gamma=0.5)
 
 
 def test_the_exact_kl_waits_for_a_batch_that_has_it(snapshot: Snapshot) -> None:
@@ -344,9 +363,10 @@ def test_the_value_loss_follows_its_new_targets(
             "gamma": st.floats(0.0, 1.0),
             "gae_lambda": st.floats(0.0, 1.0),
             "whiten": st.booleans(),
+            "whiten_rewards": st.booleans(),
             "weight_coherence": st.floats(-2.0, 2.0),
         },
-    )
+    ).filter(lambda changes: not (changes.get("whiten_rewards") and changes.get("estimator") == "remax"))
 )
 def test_whatever_is_asked_the_training_stays_as_it_was(changes: dict[str, Any], snapshot: Snapshot) -> None:
     found = what_if(snapshot, snapshot.config.replace(**changes))

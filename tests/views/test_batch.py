@@ -252,7 +252,7 @@ def test_the_region_and_the_limit_are_the_objectives_own(
 
 
 def test_gspos_ratios_are_those_of_its_terms(snapshot: Snapshot) -> None:
-    shown = what_if(snapshot, CONFIG.replace(objective="gspo", clip_range=1.0))  # no response is clipped
+    shown = what_if(snapshot, CONFIG.replace(objective="gspo", clip_range=1.0, clip_range_high=1.0))  # none is clipped
     ratios = np.array(batch_picture(shown)["response_ratios"])
     mask, advantages = shown.rollout.response_mask, shown.credit.whitened_advantages
     assert ratios.shape == (6,)
