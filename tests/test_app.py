@@ -264,10 +264,9 @@ def test_the_curves_are_drawn_for_the_cursor_and_the_run_and_not_for_a_slider(
 
 
 def test_the_update_on_screen_is_in_the_curves_of_a_long_run(make_page: MakePage, recording: Recording) -> None:
-    history = app._recorded(recording, use_bundled=False)
     page = make_page(recording=recording)
     for update in range(4, 1001):
-        page.session.history.note(update, history.last.metrics)
+        page.session.history.note(update, recording[-1].metrics)
     press(page, "scrub", update=2)
     updates, values = curve(page, "objective/ref_kl")
     assert len(updates) < 500

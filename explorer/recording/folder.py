@@ -31,7 +31,7 @@ SCHEMA_VERSION = 2
 RUN_FILE = "run.json"
 METRICS_FOLDER = "metrics"
 #: How many updates a part of ``metrics/`` holds: rewriting it with each of them stays cheap, opening a long run too.
-METRICS_ROWS = 64
+METRICS_ROWS = 128
 
 # More than any run that this package can make; what claims to be larger is damaged or hostile.
 MAX_JSON_BYTES = 64 * 2**20
