@@ -48,7 +48,10 @@ def serve(
 ) -> None:
     """Open the explorer as a page in the browser; Ctrl-C ends it."""
     from explorer.bundled import notebook_path
-    from explorer.serve import serve as serve_notebook
+    from explorer.quick_imports import without_address_grammar
+
+    with without_address_grammar():
+        from explorer.serve import serve as serve_notebook
 
     shown = notebook or notebook_path("explorer.ipynb")
     serve_notebook(shown, host=host, port=port, theme=theme.value, open_browser=browser)
@@ -63,11 +66,13 @@ def replay(
     browser: Browser = True,
 ) -> None:
     """Open a recorded run as a page, without training and without PyTorch; Ctrl-C ends it."""
+    from explorer.quick_imports import without_address_grammar
     from explorer.recording.storage import Recording
     from explorer.replay_page import replay_notebook
-    from explorer.serve import serve as serve_notebook
 
     Recording.load(run)  # what is wrong with it is better said here than in the page
+    with without_address_grammar():
+        from explorer.serve import serve as serve_notebook
     with replay_notebook(run) as shown:
         serve_notebook(shown, host=host, port=port, theme=theme.value, open_browser=browser)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,7 +66,9 @@ class History:
 
     def __iter__(self) -> Iterator[Snapshot]:
         """The kept snapshots, oldest first; recorded ones are read one by one."""
-        return (self._snapshot(update) for update in self.kept)
+        past, here = self._past, list(self._snapshots.values())
+        recorded = map(past.snapshot, list(past.kept)) if past is not None else ()
+        return chain(recorded, here)
 
     @property
     def updates(self) -> list[int]:
