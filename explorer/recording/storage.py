@@ -28,7 +28,7 @@ from explorer.recording.folder import (
 from explorer.recording.metrics import metrics_of, metrics_table, read_metrics
 from explorer.recording.older import config_from, tables_from
 from explorer.recording.snapshot import Snapshot
-from explorer.recording.tables import Tables, from_tables
+from explorer.recording.tables import Tables, from_tables, most_rows
 from explorer.recording.writer import LAST_FOLDER, RunWriter
 
 __all__ = ["Recording", "RecordingError", "RunWriter"]
@@ -95,8 +95,9 @@ class Recording:
             raise damaged(root / "run.json", ValueError("it lacks the first update's config"))
 
         def read(update: int) -> Snapshot:
-            tables = Tables(*(read_table(root, folder, update) for folder in Tables._fields))
             config = _in_force(configs, update)
+            most = most_rows(config)
+            tables = Tables(*(read_table(root, folder, update, getattr(most, folder)) for folder in Tables._fields))
             try:
                 whole = tables_from(version, tables, config)
                 return from_tables(whole, update, config, metrics_of(metrics, update))
