@@ -16,6 +16,7 @@ from explorer.config import CHOICES, DEFAULT_WEIGHTS, FIELDS, Config
 from explorer.presets import PRESETS
 from explorer.recording.history import History
 from explorer.recording.storage import Recording
+from explorer.session.replay import Replay
 from explorer.session.session import ResetNeeded, Session
 from explorer.text import LANGUAGES, labels, text
 from explorer.views.batch import telling_token
@@ -49,13 +50,16 @@ class Explorer(ipywidgets.Box):
         rewards: reward components of your own, ``{name: fn(prompts, responses) -> B floats}``.
         prompts: the training prompts; None is the bundled story openings.
         recording: a recorded run to show before training, as a folder or a ``Recording``; None is the bundled one.
+        live: False shows the recording and nothing else: no policy is loaded, nothing can be trained, and PyTorch is
+            imported only when a setting is moved that scores the recorded batch anew.
         language: ``"en"`` or ``"zh"``.
         device: where to compute, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; None leaves a Policy where it is, and loads to
             the CPU.
         bf16: whether the transformers compute in bfloat16; None leaves a Policy as it is, and loads without.
 
     Raises:
-        ValueError: the language is unknown, or the recording cannot be read.
+        ValueError: the language is unknown, the recording cannot be read, or ``live=False`` comes with something that
+            only training would take.
         TypeError: an argument has the wrong type.
     """
 
@@ -69,19 +73,30 @@ class Explorer(ipywidgets.Box):
         language: str = "en",
         device: str | None = None,
         bf16: bool | None = None,
+        live: bool = True,
     ) -> None:
         if config is not None and not isinstance(config, Config):
             raise TypeError(f"config is a {type(config).__name__}, but must be an explorer.Config.")
         if rewards is not None and not isinstance(rewards, Mapping):
             raise TypeError(f"rewards is a {type(rewards).__name__}, but must map each reward's name to its function.")
-        config = _with_weights(config or PRESETS["learn"], rewards or {})
         words = labels(language)
-        own = policy is not None or prompts is not None or bool(rewards)
-        recorded = _recorded(recording, use_bundled=not own)
-        self.session = Session(policy, config, rewards, prompts, recorded, device=device, bf16=bf16)
+        self.session: Session | Replay
+        if live:
+            config = _with_weights(config or PRESETS["learn"], rewards or {})
+            own = policy is not None or prompts is not None or bool(rewards)
+            recorded = History(recorded=None if own and recording is None else _opened(recording))
+            self.session = Session(policy, config, rewards, prompts, recorded, device=device, bf16=bf16)
+        else:
+            given = {"policy": policy, "config": config, "rewards": rewards, "prompts": prompts}
+            _refuse({**given, "device": device, "bf16": bf16})
+            self.session = Replay(_opened(recording))
+            config = self.session.config
         self.board = Board(words=words, language=language, quantities=scales())
+        if isinstance(self.session, Replay):
+            recorded_by = str(self.session.recording.info.get("policy", ""))[:80]
+            self.board.replay = {"name": self.session.recording.name, "policy": recorded_by}
         self.player = Player(self._command, board=self.board)
-        self.controls = Controls(config, PRESETS["learn"], self._edit, self._refused, board=self.board)
+        self.controls = Controls(config, self.session.compared, self._edit, self._refused, board=self.board)
         self.samples = Samples(board=self.board)
         self.samples.on_msg(lambda widget, content, buffers: self._command(content))
         self.toy = ExactToy(self.session.report, self.session.dismiss, board=self.board)
@@ -95,6 +110,7 @@ class Explorer(ipywidgets.Box):
         self.board.observe(lambda change: setattr(self, "_page_seen", time.monotonic()), "heartbeat")
         self.session.observe(lambda change: self._watch_page(), "updates")
         self.session.observe(lambda change: self._draw_toy(), ["config", "phase"])
+        self.board.observe(lambda change: self._draw_toy(), "lower")
         self._draw_toy()
         if self.session.shown is not None:
             self.board.pinned = telling_token(self.session.shown)
@@ -111,11 +127,18 @@ class Explorer(ipywidgets.Box):
 
     def train(self, updates: int | None = None) -> None:
         """Press Train from Python: until paused, or for so many updates. Returns at once."""
-        self.session.train(updates)
+        self._training.train(updates)
 
     def pause(self) -> None:
         """Pause after the stage that is running."""
-        self.session.pause()
+        self._training.pause()
+
+    @property
+    def _training(self) -> Session:
+        """The session, to be told to train. Raises ValueError where a recording is shown."""
+        if isinstance(self.session, Replay):
+            raise ValueError(text(self.board.language, "ui.replay_only"))
+        return self.session
 
     def close(self) -> None:
         """Stop the worker and take the page down."""
@@ -129,12 +152,14 @@ class Explorer(ipywidgets.Box):
         """Pause when the page has not been heard of for long."""
         if self._page_seen is not None and time.monotonic() - self._page_seen > PAGE_GONE_SECONDS:
             self._page_seen = None
-            self.session.pause()
+            self._training.pause()
             self.session.note = "page_gone"
 
     def _draw_toy(self) -> None:
-        """The toy follows ε, the objective, γ and λ of the page; it needs PyTorch, which the worker loads."""
-        self.toy.under(self.session.config if self.session.phase != "loading" else None)
+        """The toy follows ε, the objective, γ and λ of the page; it needs PyTorch, which a replay loads for it."""
+        if self.board.lower == "toy" and isinstance(self.session, Replay):
+            self.session.load_scoring()
+        self.toy.under(self.session.config if self.session.phase == "ready" else None)
 
     # ------------------------------------------------------------------ from the browser to the session
 
@@ -144,7 +169,7 @@ class Explorer(ipywidgets.Box):
             self.session.set(**changes)
             self.session.dismiss()
         except ResetNeeded as needed:
-            self._ask(lambda: self.session.set(reset=True, **changes), self._named(needed.changes))
+            self._ask(lambda: self._training.set(reset=True, **changes), self._named(needed.changes))
             raise _Waiting from needed
         except (TypeError, ValueError) as error:
             raise type(error)(self._in_words(str(error), changes)) from error
@@ -188,12 +213,12 @@ class Explorer(ipywidgets.Box):
     def _command(self, message: dict[str, Any]) -> None:
         """Do what a button, menu or scrubber asks; what goes wrong is shown in the error panel."""
         commands: dict[str, Callable[[], None]] = {
-            "train": lambda: self.session.train(message.get("updates"), until_flat=bool(message.get("until_flat"))),
-            "pause": self.session.pause,
-            "step": self.session.step,
-            "stage": self.session.step_stage,
-            "slow": lambda: self.session.set_slow(SLOW_SECONDS if message["on"] else 0.0),
-            "reset": lambda: self._ask(self.session.reset) if self._has_run() else self.session.reset(),
+            "train": lambda: self._training.train(message.get("updates"), until_flat=bool(message.get("until_flat"))),
+            "pause": lambda: self._training.pause(),
+            "step": lambda: self._training.step(),
+            "stage": lambda: self._training.step_stage(),
+            "slow": lambda: self._training.set_slow(SLOW_SECONDS if message["on"] else 0.0),
+            "reset": lambda: self._ask(self._training.reset) if self._has_run() else self._training.reset(),
             "confirm": lambda: self._confirmed(bool(message["yes"])),
             "preset": lambda: self._use_preset(str(message["name"]), int(message.get("after", 0))),
             "scrub": lambda: self._scrub(int(message["update"])),
@@ -201,9 +226,9 @@ class Explorer(ipywidgets.Box):
             "follow": lambda: self.session.cursor.set_trait("follow", True),
             "language": self._next_language,
             "dismiss": self.session.dismiss,
-            "compare": self.session.compare,
-            "try": lambda: self.session.try_prompt(str(message["prompt"]), int(message["update"])),
-            "prompts": lambda: self.session.set_prompts(list(message["prompts"])),
+            "compare": lambda: self._training.compare(),
+            "try": lambda: self._training.try_prompt(str(message["prompt"]), int(message["update"])),
+            "prompts": lambda: self._training.set_prompts(list(message["prompts"])),
         }
         try:
             self.session.dismiss()
@@ -218,10 +243,10 @@ class Explorer(ipywidgets.Box):
         """Take a preset; a slider's edit that is still under way from before the choice does not undo it."""
         self.controls.forget(after)
         try:
-            self.session.use_preset(name)
+            self._training.use_preset(name)
         except ResetNeeded:
             label = text(self.board.language, f"presets.{name}.label")
-            self._ask(lambda: self.session.use_preset(name, reset=True), f"“{label}”")
+            self._ask(lambda: self._training.use_preset(name, reset=True), f"“{label}”")
 
     def _confirmed(self, yes: bool) -> None:
         action = self._asked.pop("action", None)
@@ -255,19 +280,18 @@ def _with_weights(config: Config, rewards: Mapping[str, Any]) -> Config:
     )
 
 
-def _recorded(recording: Any, *, use_bundled: bool) -> History:
-    """The run to show before training: the caller's, or the bundled one for the bundled policy."""
-    if recording is None:
-        if not use_bundled:
-            return History()
-        recording = asset_path("recording")
-    loaded = recording if isinstance(recording, Recording) else Recording.load(recording)
-    history = History()
-    for row in loaded.metrics.to_pylist():
-        history.note(int(row["update"]), {name: value for name, value in row.items() if value is not None})
-    for snapshot in loaded:
-        history.keep(snapshot)
-    return history
+def _opened(recording: Any) -> Recording:
+    """The caller's recorded run, or the bundled one."""
+    if isinstance(recording, Recording):
+        return recording
+    return Recording.load(asset_path("recording") if recording is None else recording)
+
+
+def _refuse(given: Mapping[str, Any]) -> None:
+    """A recording takes nothing that only training would use."""
+    named = [name for name, value in given.items() if value is not None]
+    if named:
+        raise ValueError(f"live=False shows a recording and trains nothing: leave out {', '.join(named)}.")
 
 
 def _replace_in_cell(explorer: Explorer) -> None:

@@ -30,22 +30,51 @@ class Theme(StrEnum):
     dark = "dark"
 
 
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes any free port.")]
+Host = Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 lets other machines in.")]
+Colours = Annotated[Theme, typer.Option(help="The colours of the page.")]
+Browser = Annotated[bool, typer.Option(help="Open the page in a browser, where there is one.")]
+
+
 @app.command()
 def serve(
     notebook: Annotated[
         Path | None, typer.Argument(help="Another notebook to show as a page.", show_default="the explorer")
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes any free port.")] = 8866,
-    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    theme: Annotated[Theme, typer.Option(help="The colours of the page.")] = Theme.light,
-    browser: Annotated[bool, typer.Option(help="Open the page in a browser, where there is one.")] = True,
+    port: Port = 8866,
+    host: Host = "127.0.0.1",
+    theme: Colours = Theme.light,
+    browser: Browser = True,
 ) -> None:
     """Open the explorer as a page in the browser; Ctrl-C ends it."""
     from explorer.bundled import notebook_path
-    from explorer.serve import serve as serve_notebook
+    from explorer.quick_imports import without_address_grammar
+
+    with without_address_grammar():
+        from explorer.serve import serve as serve_notebook
 
     shown = notebook or notebook_path("explorer.ipynb")
     serve_notebook(shown, host=host, port=port, theme=theme.value, open_browser=browser)
+
+
+@app.command()
+def replay(
+    run: Annotated[Path, typer.Argument(help="The folder of a recorded run, as train --out writes it.")],
+    port: Port = 8866,
+    host: Host = "127.0.0.1",
+    theme: Colours = Theme.light,
+    browser: Browser = True,
+) -> None:
+    """Open a recorded run as a page, without training and without PyTorch; Ctrl-C ends it."""
+    from explorer.quick_imports import without_address_grammar
+    from explorer.recording.storage import Recording
+    from explorer.replay_page import replay_notebook
+
+    Recording.load(run)  # what is wrong with it is better said here than in the page
+    with without_address_grammar():
+        from explorer.serve import serve as serve_notebook
+    with replay_notebook(run) as shown:
+        serve_notebook(shown, host=host, port=port, theme=theme.value, open_browser=browser)
 
 
 @app.command()

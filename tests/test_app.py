@@ -22,6 +22,7 @@ from explorer.presets import PRESETS
 from explorer.recording.history import History
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording, RecordingError
+from explorer.session.replay import Replay
 from explorer.session.session import Session
 from explorer.text import labels
 from explorer.views import mirror
@@ -264,10 +265,9 @@ def test_the_curves_are_drawn_for_the_cursor_and_the_run_and_not_for_a_slider(
 
 
 def test_the_update_on_screen_is_in_the_curves_of_a_long_run(make_page: MakePage, recording: Recording) -> None:
-    history = app._recorded(recording, use_bundled=False)
     page = make_page(recording=recording)
     for update in range(4, 1001):
-        page.session.history.note(update, history.last.metrics)
+        page.session.history.note(update, recording[-1].metrics)
     press(page, "scrub", update=2)
     updates, values = curve(page, "objective/ref_kl")
     assert len(updates) < 500
@@ -662,3 +662,79 @@ def test_the_toy_follows_the_settings_of_the_page_while_it_is_open(page: Explore
     assert "probability of 'is' is 7, but must be greater than 0 and less than 1" in page.session.error["message"]
     press(page, "train", updates=1)
     assert page.session.updates == 1 and page.session.error == {}
+
+
+# --- a page that replays ---
+
+
+@pytest.fixture
+def replay(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> Iterator[Explorer]:
+    """The page of that run and nothing else."""
+
+    class Inline(Replay):
+        def __init__(self, recording: Recording) -> None:
+            super().__init__(recording, threaded=False)
+
+    monkeypatch.setattr(app, "Replay", Inline)
+    page = Explorer(recording=recording, live=False)
+    yield page
+    page.close()
+
+
+def test_a_replay_draws_every_update_and_epoch(replay: Explorer, recording: Recording) -> None:
+    assert replay.board.run["phase"] == "replay"
+    for update in (2, 1, 3):
+        press(replay, "scrub", update=update)
+        assert replay.board.batch["update"] == update
+        assert ratios(replay).tolist() == recording[update - 1].final.ratios.ravel().tolist()
+    press(replay, "epoch", epoch=0)
+    assert ratios(replay).tolist() == recording[2].epochs[0].ratios.ravel().tolist()
+    updates, values = curve(replay, "objective/score")
+    assert updates == [1, 2, 3]
+    assert values == [np.float32(snapshot.metrics["objective/score"]) for snapshot in recording]
+    press(replay, "follow")
+    assert replay.board.run["error"] == {}
+
+
+@pytest.mark.parametrize("kind", ["train", "pause", "step", "stage", "slow", "reset", "compare"])
+def test_a_replay_trains_nothing_and_says_so(replay: Explorer, kind: str) -> None:
+    press(replay, kind, on=True)
+    assert "trains nothing" in replay.board.run["error"]["message"]
+    for command in (replay.train, replay.pause):
+        with pytest.raises(ValueError, match="trains nothing"):
+            command()
+    for other in ({"kind": "try", "prompt": "x", "update": 1}, {"kind": "prompts", "prompts": ["x"]}):
+        press(replay, **other)
+        assert "trains nothing" in replay.board.run["error"]["message"]
+    press(replay, "preset", name="grpo")
+    assert "trains nothing" in replay.board.run["error"]["message"]
+    replay.board.wants_samples = True
+    assert replay.board.samples == {}
+
+
+def test_a_replays_sliders_score_the_recorded_batch_anew(replay: Explorer) -> None:
+    before = replay.board.batch
+    edit(replay, 1, clip_range=0.01)
+    assert replay.board.run["error"] == {}
+    assert replay.board.batch["rescored"] == {"clip_range": [0.2, 0.01]}
+    assert replay.board.batch["counts"]["outside"] > before["counts"]["outside"]
+    assert replay.controls.preset_values["clip_range"] == 0.2  # what the dot sets it back to
+    edit(replay, 2, learning_rate=0.5)
+    assert "training only" in replay.board.run["error"]["message"]
+    assert replay.controls.values["learning_rate"] == replay.controls.preset_values["learning_rate"]
+
+
+def test_a_replay_takes_nothing_that_only_training_would(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="leave out config, prompts"):
+        Explorer(config=Config(), prompts=["x"], live=False)
+    with pytest.raises(RecordingError, match="There is no folder"):
+        Explorer(recording=tmp_path / "none", live=False)
+
+
+def test_a_replay_says_which_run_it_is(recording: Recording, tmp_path: Path) -> None:
+    recording.info["policy"] = "tiny " + "x" * 1000
+    recording.save(tmp_path / "my run")
+    page = Explorer(recording=tmp_path / "my run", live=False)
+    assert page.board.replay["name"] == "my run"
+    assert page.board.replay["policy"].startswith("tiny xx") and len(page.board.replay["policy"]) <= 80
+    page.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from explorer import bundled, cli
+from explorer.replay_page import replay_notebook
 from explorer.serve import listen
 
 
@@ -36,7 +38,7 @@ def failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 def test_help_names_the_commands():
     done = run("--help")
     assert done.returncode == 0
-    assert {"serve", "pretrain"} <= set(done.stdout.split())
+    assert {"serve", "replay", "pretrain"} <= set(done.stdout.split())
 
 
 def test_serve_help_names_its_options():
@@ -48,6 +50,28 @@ def test_serve_help_names_its_options():
 def test_a_missing_notebook_is_one_line(monkeypatch, capsys, tmp_path):
     missing = tmp_path / "missing.ipynb"
     assert failure(monkeypatch, capsys, "serve", str(missing)) == f"error: there is no such notebook: {missing}\n"
+
+
+def test_what_is_no_recording_is_one_line_before_any_server_starts(monkeypatch, capsys, tmp_path):
+    missing = tmp_path / "missing"
+    message = failure(monkeypatch, capsys, "replay", str(missing))
+    assert message == f"error: There is no folder '{missing}': give the folder of a recorded run.\n"
+    assert "it is not a recorded run" in failure(monkeypatch, capsys, "replay", str(tmp_path))
+
+
+def test_a_recording_is_shown_by_the_explorers_own_notebook_for_as_long_as_it_is_served(tmp_path, monkeypatch):
+    run = tmp_path / 'it\'s "mine"'
+    run.mkdir()
+    monkeypatch.chdir(tmp_path)
+    with replay_notebook(Path(run.name)) as made:
+        shown = json.loads(made.read_text())
+    assert not made.exists() and not made.parent.exists()
+    explorers = json.loads(bundled.notebook_path("explorer.ipynb").read_text())
+    (cell,) = shown["cells"]
+    assert shown["metadata"] == explorers["metadata"]
+    call = ast.parse(cell["source"]).body[-1].value
+    given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    assert given == {"recording": str(run), "live": False}
 
 
 def test_an_address_of_another_machine_is_one_line(monkeypatch, capsys):

@@ -81,6 +81,21 @@ def test_the_page_is_drawn_before_pytorch_has_loaded(package: str):
     assert loaded_after(imports(modules_of(package))).isdisjoint({"torch", "transformers"})
 
 
+def test_a_recording_is_replayed_without_pytorch():
+    page = "page = Explorer(live=False)"
+    scrub = "page._command({'kind': 'scrub', 'update': 2})\nassert page.board.batch['update'] == 2"
+    code = f"from explorer import Explorer\n{page}\n{scrub}\npage.close()"
+    assert loaded_after(code).isdisjoint({"torch", "transformers"})
+    server = "from explorer.recording.storage import Recording\nimport explorer.replay_page, explorer.serve"
+    assert loaded_after(server).isdisjoint({"torch", "transformers"})
+
+
+def test_a_server_starts_without_the_grammar_that_nothing_asks_for():
+    code = "from explorer.quick_imports import *\nwith without_address_grammar():\n    import explorer.serve"
+    assert "voila" in loaded_after(code)
+    assert "rfc3987_syntax" not in loaded_after(code)
+
+
 def test_public_names():
     assert set(explorer.__all__) <= set(dir(explorer))
     assert {"Config", "Explorer", "Trainer", "Recording", "load_policy", "REWARDS", "METRICS"} <= set(explorer.__all__)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from explorer.recording.checkpoints import CHECKPOINTS_FOLDER, checkpoint_path, checkpoint_updates
 from explorer.recording.columns import column
 from explorer.recording.folder import (
+    MAX_METRICS_ROWS,
     METRICS_FOLDER,
     METRICS_ROWS,
     SCHEMA_VERSION,
@@ -89,7 +90,7 @@ def _drop_metrics(root: Path, update: int) -> dict[int, dict[str, float]]:
         if start > update:
             path.unlink()
             continue
-        table = read_table(root, METRICS_FOLDER, start)
+        table = read_table(root, METRICS_FOLDER, start, MAX_METRICS_ROWS)
         numbers = column(table, "update")
         count = int((numbers <= update).sum())
         if count < len(numbers):

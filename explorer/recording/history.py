@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.thinning import to_drop
 
+if TYPE_CHECKING:
+    from explorer.recording.storage import Recording
+
 
 class History:
-    """Metric series and a bounded store of snapshots.
+    """Metric series and a bounded store of snapshots, which may go on from a recorded run.
 
     Metrics are kept for every update. Snapshots are kept up to ``limit`` and up to so many ``megabytes``; past that,
     every second one of the older half is dropped: the newest are whole, and the past grows coarser. At 32 responses of
     24 tokens and 4 epochs a snapshot weighs about 0.2 MB.
+
+    Of a recorded run nothing is copied: its metrics stay the columns that were read, and a snapshot is read from its
+    folder when it is asked for (4 files, about 7 ms at those settings). So a run of 10,000 updates costs what its
+    metrics weigh, some 4 MB, and is there at once (``tests/benchmarks/bench_long_run.py``).
+
+    Args:
+        limit, megabytes: how many snapshots of the run itself are kept in memory.
+        recorded: a recorded run that lies before them; an update with one of its numbers takes the place of that one
+            and of those after it.
     """
 
-    def __init__(self, limit: int = 400, megabytes: int = 200) -> None:
+    def __init__(self, limit: int = 400, megabytes: int = 200, recorded: Recording | None = None) -> None:
         self.limit, self.megabytes = limit, megabytes
         self._snapshots: dict[int, Snapshot] = {}
         self._metrics: dict[int, Mapping[str, float]] = {}
+        self._past = _Past(recorded) if recorded is not None else None
 
     def append(self, snapshot: Snapshot) -> None:
         """Add an update; one with the same number or a later one is replaced (a run that was rewound)."""
@@ -32,7 +48,9 @@ class History:
         self.keep(snapshot)
 
     def note(self, update: int, metrics: Mapping[str, float]) -> None:
-        """Add an update's metrics alone, as those of a recorded run that kept fewer snapshots."""
+        """Add an update's metrics alone, where its snapshot is not kept."""
+        if self._past is not None:
+            self._past.end_before(update)
         self._metrics[update] = metrics
 
     def keep(self, snapshot: Snapshot) -> None:
@@ -44,36 +62,89 @@ class History:
 
     def __len__(self) -> int:
         """How many updates have happened."""
-        return len(self._metrics)
+        return len(self._metrics) + (len(self._past.updates) if self._past is not None else 0)
 
     def __iter__(self) -> Iterator[Snapshot]:
-        """The kept snapshots, oldest first."""
-        return iter(list(self._snapshots.values()))
+        """The kept snapshots, oldest first; recorded ones are read one by one."""
+        past, here = self._past, list(self._snapshots.values())
+        recorded = map(past.snapshot, list(past.kept)) if past is not None else ()
+        return chain(recorded, here)
 
     @property
     def updates(self) -> list[int]:
         """Every update's number, oldest first."""
-        return list(self._metrics)
+        return [*(self._past.updates.tolist() if self._past is not None else ()), *self._metrics]
+
+    @property
+    def kept(self) -> list[int]:
+        """The numbers of the updates whose snapshots are kept, oldest first."""
+        return [*(self._past.kept if self._past is not None else ()), *self._snapshots]
 
     @property
     def last(self) -> Snapshot | None:
         """The newest snapshot, or None before the first."""
-        return next(reversed(self._snapshots.values()), None)
+        kept = self.kept
+        return self._snapshot(kept[-1]) if kept else None
 
     def at(self, update: int) -> Snapshot | None:
-        """The snapshot of an update, or the nearest earlier one that is kept, or the first."""
-        if not self._snapshots:
-            return None
-        kept = list(self._snapshots)
-        earlier = [n for n in kept if n <= update]
-        return self._snapshots[earlier[-1] if earlier else kept[0]]
+        """The snapshot of an update, or the nearest earlier one that is kept, or the first.
+
+        Raises:
+            RecordingError: it is of a recorded run, and its files are damaged.
+        """
+        kept = self.kept
+        return self._snapshot(kept[max(bisect_right(kept, update) - 1, 0)]) if kept else None
 
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """A metric over the run: updates ``[N]`` and values ``[N]``, NaN where an update lacks it."""
-        values = [metrics.get(name, float("nan")) for metrics in self._metrics.values()]
-        return np.array(self.updates, dtype=np.int64), np.array(values, dtype=np.float64)
+        values = np.array([metrics.get(name, float("nan")) for metrics in self._metrics.values()], dtype=np.float64)
+        updates = np.array(list(self._metrics), dtype=np.int64)
+        if self._past is None:
+            return updates, values
+        return np.concatenate([self._past.updates, updates]), np.concatenate([self._past.series(name), values])
 
     def clear(self) -> None:
         """Forget everything."""
         self._snapshots.clear()
         self._metrics.clear()
+        self._past = None
+
+    def _snapshot(self, update: int) -> Snapshot:
+        here = self._snapshots.get(update)
+        if here is not None:
+            return here
+        assert self._past is not None
+        return self._past.snapshot(update)
+
+
+class _Past:
+    """A recorded run up to some update.
+
+    Attributes:
+        updates: ``[N]`` every update's number.
+        kept: those of which there is a snapshot.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._columns: dict[str, np.ndarray] = {}
+        self.updates = recording.metrics.column("update").to_numpy().astype(np.int64)
+        self.kept = list(recording.updates)
+
+    def end_before(self, update: int) -> None:
+        """Forget the updates from this one on."""
+        if len(self.updates) and self.updates[-1] >= update:
+            self.updates = self.updates[self.updates < update]
+            self.kept = [n for n in self.kept if n < update]
+
+    def series(self, name: str) -> np.ndarray:
+        """A metric ``[N]``, NaN where an update lacks it."""
+        if name not in self._columns:
+            metrics = self._recording.metrics
+            known = name in metrics.column_names
+            self._columns[name] = metrics.column(name).to_numpy() if known else np.full(metrics.num_rows, float("nan"))
+        return self._columns[name][: len(self.updates)]
+
+    def snapshot(self, update: int) -> Snapshot:
+        """One that is kept, read where it is not among the last few that were."""
+        return self._recording.at(update)

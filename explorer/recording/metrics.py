@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from explorer.recording.columns import column
-from explorer.recording.folder import METRICS_FOLDER, damaged, part_numbers, part_path, read_table
+from explorer.recording.folder import MAX_METRICS_ROWS, METRICS_FOLDER, damaged, part_numbers, part_path, read_table
 
 
 def metrics_table(rows: Mapping[int, Mapping[str, float]]) -> pa.Table:
@@ -29,7 +29,7 @@ def metrics_of(metrics: pa.Table, update: int) -> dict[str, float]:
 def read_metrics(root: Path) -> pa.Table:
     """Every part of ``metrics/`` as one table. Raises RecordingError where one is damaged or they overlap."""
     starts = part_numbers(root, METRICS_FOLDER)
-    tables = [read_table(root, METRICS_FOLDER, start) for start in starts]
+    tables = [read_table(root, METRICS_FOLDER, start, MAX_METRICS_ROWS) for start in starts]
     for start, table in zip(starts, tables, strict=True):
         path = part_path(root, METRICS_FOLDER, start)
         try:

@@ -28,7 +28,7 @@ from explorer.recording.folder import (
 from explorer.recording.metrics import metrics_of, metrics_table, read_metrics
 from explorer.recording.older import config_from, tables_from
 from explorer.recording.snapshot import Snapshot
-from explorer.recording.tables import Tables, from_tables
+from explorer.recording.tables import Tables, from_tables, most_rows
 from explorer.recording.writer import LAST_FOLDER, RunWriter
 
 __all__ = ["Recording", "RecordingError", "RunWriter"]
@@ -44,6 +44,7 @@ class Recording:
     iterating gives them in order. Made by ``Recording.load``, ``Recording.in_memory`` or ``Trainer.train``.
 
     Attributes:
+        name: of its folder; empty in memory.
         info: what is known of the run: ``schema_version``, ``versions``, ``seed``, ``policy``, ``prompts``,
             ``created``.
         metrics: a row for every update: ``update``, then every metric, null where an update lacks it. A
@@ -60,11 +61,14 @@ class Recording:
         configs: Mapping[int, Config],
         updates: Sequence[int],
         read: Callable[[int], Snapshot],
+        name: str = "",
     ) -> None:
+        self.name = name
         self.info = dict(info)
         self.metrics = metrics
         self.configs = dict(configs)
         self.updates = list(updates)
+        self._kept = frozenset(self.updates)
         self._read = read
 
     @classmethod
@@ -91,8 +95,9 @@ class Recording:
             raise damaged(root / "run.json", ValueError("it lacks the first update's config"))
 
         def read(update: int) -> Snapshot:
-            tables = Tables(*(read_table(root, folder, update) for folder in Tables._fields))
             config = _in_force(configs, update)
+            most = most_rows(config)
+            tables = Tables(*(read_table(root, folder, update, getattr(most, folder)) for folder in Tables._fields))
             try:
                 whole = tables_from(version, tables, config)
                 return from_tables(whole, update, config, metrics_of(metrics, update))
@@ -103,7 +108,7 @@ class Recording:
 
         kept = [update for update in part_numbers(root, LAST_FOLDER) if update in happened]
         cached = lru_cache(CACHED_SNAPSHOTS)(read)
-        return cls(info=info, metrics=metrics, configs=configs, updates=kept, read=cached)
+        return cls(info=info, metrics=metrics, configs=configs, updates=kept, read=cached, name=root.resolve().name)
 
     @classmethod
     def in_memory(
@@ -138,10 +143,9 @@ class Recording:
         Raises:
             RecordingError: the folder holds something already, or cannot be made.
         """
-        kept = set(self.updates)
         with RunWriter(path, self.info) as writer:
             for update in self.metrics.column("update").to_pylist():
-                if update in kept:
+                if update in self._kept:
                     writer.append(self._read(update))
                 else:
                     writer.append_metrics(update, self.config_at(update), metrics_of(self.metrics, update))
@@ -156,6 +160,12 @@ class Recording:
             update = self.updates[index(i)]
         except IndexError:
             raise IndexError(f"the recording keeps {len(self)} snapshots, so there is no {i}") from None
+        return self._read(update)
+
+    def at(self, update: int) -> Snapshot:
+        """The snapshot of an update that is kept. Raises KeyError for another, and RecordingError as indexing does."""
+        if update not in self._kept:
+            raise KeyError(f"the recording keeps no snapshot of update {update}")
         return self._read(update)
 
     def __iter__(self) -> Iterator[Snapshot]:

@@ -53,6 +53,22 @@ class Tables(NamedTuple):
     updates: pa.Table
 
 
+class Rows(NamedTuple):
+    """How many rows each of the four has."""
+
+    tokens: int
+    epochs: int
+    responses: int
+    updates: int
+
+
+def most_rows(config: Config) -> Rows:
+    """The most rows that an update under this Config can have; what claims more is not read."""
+    tokens = config.batch_size * config.response_length
+    epochs = tokens * config.replay_rollouts * (config.epochs + 1)
+    return Rows(tokens=tokens, epochs=epochs, responses=config.batch_size, updates=1)
+
+
 def to_tables(snapshot: Snapshot) -> Tables:
     """The snapshot's tables. Raises ValueError where its tokens' texts do not fit its arrays."""
     rows, length = snapshot.rollout.response_ids.shape

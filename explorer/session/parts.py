@@ -15,6 +15,7 @@ from traitlets import Bool, HasTraits
 from explorer.recording.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from explorer.session.replay import Replay
     from explorer.session.session import Session
 
 #: ``pause``: the run goes on, and they would be outdated at once. ``recorded``: a recorded run has no weights.
@@ -49,9 +50,9 @@ class GradientParts(HasTraits):
     wanted = Bool(False, help="Whether the tokens are coloured by their parts.")
     answer = AnyTrait(Answer(), help="An Answer.")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session | Replay) -> None:
         super().__init__()
-        self._session = session
+        self._session: Any = session  # of a Replay no more is asked than that it is not live
         self._busy = False
         self._of: Any = None
         session.observe(self._look, ["shown", "mode", "live", "waiting"])
@@ -60,25 +61,29 @@ class GradientParts(HasTraits):
 
     def _look(self, change: Any = None) -> None:
         """Say where things stand, and have the parts computed where they can be."""
-        session, shown = self._session, self._session.shown
+        shown = self._session.shown
         if not self.wanted or shown is None:
             self.answer = Answer()
         elif self.answer.state not in ("there", "failed") or self._of is not shown:
-            kept = session.engine.checkpoints.updates
-            # The worker may have paused while its newest update is still on its way to the screen.
-            going_on = session.mode != "paused" or max(kept, default=0) > shown.update
-            if not session.live or session.waiting:
-                self.answer = Answer(state="recorded", update=shown.update)
-            elif not isinstance(shown, Snapshot):
-                self.answer = Answer(state="unfinished", update=shown.update)
-            elif going_on and session.cursor.follow:
-                self.answer = Answer(state="pause", update=shown.update)
-            elif shown.update not in kept:
-                nearest = min(kept, key=lambda update: abs(update - shown.update), default=0)
-                self.answer = Answer(state="gone", update=shown.update, nearest=nearest)
-            else:
-                self.answer = Answer(state="computing", update=shown.update)
+            self.answer = self._where_things_stand(shown)
+            if self.answer.state == "computing":
                 self._compute(shown)
+
+    def _where_things_stand(self, shown: Any) -> Answer:
+        session = self._session
+        if not session.live or session.waiting:
+            return Answer(state="recorded", update=shown.update)
+        if not isinstance(shown, Snapshot):
+            return Answer(state="unfinished", update=shown.update)
+        kept = session.weights_kept
+        # The worker may have paused while its newest update is still on its way to the screen.
+        going_on = session.mode != "paused" or max(kept, default=0) > shown.update
+        if going_on and session.cursor.follow:
+            return Answer(state="pause", update=shown.update)
+        if shown.update not in kept:
+            nearest = min(kept, key=lambda update: abs(update - shown.update), default=0)
+            return Answer(state="gone", update=shown.update, nearest=nearest)
+        return Answer(state="computing", update=shown.update)
 
     def _compute(self, shown: Snapshot) -> None:
         """Ask the worker; one job at a time, and when it is back for what is on screen then."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from traitlets import Any as AnyTrait
-from traitlets import Bool, Float, HasTraits, Instance, Int, Unicode
+from traitlets import Bool, Dict, Float, HasTraits, Instance, Int, Unicode
 
 from explorer.config import Config, effect_of
 from explorer.recording.history import History
@@ -28,7 +28,10 @@ class Screen(HasTraits):
     """
 
     config = Instance(Config, help="The settings in the page; an update takes them when it begins.")
-    phase = Unicode("loading", help="loading, ready or failed: whether the policy is there.")
+    compared = Instance(Config, help="The settings that those are compared with: a preset's, or a recording's.")
+    preset = Unicode("learn", help="The preset that the settings are compared with.")
+    phase = Unicode("loading", help="loading, ready or failed: whether the policy is there; replay: there is none.")
+    mode = Unicode("paused", help="paused, running, update or stage: what the worker does.")
     live = Bool(False, help="Whether the history on screen is this session's own run and not a recorded one.")
     waiting = Bool(False, help="Whether a recorded run stays on screen until the first live update is there.")
     progress = Instance(Progress, allow_none=True, help="The stage now running.")
@@ -39,9 +42,16 @@ class Screen(HasTraits):
     )
     recorded = AnyTrait(None, help="The same update as it was trained.")
     note = Unicode("", help="Why training has stopped by itself, a key of ``ui`` in the labels; empty otherwise.")
+    error = Dict(help="{'message': str, 'count': int} of the last error; empty when there is none.")
+    samples = Dict(help="The same prompts answered by the reference and by the policy now.")
+    trial = Dict(help="The last prompt that was tried.")
+    prompts = AnyTrait((), help="The training prompts.")
+    policy = Dict(help="{'name', 'parameters'} of the policy that is trained; empty while it loads.")
+
+    _errors = 0
 
     def __init__(self, loop: Loop, config: Config, recorded: History | Iterable[Snapshot] = ()) -> None:
-        super().__init__(config=config)
+        super().__init__(config=config, compared=config)
         self.loop, self.history, self.cursor = loop, History(), Cursor()
         if isinstance(recorded, History):
             self.history = recorded
@@ -53,6 +63,28 @@ class Screen(HasTraits):
         self.cursor.observe(self._render, ["update", "epoch"])
         self.cursor.observe(self._follow_newest, "follow")
         self._follow_newest()
+
+    @property
+    def stages_shown(self) -> bool:
+        """Whether an update is shown stage by stage."""
+        return False
+
+    @property
+    def weights_kept(self) -> list[int]:
+        """The updates as of which the policy can be asked."""
+        return []
+
+    def report(self, error: BaseException) -> None:
+        """Show an error; the run and its history stay. Called on the loop."""
+        self._errors += 1
+        message = str(error).strip() or type(error).__name__
+        if not isinstance(error, (ValueError, TypeError, RuntimeError, FloatingPointError, OSError)):
+            message = f"{type(error).__name__}: {message}"
+        self.error = {"message": message, "count": self._errors}
+
+    def dismiss(self) -> None:
+        """Take the error off the screen."""
+        self.error = {}
 
     def _take(self, snapshot: Snapshot, ended: float) -> None:
         """Take a finished update into the history and draw soon; ``ended`` is when, in seconds of a monotonic clock."""
@@ -81,21 +113,21 @@ class Screen(HasTraits):
         self._render()
 
     def _follow_newest(self, change: Any = None) -> None:
-        newest = self.history.last
-        if newest is None or not self.cursor.follow:
+        kept = self.history.kept
+        if not kept or not self.cursor.follow:
             return
         self.updates = len(self.history)
-        if self.cursor.update == newest.update and self.cursor.epoch == -1:
+        if self.cursor.update == kept[-1] and self.cursor.epoch == -1:
             self._render()
             return
         with self.cursor.hold_trait_notifications():
-            self.cursor.update, self.cursor.epoch = newest.update, -1
+            self.cursor.update, self.cursor.epoch = kept[-1], -1
 
     def _render(self, change: Any = None) -> None:
         """Put the snapshot at the cursor on screen; the unfinished update instead, where one is being stepped."""
         unfinished = self.progress.unfinished if self.progress is not None else None
-        newest = self.history.last
-        ahead = unfinished is not None and (self.waiting or newest is None or unfinished.update > newest.update)
+        kept = self.history.kept
+        ahead = unfinished is not None and (self.waiting or not kept or unfinished.update > kept[-1])
         if ahead and self.cursor.follow:
             self.shown = self.recorded = unfinished
             return

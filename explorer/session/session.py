@@ -9,9 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from traitlets import Any as AnyTrait
-from traitlets import Dict, Unicode
-
 from explorer.config import Config, effect_of
 from explorer.presets import PRESETS
 from explorer.recording.history import History
@@ -49,14 +46,6 @@ class Session(Screen):
         device, bf16: where and how exactly to compute, as for ``Trainer``.
     """
 
-    preset = Unicode("learn", help="The preset that the settings are compared with.")
-    mode = Unicode("paused", help="paused, running, update or stage: what the worker does.")
-    error = Dict(help="{'message': str, 'count': int} of the last error; empty when there is none.")
-    samples = Dict(help="The same prompts answered by the reference and by the policy now.")
-    trial = Dict(help="The last prompt that was tried.")
-    prompts = AnyTrait((), help="The training prompts.")
-    policy = Dict(help="{'name', 'parameters'} of the policy that is trained; empty while it loads.")
-
     def __init__(
         self,
         policy: Any = None,
@@ -69,13 +58,23 @@ class Session(Screen):
         bf16: bool | None = None,
     ) -> None:
         super().__init__(Loop(self.report), config or PRESETS["learn"], recorded)
+        self.compared = PRESETS[self.preset]
         self._flat_from: int | None = None
-        self._errors = 0
         self.engine = Engine(policy, self.config, rewards, prompts, self._on_stage, self._on_update, device, bf16)
         worker = ThreadWorker if threaded else InlineWorker
         self.worker = worker(self.engine.advance, self._on_worker_error, self._on_pause, self.engine.close)
         self.parts = GradientParts(self)
         self.worker.submit(self._load)
+
+    @property
+    def stages_shown(self) -> bool:
+        """Whether an update is shown stage by stage."""
+        return self.engine.show_stages
+
+    @property
+    def weights_kept(self) -> list[int]:
+        """The updates as of which the policy can be asked."""
+        return self.engine.checkpoints.updates
 
     # ------------------------------------------------------------------ commands, called on the loop
 
@@ -127,7 +126,7 @@ class Session(Screen):
         target = PRESETS[name].replace(**{field: flat[field] for field in KEPT})
         custom = {f"weight_{n}": 0.0 for n in self.config.weights if n not in target.weights}
         self.set(reset=reset, **{**target.flat(), **custom})
-        self.preset = name
+        self.preset, self.compared = name, PRESETS[name]
 
     def train(self, updates: int | None = None, *, until_flat: bool = False) -> None:
         """Train until paused, for so many updates, or until the score stops rising."""
@@ -184,18 +183,6 @@ class Session(Screen):
     def try_prompt(self, prompt: str, update: int | None = None) -> None:
         """Answer a prompt by the policy as of an update (None: now) and by the reference."""
         self.worker.submit(lambda: self.loop.post(self.set_trait, "trial", self.engine.try_prompt(prompt, update)))
-
-    def report(self, error: BaseException) -> None:
-        """Show an error; the run and its history stay. Called on the loop."""
-        self._errors += 1
-        message = str(error).strip() or type(error).__name__
-        if not isinstance(error, (ValueError, TypeError, RuntimeError, FloatingPointError, OSError)):
-            message = f"{type(error).__name__}: {message}"
-        self.error = {"message": message, "count": self._errors}
-
-    def dismiss(self) -> None:
-        """Take the error off the screen."""
-        self.error = {}
 
     def close(self) -> None:
         """Stop the worker for good and let go of the run: a notebook keeps what its cells have shown."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from explorer.presets import PRESETS
+from explorer.session.replay import Replay
 from explorer.session.session import Session
 from explorer.session.throttle import Throttle
 from explorer.text import labels
@@ -30,7 +30,9 @@ class Mirror:
         board, player, controls, curves: what is written.
     """
 
-    def __init__(self, session: Session, board: Board, player: Player, controls: Controls, curves: Curves) -> None:
+    def __init__(
+        self, session: Session | Replay, board: Board, player: Player, controls: Controls, curves: Curves
+    ) -> None:
         self.session, self.board, self.player, self.controls, self.curves = session, board, player, controls, curves
         self._sampled_at = -1
         self._run = Throttle(session.loop, self._guarded(self.draw_run))
@@ -40,7 +42,7 @@ class Mirror:
             (["shown"], self.draw_batch),
             (["updates"], self.draw_behind),
             (["phase", "mode", "progress", "error", "prompts", "live", "note"], self._run.request),
-            (["config", "preset"], self.draw_settings),
+            (["config", "preset", "compared"], self.draw_settings),
             (["policy"], self.draw_policy),
             (["samples", "trial"], self.draw_samples),
             (["phase", "updates"], self.keep_samples_fresh),
@@ -80,8 +82,8 @@ class Mirror:
             self._curves.request()
 
     def draw_settings(self) -> None:
-        """The settings beside those of their preset."""
-        self.controls.show(self.session.config, PRESETS[self.session.preset])
+        """The settings beside those that they are compared with."""
+        self.controls.show(self.session.config, self.session.compared)
         self._run.request()
 
     def draw_policy(self) -> None:
@@ -110,7 +112,7 @@ class Mirror:
     def keep_samples_fresh(self) -> None:
         """Ask for new answers every few updates while they are on screen."""
         session = self.session
-        if not self.board.wants_samples or session.phase != "ready":
+        if not self.board.wants_samples or session.phase != "ready" or isinstance(session, Replay):
             return
         age = session.updates - self._sampled_at
         if self._sampled_at < 0 or age < 0 or age >= SAMPLES_EVERY:

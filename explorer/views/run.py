@@ -26,7 +26,7 @@ def run_picture(session: Any) -> dict[str, Any]:
         "stage_update": progress.update if progress else 0,
         "stage_epoch": progress.epoch if progress else 0,
         "epochs": progress.epochs if progress else session.config.epochs,
-        "stages": session.engine.show_stages,
+        "stages": session.stages_shown,
         "fraction": progress.fraction if progress else 0.0,
         "error": dict(session.error),
         "note": session.note,
@@ -34,7 +34,7 @@ def run_picture(session: Any) -> dict[str, Any]:
         "later": waiting_fields(session),
         "preset": session.preset,
         "prompts": list(session.prompts),
-        "weights_kept": session.engine.checkpoints.updates,
+        "weights_kept": session.weights_kept,
     }
 
 

@@ -37,6 +37,9 @@ class Board(OnLoopWidget):
     trial = Dict(help="The last prompt that was tried.").tag(sync=True)
     drawn = Int(0, help="How many batches the browser has drawn; 0 until the page is on screen.").tag(sync=True)
     heartbeat = Int(0, help="Grows while a page of its own is open; a notebook's view sends none.").tag(sync=True)
+    replay = Dict(help="{name, policy} of the recorded run that a page without training shows; else empty.").tag(
+        sync=True
+    )
     wants_samples = Bool(False, help="Whether the samples are on screen and should be kept fresh.").tag(sync=True)
 
     def show(self, **state: Any) -> None:

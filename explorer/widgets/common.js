@@ -79,6 +79,9 @@ function lineOf(board, metric) {
   return { updates, values: numbers(line?.values, Float32Array) ?? [], at: updates.findLastIndex((update) => update <= cursor) };
 }
 
+// Whether the page shows a recording and nothing can be trained; that never changes.
+const isReplay = (board) => board.get("replay").name !== undefined;
+
 // ---------------------------------------------------------------- words
 
 const lookUp = (words, path) => path.split(".").reduce((node, key) => node?.[key], words);

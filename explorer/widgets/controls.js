@@ -33,7 +33,7 @@ const build = (model) => (root, board, sized, leaving) => {
       });
       return folded
         ? make("details", { class: `ex-group ex-group-${key}` }, make("summary", { text: title }), ...rows)
-        : make("div", { class: `ex-group ex-group-${key}` }, make("h3", { text: title }), ...rows);
+        : make("div", { class: `ex-group ex-group-${key}` }, make("h3", { text: title }), key === "next_update" && isReplay(board) ? make("p", { class: "ex-hint", text: say(board, "ui.replay_idle") }) : null, ...rows);
     });
     recipe = make("details", { class: "ex-group explorer-recipe", open: true }, make("summary"), make("ul", { class: "ex-health" }));
     root.replaceChildren(recipe, ...nodes, make("div", { class: "ex-group" }, make("h3", { text: say(board, "ui.panels.health.title") }), health), root.querySelector(".ex-tip") ?? "");
@@ -87,6 +87,11 @@ function makeControl(board, model, tip, edit, field) {
   node.addEventListener("focusout", tip.hide);
   const inputs = { slider: sliderInputs, choice: choiceInputs, toggle: toggleInputs }[field.kind](board, field, id, label, edit, value);
   node.append(...inputs.nodes);
+  if (isReplay(board) && field.effect !== "what_if") {
+    node.title = say(board, "ui.replay_idle");
+    node.classList.add("ex-idle");
+    for (const input of inputs.nodes) input.disabled = true;
+  }
   const paint = (force = false) => {
     inputs.paint(force);
     const [own, preset] = [value(), model.get("preset_values")[field.name]];

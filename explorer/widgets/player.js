@@ -39,10 +39,12 @@ const build = (model) => (root, board, sized, leaving) => {
   const place = make("span", { class: "ex-place" });
   const epoch = make("select", { class: "ex-select explorer-epoch", onchange: () => send("epoch", { epoch: Number(epoch.value) }) });
   const follow = make("button", { class: "ex-button explorer-follow", type: "button", onclick: () => send("follow") });
-  const second = make("div", { class: "ex-bar-row" }, train, count, number, step, stage, slow, reset, make("span", { class: "ex-space" }), policy,
-    make("span", { class: "ex-loop" }, pills, bar));
+  const only = make("span", { class: "ex-muted explorer-replay-only" });
+  const trainers = isReplay(board) ? [only] : [train, count, number, step, stage, slow, reset];
+  const loop = isReplay(board) ? null : make("span", { class: "ex-loop" }, pills, bar);
+  const second = make("div", { class: "ex-bar-row" }, ...trainers, make("span", { class: "ex-space" }), policy, loop);
   const time = make("span", { class: "ex-time" }, place, scrub, epoch, follow);
-  const top = make("div", { class: "ex-bar-row ex-top-row" }, title, preset, make("span", { class: "ex-space" }), status, time, language, theme);
+  const top = make("div", { class: "ex-bar-row ex-top-row" }, title, isReplay(board) ? null : preset, make("span", { class: "ex-space" }), status, time, language, theme);
 
   const caption = make("p", { class: "ex-caption", "aria-live": "polite" });
   const question = make("div", { class: "ex-question explorer-confirm", role: "alertdialog", hidden: true });
@@ -88,7 +90,9 @@ const build = (model) => (root, board, sized, leaving) => {
     write(title, say(board, "ui.title"));
     paintMenus(board, preset, count, { lessons: model.get("lessons"), recipes: model.get("recipes") }, run);
     const trained = model.get("policy");
-    write(policy, trained.name ? say(board, "ui.about_policy", trained) : "");
+    const recorded = board.get("replay").policy;
+    write(policy, trained.name ? say(board, "ui.about_policy", trained) : recorded ? say(board, "ui.replay_by", { policy: recorded }) : "");
+    write(only, say(board, "ui.replay_only"));
     write(language, board.get("language") === "en" ? "中文" : "English");
     language.setAttribute("aria-label", say(board, "ui.language"));
     theme.setAttribute("aria-label", say(board, "ui.theme"));
@@ -125,6 +129,7 @@ const stageValues = (run) => ({ epoch: run.stage_epoch, epochs: run.epochs, upda
 function statusLine(board, run) {
   const at = say(board, "ui.update", { update: run.cursor });
   if (run.phase === "failed") return `${at} · ${say(board, "ui.failed")}`;
+  if (isReplay(board)) return `${at} · ${say(board, "ui.replay", { name: board.get("replay").name, updates: run.updates })}`;
   const parts = [at];
   if (!run.live && run.mode !== "paused") parts.push(say(board, "ui.training"));
   else if (!run.live && run.updates) parts.push(say(board, run.phase === "ready" ? "ui.recorded_ready" : "ui.recorded", { updates: run.updates }));
@@ -179,8 +184,8 @@ function paintScrubber(board, { scrub, place, epoch, follow }, run) {
   if (document.activeElement !== scrub || run.follow) scrub.value = String(run.cursor);
   scrub.setAttribute("aria-label", say(board, "ui.scrubber"));
   write(place, `${run.cursor} / ${run.newest}`);
-  write(follow, say(board, "ui.follow_live"));
-  follow.title = say(board, "ui.tips.follow_live");
+  write(follow, say(board, isReplay(board) ? "ui.replay_newest" : "ui.follow_live"));
+  follow.title = isReplay(board) ? "" : say(board, "ui.tips.follow_live");
   follow.setAttribute("aria-pressed", String(run.follow));
   const batch = board.get("batch");
   const epochs = batch.epochs ?? run.epochs;

@@ -28,6 +28,11 @@ const build = (model) => (root, board, sized, leaving) => {
   const editor = make("details", { class: "ex-prompts" }, summary, prompts, apply);
   const compare = make("button", { class: "ex-button explorer-compare", type: "button", onclick: () => model.send({ kind: "compare" }) });
   const body = make("div", { class: "ex-scroll" }, form, answer, table, editor);
+  if (isReplay(board)) {
+    for (const node of [form, answer, table, compare, apply]) node.hidden = true;
+    Object.assign(editor, { open: true });
+    prompts.readOnly = true;
+  }
   root.append(tabs.node, make("div", { class: "ex-row" }, hint, compare), body);
   let edited = false;
   let painted = [];
@@ -35,7 +40,7 @@ const build = (model) => (root, board, sized, leaving) => {
   return () => {
     tabs.paint();
     const [run, samples, trial, words] = [board.get("run"), board.get("samples"), board.get("trial"), board.get("words")];
-    write(hint, say(board, "ui.panels.samples.look_for"));
+    write(hint, say(board, isReplay(board) ? "ui.replay_samples" : "ui.panels.samples.look_for"));
     write(compare, say(board, "ui.compare"));
     compare.disabled = run.phase !== "ready";
     write(tryIt, say(board, "ui.try_it"));

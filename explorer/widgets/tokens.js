@@ -125,7 +125,7 @@ function build(root, board) {
       return;
     }
     const waiting = board.get("run").phase === "loading" && board.get("run").edited;
-    write(badge, waiting ? say(board, "ui.what_if_loading") : rescoredWords(board, batch));
+    write(badge, waiting ? say(board, isReplay(board) ? "ui.replay_loading" : "ui.what_if_loading") : rescoredWords(board, batch));
     const stamp = [batch, name, board.get("words"), board.get("parts")];
     if (!painted || stamp.some((part, i) => part !== painted[i])) {
       painted = stamp;
@@ -149,7 +149,7 @@ function build(root, board) {
 function rescoredWords(board, batch) {
   const later = board.get("run").later ?? [];
   const names = later.map((name) => say(board, `fields.${name}.label`)).join(", ");
-  const parts = [Object.keys(batch.rescored).length ? say(board, "ui.what_if_badge") : "", later.length ? say(board, "ui.what_if_later", { names }) : ""];
+  const parts = [Object.keys(batch.rescored).length ? say(board, "ui.what_if_badge") : "", later.length ? say(board, isReplay(board) ? "ui.replay_lacks" : "ui.what_if_later", { names }) : ""];
   return parts.filter(Boolean).join(" · ");
 }
 

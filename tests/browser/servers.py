@@ -31,6 +31,14 @@ def serving(folder: Path, *options: str) -> Iterator[str]:
 
 
 @contextmanager
+def replaying(folder: Path, run: Path) -> Iterator[str]:
+    """``ppo-explorer replay`` of a recorded run on a free port; gives its address."""
+    command = ["-m", "explorer", "replay", str(run), "--port", "0", "--no-browser"]
+    with _running(command, folder, r"PPO Explorer is at (http://\S+)") as address:
+        yield address
+
+
+@contextmanager
 def jupyterlab(folder: Path, *notebooks: Path) -> Iterator[str]:
     """JupyterLab on a free port, in a root folder of its own with copies of the notebooks; gives its address."""
     root = folder / "root"

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from explorer.recording.history import History
 from explorer.recording.snapshot import Snapshot
+from explorer.recording.storage import Recording, RecordingError, RunWriter
 
 if TYPE_CHECKING:
     from tests.conftest import MakeTrainer
@@ -130,6 +133,50 @@ def test_clear_forgets_everything(at: MakeSnapshot) -> None:
     history = filled(at, 3)
     history.clear()
     assert (len(history), kept(history), history.last) == (0, [], None)
+
+
+@pytest.fixture
+def recorded(at: MakeSnapshot, tmp_path: Path) -> Recording:
+    """A run of 9 updates in a folder; snapshots are kept of the first, every third, and the last."""
+    with RunWriter(tmp_path / "run", {}, keep_every=3) as run:
+        for number in range(1, 9):
+            run.append(at(number, **({"late": 1.0} if number > 6 else {})))
+    return Recording.load(tmp_path / "run")
+
+
+def test_a_recorded_run_is_a_past_with_all_its_metrics(recorded: Recording) -> None:
+    history = History(recorded=recorded)
+    assert (len(history), history.updates, history.kept) == (8, list(range(1, 9)), [1, 3, 6, 8])
+    assert kept(history) == history.kept
+    assert history.series("twice")[1].tolist() == [2.0 * n for n in range(1, 9)]
+    assert [math.isnan(value) for value in history.series("late")[1]] == [True] * 6 + [False] * 2
+    assert np.isnan(history.series("nobody knows it")[1]).tolist() == [True] * 8
+    assert [history.at(n).update for n in (0, 1, 2, 5, 6, 99)] == [1, 1, 1, 3, 6, 8]  # type: ignore[union-attr]
+    assert history.last is not None and history.last.update == 8
+
+
+def test_a_recorded_snapshot_is_read_when_it_is_asked_for(recorded: Recording, tmp_path: Path) -> None:
+    for part in (tmp_path / "run").rglob("000003.parquet"):
+        part.write_bytes(b"damaged")
+    history = History(recorded=recorded)
+    assert history.at(6) is history.at(7)
+    with pytest.raises(RecordingError, match="damaged"):
+        history.at(3)
+    assert len(history) == 8  # and the others are still there
+    assert history.at(1) is not None
+
+
+def test_a_live_run_goes_on_from_a_recorded_one(recorded: Recording, at: MakeSnapshot) -> None:
+    history = History(recorded=recorded)
+    history.append(at(9, twice=-1.0))
+    assert (history.updates, history.kept) == (list(range(1, 10)), [1, 3, 6, 8, 9])
+    assert history.series("twice")[1].tolist() == [2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, -1.0]
+    history.append(at(4, twice=-2.0))  # gone back to update 3, and on from there
+    assert (history.updates, history.kept) == ([1, 2, 3, 4], [1, 3, 4])
+    assert history.series("twice")[1].tolist() == [2.0, 4.0, 6.0, -2.0]
+    assert [snapshot.metrics["twice"] for snapshot in history] == [2.0, 6.0, -2.0]
+    history.clear()
+    assert (len(history), history.kept, history.last) == (0, [], None)
 
 
 def test_it_can_be_changed_while_it_is_being_read(at: MakeSnapshot) -> None:

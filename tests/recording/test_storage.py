@@ -610,6 +610,64 @@ def test_a_table_that_claims_to_be_larger_than_any_run_is_not_read(
         recording[0]
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_more_rows_than_the_settings_allow_are_not_read(recorded: Path, name: str) -> None:
+    content = json.loads((recorded / "run.json").read_text())
+    batch = 4 if name == "responses" else 2
+    for entry in content["configs"]:
+        entry["config"] |= {"batch_size": batch, "minibatches": 1, "group_size": 1, "estimator": "gae"}
+    table = pq.read_table(recorded / name / "000001.parquet")
+    if name == "updates":
+        pq.write_table(pa.concat_tables([table, table]), recorded / name / "000001.parquet")
+        content["configs"] = json.loads((recorded / "run.json").read_text())["configs"]
+    (recorded / "run.json").write_text(json.dumps(content))
+    with pytest.raises(RecordingError, match="too large"):
+        Recording.load(recorded)[0]
+
+
+def test_a_small_file_that_would_fill_the_memory_is_not_read(recorded: Path) -> None:
+    """One row over and over: a file of some kilobytes, and gigabytes at a hundred times as many."""
+    path = recorded / "responses" / "000001.parquet"
+    row = pq.read_table(path, columns=["update", "scores", "groups"]).slice(0, 1)
+    pq.write_table(row.take(np.zeros(3_000_000, np.int64)), path, compression="zstd")
+    assert path.stat().st_size < 100_000
+    with pytest.raises(RecordingError, match="too large"):
+        Recording.load(recorded)[0]
+
+
+def test_metrics_that_repeat_one_update_for_ever_are_not_read(recorded: Path) -> None:
+    pq.write_table(pa.table({"update": np.ones(2_000_000, np.int32)}), recorded / "metrics" / "000001.parquet")
+    with pytest.raises(RecordingError, match="too large"):
+        Recording.load(recorded)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there files have no holes")
+def test_a_run_file_of_a_gigabyte_is_not_read(recorded: Path) -> None:
+    with (recorded / "run.json").open("r+b") as file:
+        file.truncate(2**30)
+    with pytest.raises(RecordingError, match="too large"):
+        Recording.load(recorded)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a":' * 50_000, '{"schema_version": 1e400}', '{"schema_version": 99' + "9" * 5000 + "}"]
+)
+def test_a_run_file_that_nests_or_counts_without_end_is_refused(recorded: Path, text: str) -> None:
+    (recorded / "run.json").write_text(text)
+    with pytest.raises(RecordingError, match="damaged") as refused:
+        Recording.load(recorded)
+    assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+@pytest.mark.parametrize("name", ["run.json", "metrics", "updates"])
+def test_links_that_lead_elsewhere_are_not_followed(recorded: Path, tmp_path: Path, name: str) -> None:
+    (recorded / name).rename(tmp_path / "elsewhere")
+    (recorded / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RecordingError, match="not a plain file"):
+        Recording.load(recorded)[0]
+
+
 def test_a_run_file_that_is_too_large_is_not_read(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "MAX_JSON_BYTES", 10)
     with pytest.raises(RecordingError, match="too large"):
