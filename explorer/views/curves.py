@@ -29,6 +29,7 @@ class Chart:
         floor, ceiling: the axis to begin with; it grows in steps and never shrinks while a run goes on.
         beside: a metric of another unit, whose number stands in the title and which no axis has.
         digits: of the number in the title.
+        log: whether the axis is logarithmic, for what doubles and halves; it then grows downwards by halving.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Chart:
     ceiling: float
     beside: str | None = None
     digits: int = 2
+    log: bool = False
 
 
 CHARTS: tuple[Chart, ...] = (
@@ -52,7 +54,7 @@ CHARTS: tuple[Chart, ...] = (
 #: too, beside its target, and PPO-penalty clips nothing.
 ADAPTING: dict[str, Chart] = {
     "ref_kl": Chart("kl_coef", ("coef/kl",), 0.0, 0.1, digits=3),
-    "clip": Chart("penalty_coef", ("coef/penalty",), 0.0, 2.0, digits=3),
+    "clip": Chart("penalty_coef", ("coef/penalty",), 0.125, 8.0, digits=3, log=True),
 }
 
 #: Drawn by the KL panel, from the same picture; as is the chart "ref_kl".
@@ -78,7 +80,7 @@ class Curves(BoardView):
     _esm = script("curves")
     _css = style()
 
-    charts = List(help="[{key, lines: [{metric, key}], beside, digits}].").tag(sync=True)
+    charts = List(help="[{key, lines: [{metric, key}], beside, digits, log}].").tag(sync=True)
     adapting = Dict(help="{key of a chart: the chart in its place while a coefficient adapts}.").tag(sync=True)
     expressions = Dict(help="{key: how the metric is computed}.").tag(sync=True)
 
@@ -122,6 +124,7 @@ def chart_lines(components: Sequence[str], charts: Sequence[Chart] = CHARTS) -> 
             "lines": [line for key in chart.metrics for line in lines(key)],
             "beside": chart.beside,
             "digits": chart.digits,
+            "log": chart.log,
         }
         for chart in charts
     ]
@@ -172,15 +175,18 @@ def _line(updates: np.ndarray, values: np.ndarray, cursor: int) -> dict[str, byt
 
 
 def axis_range(chart: Chart, values: Any, present: Sequence[float] | None) -> list[float]:
-    """The chart's axis: at least its own range, at least the present one, doubled until every finite value fits."""
+    """The chart's axis: at least its own range, at least the present one, doubled until every finite value fits.
+
+    A logarithmic axis is halved downwards, and has no place for what is not positive.
+    """
     low, high = present or (chart.floor, chart.ceiling)
     finite = np.asarray(values, dtype=float)
-    finite = finite[np.isfinite(finite)]
+    finite = finite[np.isfinite(finite) & ((finite > 0) | (not chart.log))]
     most, least = (float(finite.max()), float(finite.min())) if len(finite) else (high, low)
     while most > high:
         high *= 2
     while least < low:
-        low = low * 2 if low < 0 else -abs(high) / 4
+        low = low / 2 if chart.log else low * 2 if low < 0 else -abs(high) / 4
     return [low, high]
 
 

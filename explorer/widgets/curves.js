@@ -111,7 +111,7 @@ function metricLabel(board, metric) {
 function paintTitle(board, node, chart) {
   const text = say(board, `ui.charts.${chart.key}`);
   const now = valueAt(board, chart.lines[0].metric, chart.digits);
-  const beside = chart.beside ? `  ${metricLabel(board, chart.beside)} ${valueAt(board, chart.beside)}` : "";
+  const beside = chart.beside ? `  ${say(board, "ui.charts.explained", { value: valueAt(board, chart.beside) })}` : "";
   if (node.exShown === text + now + beside) return;
   node.exShown = text + now + beside;
   node.replaceChildren(text, " ", make("b", { text: now }), make("span", { class: "ex-beside ex-muted", text: beside }));
@@ -195,7 +195,8 @@ function layout(board, charts, { width, height }, colours) {
       domain: [(column * wide + PLACE.left) / width, ((column + 1) * wide - PLACE.right) / width],
     };
     made[axisName("yaxis", i)] = {
-      ...shared, nticks: 4, anchor: axisName("x", i), range: [...ranges[chart.key]],
+      ...shared, nticks: 4, anchor: axisName("x", i), range: ranges[chart.key].map(chart.log ? Math.log10 : Number),
+      ...(chart.log ? { type: "log", dtick: 1, exponentformat: "none" } : { type: "linear" }),
       domain: [1 - ((row + 1) * tall - PLACE.bottom) / height, 1 - (row * tall + PLACE.top) / height],
     };
   });

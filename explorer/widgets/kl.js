@@ -130,7 +130,7 @@ function drawSeries({ title, note, picture, size: { width, height } }, board, me
   const { updates, values, at } = lineOf(board, metric);
   write(title, say(board, `ui.${label}`));
   title.title = say(board, `metrics.${metric}.definition`);
-  write(note, target ? `${say(board, `ui.${unit}`)}; ${say(board, "ui.kl.target", { target: format(target, 1) })}` : say(board, `ui.${unit}`));
+  write(note, say(board, `ui.${unit}`));
   picture.replaceChildren();
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
   if (!updates.length) return;
@@ -144,7 +144,11 @@ function drawSeries({ title, note, picture, size: { width, height } }, board, me
   draw("line", { class: "ex-axis", x1: left, x2: width, y1: y(0), y2: y(0) }, picture);
   draw("text", { class: "ex-tick", x: left - 4, y: 10, "text-anchor": "end", text: format(high, digits) }, picture);
   draw("text", { class: "ex-tick", x: left - 4, y: height - 2, "text-anchor": "end", text: low ? format(low, digits) : "0" }, picture);
-  if (target) draw("line", { class: "ex-target", x1: left, x2: width - right, y1: y(target), y2: y(target) }, picture);
+  if (target) {
+    draw("line", { class: "ex-target", x1: left, x2: width - right, y1: y(target), y2: y(target) }, picture);
+    const words = say(board, "ui.kl.target", { target: format(target, 1) });
+    draw("text", { class: "ex-tick", x: width - right, y: y(target) + (y(target) < 16 ? 11 : -3), "text-anchor": "end", text: words }, picture);
+  }
   const known = (i) => Number.isFinite(values[i]);
   const step = (u, i) => (known(i) ? `${known(i - 1) ? "L" : "M"}${x(u).toFixed(1)} ${y(values[i]).toFixed(1)}` : "");
   draw("path", { class: "ex-line", d: Array.from(updates, step).join("") }, picture);

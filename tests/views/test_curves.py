@@ -45,7 +45,7 @@ def history_of(*metrics: Mapping[str, float]) -> History:
     history = History()
     for number, given_metrics in enumerate(metrics, start=1):
         known = {**dict.fromkeys((*METRICS, "component/sentiment", "component/length"), 0.1)}
-        known["policy/approx_kl_final"] = 0.01
+        known |= {"policy/approx_kl_final": 0.01, "coef/penalty": 1.0}
         history.append(SimpleNamespace(update=number, nbytes=1, metrics={**known, **given_metrics}))  # type: ignore[arg-type]
     return history
 
@@ -99,7 +99,7 @@ def test_the_coefficients_in_force_are_lines_of_the_picture(series: Series) -> N
     )
     assert values(picture, "coef/kl") == [np.float32(0.15), np.float32(0.153)]
     assert values(picture, "coef/penalty") == [1.0, 2.0]
-    assert picture["ranges"]["kl_coef"][1] >= 0.153 and picture["ranges"]["penalty_coef"] == [0.0, 2.0]
+    assert picture["ranges"]["kl_coef"][1] >= 0.153 and picture["ranges"]["penalty_coef"] == [0.125, 8.0]
 
 
 def test_a_number_beside_a_title_comes_with_the_picture_and_stretches_no_axis(series: Series) -> None:
@@ -243,6 +243,13 @@ def test_an_axis_only_grows_and_holds_every_finite_value(draws: list[list[float]
             assert low <= before[0] and high >= before[1]
             assert all(low <= v <= high for v in drawn if math.isfinite(v))
             present = [low, high]
+
+
+def test_an_axis_for_what_halves_is_halved_until_it_fits_and_has_no_place_for_0() -> None:
+    chart = ADAPTING["clip"]
+    assert axis_range(chart, [1.0, 0.05, 20.0], None) == [0.03125, 32.0]
+    assert axis_range(chart, [0.0, -1.0, math.nan], None) == [0.125, 8.0]
+    assert axis_range(chart, [1.0], [0.03125, 32.0]) == [0.03125, 32.0]
 
 
 def test_an_axis_grows_in_steps() -> None:
