@@ -111,16 +111,17 @@ function metricLabel(board, metric) {
 function paintTitle(board, node, chart) {
   const text = say(board, `ui.charts.${chart.key}`);
   const now = valueAt(board, chart.lines[0].metric, chart.digits);
-  const beside = chart.beside ? `  ${say(board, "ui.charts.explained", { value: valueAt(board, chart.beside) })}` : "";
+  const beside = chart.beside ? ` ${say(board, "ui.charts.explained", { value: valueAt(board, chart.beside, 2, true) })}` : "";
   if (node.exShown === text + now + beside) return;
   node.exShown = text + now + beside;
   node.replaceChildren(text, " ", make("b", { text: now }), make("span", { class: "ex-beside ex-muted", text: beside }));
 }
 
 // A metric's number at the update on screen.
-function valueAt(board, metric, digits = 2) {
+function valueAt(board, metric, digits = 2, rounded = false) {
   const { values, at } = lineOf(board, metric);
-  return at < 0 ? "" : format(values[at], digits);
+  if (at < 0) return "";
+  return format(rounded ? Math.round(values[at] * 100) / 100 : values[at], digits);
 }
 
 // What the chart's lines are, each with its stroke, its expression and what to look for.

@@ -266,8 +266,8 @@ function paintFormula(formula, board, batch) {
   const lines = [first, make("div", {}, ...parts.map((piece) => (piece.name ? branch(piece) : piece)))];
   const kl = lossKl(batch, index);
   if (kl) {
-    const written = `${MINUS} β·${batch.kl_estimator} = ${MINUS} ${format(batch.loss_kl_coef, 3)}·${format(kl.nats, 4)}, `;
-    lines.push(make("div", {}, written, `${say(board, "ui.formula.sum")} ${format(term - kl.price, 4)}`));
+    const written = `${MINUS} β·${batch.kl_estimator} = ${MINUS}${format(batch.loss_kl_coef, 3)}·${format(kl.nats, 4)}, `;
+    lines.push(make("div", {}, written, `${say(board, "ui.formula.sum")} ${format(term - kl.price, 3)}`));
   }
   const pulled = advantage !== 0 || read("gradient_share") > 0; // a price is paid without an advantage too
   const verdict = pulled ? (state === OUTSIDE_ZERO ? "no_gradient" : whence(batch, flat || advantage === 0, kl)) : "zero_advantage";
