@@ -1,7 +1,8 @@
 """The batch on screen: one update as text and binary arrays, ready for the browser.
 
 A pure function of what is shown. Every number comes out of the recorded arrays; nothing is computed here but which of
-the three clip states a token is in, which two recorded booleans say, and a response's ratio where GSPO looks at that.
+the three clip states a token is in, which two recorded booleans say, a response's ratio where GSPO looks at that, and
+a token's KL to the reference where the loss has it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from explorer.config import SAPO_TEMPERATURES, Config
+from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import with_coefficients
 from explorer.views.quantities import QUANTITIES, Array
@@ -75,6 +77,10 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         "clip": list(config.clip_band),
         "clip_range": config.clip_range,
         "kl_coef": config.kl_coef if config.kl_in == "reward" else 0.0,  # what each token's reward pays a nat
+        "loss_kl_coef": config.kl_coef if config.kl_in == "loss" else 0.0,
+        "loss_kl": None if (kls := loss_kls(config, rows, record)) is None else _bytes(kls, np.float32),
+        "kl_target": config.kl_target,
+        "adapts": adapting(config),
         "kl_estimator": config.kl_estimator,
         "kl_in": config.kl_in,
         "gamma": config.gamma,
@@ -89,7 +95,7 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         else {name: _bytes(getattr(shown.curve, name), np.float32) for name in ("ratios", "positive", "negative")},
         "checks": {name: [holds, measured] for name, (holds, measured) in shown.checks.items()} if whole else {},
         "collapsed": whole and shown.metrics["policy/entropy"] < COLLAPSED_ENTROPY,
-        "no_second_look": config.epochs == 1 and config.minibatches == 1,
+        "no_second_look": looked_at_once(config),
         "rescored": rescored_fields(shown.config, trained),
     }
 
@@ -104,6 +110,26 @@ def response_ratios(rollout: Any, record: Any) -> list[float] | None:
     return ratios
 
 
+def loss_kls(config: Config, rows: int, record: Any) -> Array | None:
+    """``[B, T]`` in nats, each token's KL to the reference as the epoch's loss had it; None where the loss has none."""
+    if record is None or config.kl_in != "loss" or config.kl_coef == 0:
+        return None
+    kls: Array = KL_ESTIMATORS[config.kl_estimator](record.ref_log_ratios[:rows])
+    return kls
+
+
+def adapting(config: Config) -> list[str]:
+    """The coefficients that follow a KL from update to update, by the names of their charts."""
+    follows = {"kl_coef": config.kl_target is not None, "penalty_coef": config.objective == "kl_penalty"}
+    return [name for name, does in follows.items() if does]
+
+
+def looked_at_once(config: Config) -> bool:
+    """Whether every sample is used for one step alone, and by the policy that has written it: at a ratio of 1."""
+    once = config.epochs == 1 and config.minibatches == 1
+    return once and config.replay_rollouts == 1 and not config.dropout_on
+
+
 def clip_states(mask: Array, record: Any) -> Array:
     """``[B, T]`` uint8: MASKED, INSIDE, OUTSIDE_FLOWS or OUTSIDE_ZERO; INSIDE before the first epoch."""
     states = np.where(mask, INSIDE, MASKED).astype(np.uint8)
@@ -115,7 +141,7 @@ def clip_states(mask: Array, record: Any) -> Array:
 
 
 def counts(states: Array) -> dict[str, int]:
-    """How many tokens count, how many are outside 1 ± eps, and how many get no gradient."""
+    """How many tokens count, how many are outside the clip band, and how many get no gradient."""
     return {
         "tokens": int((states != MASKED).sum()),
         "outside": int((states >= OUTSIDE_FLOWS).sum()),

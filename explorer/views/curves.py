@@ -27,12 +27,18 @@ class Chart:
         key: names it in the picture's ranges and in labels (``ui.charts.KEY``).
         metrics: what it draws, the first one strongest; ``component/NAME`` stands for every component.
         floor, ceiling: the axis to begin with; it grows in steps and never shrinks while a run goes on.
+        beside: a metric of another unit, whose number stands in the title and which no axis has.
+        digits: of the number in the title.
+        log: whether the axis is logarithmic, for what doubles and halves; it then grows downwards by halving.
     """
 
     key: str
     metrics: tuple[str, ...]
     floor: float
     ceiling: float
+    beside: str | None = None
+    digits: int = 2
+    log: bool = False
 
 
 CHARTS: tuple[Chart, ...] = (
@@ -40,9 +46,16 @@ CHARTS: tuple[Chart, ...] = (
     Chart("ref_kl", ("objective/ref_kl",), 0.0, 5.0),
     Chart("clip", ("policy/clipfrac_final", "policy/outside_range_final"), 0.0, 0.5),
     Chart("entropy", ("policy/entropy",), 0.0, 3.0),
-    Chart("value_loss", ("value/loss",), 0.0, 0.2),
-    Chart("grad_norm", ("optim/grad_norm", "optim/max_grad_norm"), 0.0, 1.5),
+    Chart("value_loss", ("value/loss",), 0.0, 0.2, beside="value/explained_variance"),
+    Chart("grad_norm", ("optim/grad_norm", "optim/grad_norm_clipped", "optim/max_grad_norm"), 0.0, 1.5),
 )
+
+#: What takes a chart's place while its coefficient adapts, by the key of that chart: the KL is drawn in the KL panel
+#: too, beside its target, and PPO-penalty clips nothing.
+ADAPTING: dict[str, Chart] = {
+    "ref_kl": Chart("kl_coef", ("coef/kl",), 0.0, 0.1, digits=3),
+    "clip": Chart("penalty_coef", ("coef/penalty",), 0.125, 8.0, digits=3, log=True),
+}
 
 #: Drawn by the KL panel, from the same picture; as is the chart "ref_kl".
 ELSEWHERE: tuple[Chart, ...] = (Chart("approx_kl", ("policy/approx_kl_final",), 0.0, 0.02),)
@@ -53,6 +66,8 @@ BUCKETS = 200
 
 class Curves(BoardView):
     """Score and components, KL, clip fraction, entropy, value loss and gradient norm over the run.
+
+    A coefficient that adapts is drawn in the place of the chart that ``ADAPTING`` names.
 
     Args:
         board: holds the series that are drawn.
@@ -65,12 +80,15 @@ class Curves(BoardView):
     _esm = script("curves")
     _css = style()
 
-    charts = List(help="[{key, lines: [{metric, key}]}].").tag(sync=True)
+    charts = List(help="[{key, lines: [{metric, key}], beside, digits, log}].").tag(sync=True)
+    adapting = Dict(help="{key of a chart: the chart in its place while a coefficient adapts}.").tag(sync=True)
     expressions = Dict(help="{key: how the metric is computed}.").tag(sync=True)
 
     def __init__(self, board: Any, components: Sequence[str]) -> None:
-        expressions = {key: METRICS[key] for chart in CHARTS for key in chart.metrics}
-        super().__init__(board=board, charts=chart_lines(components), expressions=expressions)
+        expressions = {key: METRICS[key] for chart in (*CHARTS, *ADAPTING.values()) for key in told(chart)}
+        adapting = dict(zip(ADAPTING, chart_lines((), tuple(ADAPTING.values())), strict=True))
+        charts = chart_lines(components)
+        super().__init__(board=board, charts=charts, adapting=adapting, expressions=expressions)
         self.series = Series(components)
         self.on_msg(lambda widget, content, buffers: self._asked(content))
         threading.Thread(target=plotly_script, name="ppo-explorer-plotly", daemon=True).start()
@@ -88,6 +106,11 @@ def plotly_script() -> bytes:
     return gzip.compress(get_plotlyjs().encode(), 6)
 
 
+def told(chart: Chart) -> tuple[str, ...]:
+    """Every metric that a chart tells of: its lines, and what stands beside its title."""
+    return chart.metrics if chart.beside is None else (*chart.metrics, chart.beside)
+
+
 def chart_lines(components: Sequence[str], charts: Sequence[Chart] = CHARTS) -> list[dict[str, Any]]:
     """Every chart with its lines, the components filled in: a line's ``key`` is its name in ``METRICS``."""
 
@@ -95,7 +118,16 @@ def chart_lines(components: Sequence[str], charts: Sequence[Chart] = CHARTS) -> 
         metrics = [f"component/{name}" for name in components] if key == "component/NAME" else [key]
         return [{"metric": metric, "key": key} for metric in metrics]
 
-    return [{"key": chart.key, "lines": [line for key in chart.metrics for line in lines(key)]} for chart in charts]
+    return [
+        {
+            "key": chart.key,
+            "lines": [line for key in chart.metrics for line in lines(key)],
+            "beside": chart.beside,
+            "digits": chart.digits,
+            "log": chart.log,
+        }
+        for chart in charts
+    ]
 
 
 class Series:
@@ -106,7 +138,7 @@ class Series:
     """
 
     def __init__(self, components: Sequence[str]) -> None:
-        charts = (*CHARTS, *ELSEWHERE)
+        charts = (*CHARTS, *ADAPTING.values(), *ELSEWHERE)
         metrics = [[line["metric"] for line in chart["lines"]] for chart in chart_lines(components, charts)]
         self._metrics = dict(zip(charts, metrics, strict=True))
         self._ranges: dict[str, list[float]] = {}
@@ -131,6 +163,8 @@ class Series:
             series = {metric: history.series(metric) for metric in metrics}
             values = np.concatenate([values for _, values in series.values()])
             self._ranges[chart.key] = axis_range(chart, values, self._ranges.get(chart.key))
+            if chart.beside is not None:
+                series[chart.beside] = history.series(chart.beside)
             lines |= {metric: _line(updates, values, cursor) for metric, (updates, values) in series.items()}
         return {"lines": lines, "span": span(last), "ranges": dict(self._ranges)}
 
@@ -141,15 +175,18 @@ def _line(updates: np.ndarray, values: np.ndarray, cursor: int) -> dict[str, byt
 
 
 def axis_range(chart: Chart, values: Any, present: Sequence[float] | None) -> list[float]:
-    """The chart's axis: at least its own range, at least the present one, doubled until every finite value fits."""
+    """The chart's axis: at least its own range, at least the present one, doubled until every finite value fits.
+
+    A logarithmic axis is halved downwards, and has no place for what is not positive.
+    """
     low, high = present or (chart.floor, chart.ceiling)
     finite = np.asarray(values, dtype=float)
-    finite = finite[np.isfinite(finite)]
+    finite = finite[np.isfinite(finite) & ((finite > 0) | (not chart.log))]
     most, least = (float(finite.max()), float(finite.min())) if len(finite) else (high, low)
     while most > high:
         high *= 2
     while least < low:
-        low = low * 2 if low < 0 else -abs(high) / 4
+        low = low / 2 if chart.log else low * 2 if low < 0 else -abs(high) / 4
     return [low, high]
 
 

@@ -182,7 +182,7 @@ function paintRecipe(board, model, recipe) {
     return typeof chosen === "string" ? chosen : typeof value === "boolean" ? (value ? "✓" : "✗") : show(value, field);
   };
   recipe.hidden = !deltas.length;
-  recipe.firstChild.textContent = say(board, "ui.differs_from_ppo", { count: deltas.length });
+  recipe.firstChild.textContent = say(board, deltas.length === 1 ? "ui.differs_from_ppo.one" : "ui.differs_from_ppo.many", { count: deltas.length });
   recipe.lastChild.replaceChildren(
     ...deltas.filter(([name]) => name in fields).map(([name, ppo, own]) => {
       const field = fields[name];

@@ -3,7 +3,7 @@
 
 export default {
   render(context) {
-    return frame(context, "curves", ["series", "run", "drawn"], build(context.model));
+    return frame(context, "curves", ["series", "run", "drawn", "batch"], build(context.model));
   },
 };
 
@@ -23,10 +23,16 @@ const build = (model) => (root, board, sized, leaving) => {
   const titles = make("div", { class: "ex-plot-titles" });
   root.prepend(head, make("div", { class: "ex-plots" }, plot, titles));
   const size = sized(plot);
-  const charts = model.get("charts");
-  const names = charts.map((chart, i) => {
+  // A coefficient that adapts in the update on screen takes the place of one of the charts.
+  const chartsNow = () => {
+    const adapts = board.get("batch").adapts ?? [];
+    const places = model.get("adapting");
+    return model.get("charts").map((chart) => (adapts.includes(places[chart.key]?.key) ? places[chart.key] : chart));
+  };
+  let charts = chartsNow();
+  const names = charts.map((_, i) => {
     const title = make("h3", { class: "ex-plot-title", tabindex: "0" });
-    const explain = () => tip.show(chartNodes(board, chart, model.get("expressions")), title);
+    const explain = () => tip.show(chartNodes(board, charts[i], model.get("expressions")), title);
     for (const event of ["mouseenter", "focus"]) title.addEventListener(event, explain);
     for (const event of ["mouseleave", "blur"]) title.addEventListener(event, tip.hide);
     titles.append(title);
@@ -55,9 +61,10 @@ const build = (model) => (root, board, sized, leaving) => {
   };
   const paint = () => {
     if (needsWords(head, board)) head.replaceChildren(...heading(board, "curves"));
+    charts = chartsNow();
     charts.forEach((chart, i) => paintTitle(board, names[i], chart));
     if (!asked && board.get("drawn")) ask();
-    const stamp = [board.get("series"), board.get("run").cursor, board.get("words"), root.dataset.theme, size.width, size.height];
+    const stamp = [board.get("series"), board.get("run").cursor, charts.map(({ key }) => key).join(), board.get("words"), root.dataset.theme, size.width, size.height];
     if (!plotly || stamp.every((part, i) => part === drawn[i])) return;
     drawn = stamp;
     turns.ask(plot, drawCurves, "curves");
@@ -68,7 +75,7 @@ const build = (model) => (root, board, sized, leaving) => {
     const { span, ranges } = board.get("series");
     const colours = palette(root);
     const lines = traces(board, charts, colours);
-    const frame = JSON.stringify([span, ranges, board.get("language"), root.dataset.theme, size.width, size.height]);
+    const frame = JSON.stringify([span, ranges, charts, board.get("language"), root.dataset.theme, size.width, size.height]);
     if (frame === frameOf) {
       const data = lines.map(({ x, y }) => ({ x, y }));
       return plotly.animate(plot, { data, traces: data.map((_, i) => i) }, AT_ONCE);
@@ -102,12 +109,19 @@ function metricLabel(board, metric) {
 }
 
 function paintTitle(board, node, chart) {
-  const { values, at } = lineOf(board, chart.lines[0].metric);
   const text = say(board, `ui.charts.${chart.key}`);
-  const now = at < 0 ? "" : format(values[at]);
-  if (node.exShown === text + now) return;
-  node.exShown = text + now;
-  node.replaceChildren(text, " ", make("b", { text: now }));
+  const now = valueAt(board, chart.lines[0].metric, chart.digits);
+  const beside = chart.beside ? ` ${say(board, "ui.charts.explained", { value: valueAt(board, chart.beside, 2, true) })}` : "";
+  if (node.exShown === text + now + beside) return;
+  node.exShown = text + now + beside;
+  node.replaceChildren(text, " ", make("b", { text: now }), make("span", { class: "ex-beside ex-muted", text: beside }));
+}
+
+// A metric's number at the update on screen.
+function valueAt(board, metric, digits = 2, rounded = false) {
+  const { values, at } = lineOf(board, metric);
+  if (at < 0) return "";
+  return format(rounded ? Math.round(values[at] * 100) / 100 : values[at], digits);
 }
 
 // What the chart's lines are, each with its stroke, its expression and what to look for.
@@ -118,10 +132,16 @@ function chartNodes(board, chart, expressions) {
     nodes.push(make("p", {}, stroke(nth), make("b", { text: ` ${metricLabel(board, metric)}` })));
     if (told.has(key)) return;
     told.add(key);
-    const look = lookUp(board.get("words"), `metrics.${key}.look_for`) ?? "";
-    nodes.push(make("code", { text: expressions[key] ?? "" }), make("p", { class: "ex-hint", text: look.replaceAll("{name}", "…") }));
+    nodes.push(...meaningOf(board, key, expressions));
   });
+  if (chart.beside) nodes.push(make("p", {}, make("b", { text: metricLabel(board, chart.beside) })), ...meaningOf(board, chart.beside, expressions));
   return nodes;
+}
+
+// How a metric is computed, and what to look for.
+function meaningOf(board, key, expressions) {
+  const look = lookUp(board.get("words"), `metrics.${key}.look_for`) ?? "";
+  return [make("code", { text: expressions[key] ?? "" }), make("p", { class: "ex-hint", text: look.replaceAll("{name}", "…") })];
 }
 
 function stroke(nth) {
@@ -176,7 +196,8 @@ function layout(board, charts, { width, height }, colours) {
       domain: [(column * wide + PLACE.left) / width, ((column + 1) * wide - PLACE.right) / width],
     };
     made[axisName("yaxis", i)] = {
-      ...shared, nticks: 4, anchor: axisName("x", i), range: [...ranges[chart.key]],
+      ...shared, nticks: 4, anchor: axisName("x", i), range: ranges[chart.key].map(chart.log ? Math.log10 : Number),
+      ...(chart.log ? { type: "log", dtick: 1, exponentformat: "none" } : { type: "linear" }),
       domain: [1 - ((row + 1) * tall - PLACE.bottom) / height, 1 - (row * tall + PLACE.top) / height],
     };
   });

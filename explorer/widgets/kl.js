@@ -51,7 +51,7 @@ function build(root, board, sized) {
     head.replaceChildren(...heading(board, "kl"));
     paintLegend(legend, board, batch);
     drawTokens(tokens, board, batch);
-    drawSeries(reference, board, "objective/ref_kl", "ref_kl", "kl.reference", "units.per_response");
+    drawSeries(reference, board, "objective/ref_kl", "ref_kl", "kl.reference", "units.per_response", batch.kl_target);
     drawSeries(old, board, "policy/approx_kl_final", "approx_kl", "kl.old", "units.per_token");
   };
 }
@@ -126,7 +126,7 @@ function drawTokens({ title, note, picture, size }, board, batch) {
 }
 
 // A series over the run on axes that the kernel lets only grow, with the update on screen marked.
-function drawSeries({ title, note, picture, size: { width, height } }, board, metric, key, label, unit) {
+function drawSeries({ title, note, picture, size: { width, height } }, board, metric, key, label, unit, target = null) {
   const { updates, values, at } = lineOf(board, metric);
   write(title, say(board, `ui.${label}`));
   title.title = say(board, `metrics.${metric}.definition`);
@@ -135,7 +135,8 @@ function drawSeries({ title, note, picture, size: { width, height } }, board, me
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
   if (!updates.length) return;
   const { span, ranges } = board.get("series");
-  const [low, high] = ranges[key];
+  let [low, high] = ranges[key];
+  while (target > high) high *= 2; // in the axis's own steps
   const [left, right] = [40, 4];
   const x = (u) => left + (u / span[1]) * (width - left - right);
   const y = (v) => height - 4 - ((v - low) / (high - low)) * (height - 12);
@@ -143,6 +144,11 @@ function drawSeries({ title, note, picture, size: { width, height } }, board, me
   draw("line", { class: "ex-axis", x1: left, x2: width, y1: y(0), y2: y(0) }, picture);
   draw("text", { class: "ex-tick", x: left - 4, y: 10, "text-anchor": "end", text: format(high, digits) }, picture);
   draw("text", { class: "ex-tick", x: left - 4, y: height - 2, "text-anchor": "end", text: low ? format(low, digits) : "0" }, picture);
+  if (target) {
+    draw("line", { class: "ex-target", x1: left, x2: width - right, y1: y(target), y2: y(target) }, picture);
+    const words = say(board, "ui.kl.target", { target: format(target, 1) });
+    draw("text", { class: "ex-tick", x: width - right, y: y(target) + (y(target) < 16 ? 11 : -3), "text-anchor": "end", text: words }, picture);
+  }
   const known = (i) => Number.isFinite(values[i]);
   const step = (u, i) => (known(i) ? `${known(i - 1) ? "L" : "M"}${x(u).toFixed(1)} ${y(values[i]).toFixed(1)}` : "");
   draw("path", { class: "ex-line", d: Array.from(updates, step).join("") }, picture);

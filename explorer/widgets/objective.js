@@ -18,6 +18,8 @@ const PLANES = {
   cispo: { positive: [-0.8, 1.9], negative: [-1.9, 0.8] },
   sapo: { positive: [1.2, 3.4], negative: [-3.3, -1.2] },
 };
+// Objectives that have no band of ratios: the shade then shows PPO's own, to compare with.
+const NO_BAND = new Set(["unclipped", "policy_gradient", "kl_penalty", "sapo"]);
 const planeOf = (batch) => ({ ...PLANES.clip, ...PLANES[batch.objective] });
 const TICKS = [0.5, 1, 2];
 
@@ -54,7 +56,7 @@ function build(root, board, sized) {
       drawn = stamp;
       head.replaceChildren(...heading(board, "objective"));
       if (hasBatch(batch)) head.lastChild.textContent = sentence(board, batch);
-      write(truth, say(board, "clip.band_truth.long"));
+      write(truth, truthOf(board, batch));
       picture.replaceChildren();
       picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
       picture.setAttribute("aria-label", head.textContent);
@@ -66,9 +68,18 @@ function build(root, board, sized) {
 }
 
 function sentence(board, batch) {
-  if (batch.no_second_look) return say(board, "ui.no_clip_yet_hint");
+  const unbanded = NO_BAND.has(batch.objective);
+  if (batch.no_second_look && !unbanded) return say(board, "ui.no_clip_yet_hint");
   const { tokens, outside, zero } = batch.counts;
-  return say(board, "ui.tokens_outside", { outside, total: tokens, zero });
+  const [low, high] = batch.clip.map((edge) => format(edge));
+  const whose = unbanded ? "no_band" : batch.objective === "gspo" ? "response" : "ratio";
+  return say(board, `ui.tokens_outside.${whose}`, { outside, total: tokens, low, high, zero });
+}
+
+// What the objective does to a ratio that has moved; and that the picture leaves the KL out, where the loss has one.
+function truthOf(board, batch) {
+  const truth = say(board, `clip.truth.${batch.objective ?? "clip"}`);
+  return batch.loss_kl ? `${truth} ${say(board, "clip.curve_alone.long")}` : truth;
 }
 
 function drawPanels(picture, board, batch, width, height) {
@@ -125,7 +136,7 @@ function drawFrame(group, board, batch, { x, y, left, width, top, bottom, floor,
   for (const edge of edges) {
     drawTick(group, x(edge), bottom, format(edge, Math.abs(edge - 1) < 0.01 ? 4 : 2), "ex-tick ex-edge", close && edge !== limit ? (edge < 1 ? "end" : "start") : "middle");
   }
-  draw("text", { class: "ex-axis-label", x: left + width - 6, y: bottom + 26, "text-anchor": "end", text: say(board, "ui.ratio_axis") }, group);
+  draw("text", { class: "ex-axis-label", x: left + width - 6, y: bottom + 26, "text-anchor": "end", text: say(board, batch.objective === "gspo" ? "ui.response_ratio_axis" : "ui.ratio_axis") }, group);
   draw("text", { class: "ex-axis-label", x: left + 6, y: bottom + 26, text: say(board, "ui.objective_axis") }, group);
 
   const [ratios, terms] = [numbers(batch.curve?.ratios, Float32Array), numbers(batch.curve?.[sign > 0 ? "positive" : "negative"], Float32Array)];
@@ -251,20 +262,41 @@ function paintFormula(formula, board, batch) {
   const quotient = response === undefined ? [precise(read("new_probability")), " / ", precise(read("old_probability")), " = "] : [];
   const first = make("div", {}, word, " ρ = ", ...quotient, part("ex-ratio", format(ratio, 3)), ",  A = ", part(advantage >= 0 ? "ex-more" : "ex-less", signed(advantage)));
   if (response !== undefined) first.append(",  ", say(board, "ui.formula.response"), " = ", part("ex-ratio", format(response, 3)));
-  const pulled = advantage !== 0 || read("gradient_share") > 0; // a step's price is paid without an advantage too
-  const flows = pulled ? (state === OUTSIDE_ZERO ? "ui.formula.no_gradient" : "ui.formula.gradient_flows") : "ui.formula.zero_advantage";
   const branch = ({ name, value, wins }) => make("span", { class: wins ? "ex-branch ex-wins" : "ex-branch", text: `${name} = ${format(value)}${wins ? " ✓" : ""}` });
-  const { parts } = filledIn(batch, response ?? ratio, advantage);
-  formula.replaceChildren(first, make("div", {}, ...parts.map((piece) => (piece.name ? branch(piece) : piece)), " → ", make("em", { text: say(board, flows) })));
+  const { parts, term, flat } = filledIn(batch, response ?? ratio, advantage);
+  const lines = [first, make("div", {}, ...parts.map((piece) => (piece.name ? branch(piece) : piece)))];
+  const kl = lossKl(batch, index);
+  if (kl) {
+    const written = `${MINUS} β·${batch.kl_estimator} = ${MINUS}${format(batch.loss_kl_coef, 3)}·${format(kl.nats, 4)}, `;
+    lines.push(make("div", {}, written, `${say(board, "ui.formula.sum")} ${format(term - kl.price, 3)}`));
+  }
+  const pulled = advantage !== 0 || read("gradient_share") > 0; // a price is paid without an advantage too
+  const verdict = pulled ? (state === OUTSIDE_ZERO ? "no_gradient" : whence(batch, flat || advantage === 0, kl)) : "zero_advantage";
+  lines.at(-1).append(" → ", make("em", { text: say(board, `ui.formula.${verdict}`) }));
+  formula.replaceChildren(...lines);
 }
 
-// The objective at one ratio and advantage: its formula as texts and as branches of which one wins, and its term.
+// Where a gradient comes from that flows: from elsewhere than the objective's own term, where that is flat.
+function whence(batch, flat, kl) {
+  if (!flat || batch.objective === "kl_penalty") return "gradient_flows";
+  if (batch.objective === "gspo") return kl ? "gradient_flows" : "through_response";
+  return kl ? "kl_alone" : "gradient_flows";
+}
+
+// What a token pays in the loss for its distance from the reference, in nats and in all; null where the loss has no KL.
+function lossKl(batch, index) {
+  const nats = numbers(batch.loss_kl, Float32Array)?.[index];
+  return nats === undefined ? null : { nats, price: batch.loss_kl_coef * nats };
+}
+
+// The objective at one ratio and advantage: its formula as texts and as branches of which one wins, its term, and
+// whether the branch that wins is a constant.
 function filledIn(batch, ratio, advantage) {
   const letter = batch.response_ratios ? "s" : "ρ";
   const [plain, clipped] = [ratio * advantage, clamp(ratio, ...batch.clip) * advantage];
   const smaller = (name, value) => {
     const other = { name: `clip(${letter})A`, value: clipped, wins: clipped < value };
-    return { parts: ["min(", { name, value, wins: !other.wins }, ", ", other, ")"], term: Math.min(value, clipped) };
+    return { parts: ["min(", { name, value, wins: !other.wins }, ", ", other, ")"], term: Math.min(value, clipped), flat: other.wins };
   };
   const product = (formula, ...factors) => {
     const term = factors.reduce((a, b) => a * b);
@@ -283,9 +315,9 @@ function filledIn(batch, ratio, advantage) {
     const tau = batch.temperatures[advantage > 0 ? 0 : 1];
     return product("4/τ·σ(τ(ρ−1))·A", 4 / tau / (1 + Math.exp(-tau * (ratio - 1))), advantage);
   }
-  if (batch.objective === "two_sided" && ratio > batch.pull_limit) return smaller("δA", batch.pull_limit * advantage);
+  if (batch.objective === "two_sided" && ratio > batch.pull_limit) return { ...smaller("δA", batch.pull_limit * advantage), flat: true };
   const inner = smaller(`${letter}A`, plain);
   const floor = batch.pull_limit * advantage;
   if (batch.objective !== "dual_clip" || advantage >= 0 || floor <= inner.term) return inner;
-  return { parts: ["max(", { name: "ρA", value: inner.term }, ", ", { name: "cA", value: floor, wins: true }, ")"], term: floor };
+  return { parts: ["max(", { name: "ρA", value: inner.term }, ", ", { name: "cA", value: floor, wins: true }, ")"], term: floor, flat: true };
 }

@@ -177,7 +177,7 @@ function paintLegend(board, legend, batch, name, scale) {
   if (name === "ratio") {
     for (const edge of batch.clip) {
       const left = clamp((position(scale, edge) + 1) / 2, 0, 1) * 100;
-      ramp.append(make("i", { style: `left:${left.toFixed(1)}%`, title: `1 ± ε: ${format(edge)}` }));
+      ramp.append(make("i", { style: `left:${left.toFixed(1)}%`, title: format(edge) }));
     }
   }
   const end = (side, value) =>

@@ -257,11 +257,11 @@ class ExplorerPage:
         self.page.wait_for_function(script, arg=[self.root.element_handle(), argument], timeout=milliseconds)
 
 
-#: Ends of the region, and the numbers above it: "44 of 768 tokens outside 1±ε, 17 without gradient".
+#: Ends of the region, and the numbers above it: "44 of 768 tokens outside 0.80 to 1.20, 17 without gradient".
 CLIP = """(root) => {
   const region = root.querySelector('.explorer-objective .explorer-region');
   const sentence = root.querySelector('.explorer-objective .ex-hint').textContent;
-  const [outside, tokens, , zero] = sentence.match(/\\d+/g).map(Number);
+  const [outside, tokens, , , zero] = sentence.match(/\\d+(\\.\\d+)?/g).map(Number);
   return { low: Number(region.dataset.low), high: Number(region.dataset.high), outside, tokens, zero };
 }"""
 

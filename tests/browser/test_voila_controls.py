@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from explorer.config import CHOICES
 from explorer.presets import PRESETS
+from explorer.text import labels
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
 
 pytestmark = pytest.mark.browser
@@ -64,6 +65,10 @@ def test_an_objective_draws_its_own_line_and_formula_at_once(explorer: ExplorerP
         expect(formula).to_contain_text(written, timeout=AT_ONCE)
         expect(panel.locator(".explorer-region").first).to_have_attribute("data-high", high)
         seen.add(line.get_attribute("d"))
+        expect(panel.locator(".ex-truth")).to_have_text(labels("en")["clip"]["truth"][name])
+        expect(panel.locator("header .ex-hint")).to_contain_text(f"0.80 to {float(high):.2f}")
+        axis = panel.locator(".ex-axis-label", has_text="log scale").first
+        expect(axis).to_contain_text("ratio s" if name == "gspo" else "ratio ρ")
         flat = panel.locator(".ex-flat").count()
         assert flat == (2 if name in ("clip_higher", "gspo") else 0)
     assert len(seen) == 7

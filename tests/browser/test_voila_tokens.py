@@ -13,6 +13,7 @@ from explorer.ppo.metrics import METRICS
 from explorer.recording.storage import Recording
 from explorer.text import LANGUAGES, labels
 from explorer.views.curves import CHARTS
+from explorer.views.curves import told as metrics_told
 from tests.browser.conftest import OpenPage
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
 
@@ -227,6 +228,10 @@ def test_the_curves_show_the_numbers_of_the_update_on_screen(recorded: ExplorerP
             value = rows[update][chart.metrics[0]]
             assert _number(drawn.number) == pytest.approx(value, abs=0.0051)
             assert drawn.value == pytest.approx(value, abs=0.002 * (drawn.high - drawn.low))
+        beside = recorded.part("curves").locator(".ex-beside").all_inner_texts()
+        assert [_number(text) for text in beside if text.strip()] == [
+            pytest.approx(rows[update]["value/explained_variance"], abs=0.0051)
+        ]
     kl = next(drawn for chart, drawn in zip(CHARTS, recorded.charts, strict=True) if chart.key == "ref_kl")
     ends = recorded.part("kl").locator(".ex-chart-reference .ex-tick").all_text_contents()
     assert [float(end) for end in ends] == [kl.high, kl.low]  # the panel above draws it on the same axis
@@ -283,7 +288,7 @@ def test_every_title_of_a_chart_explains_its_lines(explorer: ExplorerPage) -> No
             expect(tip).to_be_visible()
             told = tip.text_content() or ""
             assert told.startswith(words["ui"]["charts"][chart.key])
-            for key in chart.metrics:
+            for key in metrics_told(chart):
                 assert METRICS[key] in told
                 assert words["metrics"][key]["look_for"].replace("{name}", "…") in told
                 if key != "component/NAME":

@@ -122,8 +122,22 @@ def test_every_stage_quantity_and_panel_has_its_words() -> None:
 
 
 def test_the_clip_is_not_said_to_keep_ratios_inside_the_band() -> None:
-    assert "does not keep the ratio within" in text("en", "clip.band_truth.long")
-    assert "真实的比率仍会越出" in text("zh", "clip.band_truth.long")
+    assert "does not keep the ratio within" in text("en", "clip.truth.clip")
+    assert "真实的比率仍会越出" in text("zh", "clip.truth.clip")
+
+
+def test_every_objective_says_its_own_truth_and_only_those_with_a_band_speak_of_rewarding_no_more() -> None:
+    truths = {name: text("en", f"clip.truth.{name}") for name in CHOICES["objective"]}
+    assert set(RAW["clip"]["truth"]) == set(truths)
+    assert len(set(truths.values())) == len(truths)
+    stops = {name for name, words in truths.items() if "stops rewarding movement" in words}
+    assert stops == {"clip", "clip_higher", "dual_clip", "two_sided", "gspo"}
+    assert {name for name, words in truths.items() if "PPO" in words} == {"clip"}
+
+
+def test_one_setting_is_not_said_to_differ_as_many() -> None:
+    assert text("en", "ui.differs_from_ppo.one", count=1) == "1 setting differs from PPO"
+    assert text("en", "ui.differs_from_ppo.many", count=2) == "2 settings differ from PPO"
 
 
 def test_labels_are_one_language_throughout() -> None:

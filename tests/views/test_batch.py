@@ -16,6 +16,7 @@ from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import what_if
 from explorer.session.engine import Engine, Progress, Unfinished
 from explorer.views.batch import INSIDE, MASKED, OUTSIDE_FLOWS, OUTSIDE_ZERO, batch_picture, clip_states, telling_token
+from explorer.views.curves import ADAPTING
 
 if TYPE_CHECKING:
     from tests.conftest import MakeTrainer, RunUpdate
@@ -212,6 +213,54 @@ def test_one_epoch_and_one_minibatch_are_pointed_out(make_trainer: MakeTrainer, 
     ):
         config = CONFIG.replace(replay_rollouts=1, **changes)
         assert batch_picture(snapshot_of(make_trainer(config)))["no_second_look"] is expected
+
+
+@pytest.mark.parametrize("changes", [{"replay_rollouts": 2}, {"dropout_on": True}])
+def test_ratios_that_are_not_1_at_the_first_look_are_not_said_to_be(
+    make_trainer: MakeTrainer, snapshot_of: Any, changes: dict[str, Any]
+) -> None:
+    once = CONFIG.replace(epochs=1, minibatches=1, replay_rollouts=1)
+    assert not batch_picture(snapshot_of(make_trainer(once.replace(**changes))))["no_second_look"]
+
+
+# --- the KL in the loss ---
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
+@pytest.mark.parametrize("epoch", [0, 1, -1])
+def test_the_objective_less_the_kl_shown_is_the_term_that_the_trainer_recorded(
+    make_trainer: MakeTrainer, run_update: RunUpdate, snapshot_of: Any, estimator: str, epoch: int
+) -> None:
+    trainer = make_trainer(CONFIG.replace(kl_in="loss", kl_coef=0.3, kl_estimator=estimator, objective="unclipped"))
+    run_update(trainer)
+    found = snapshot_of(trainer)
+    picture, record, mask = batch_picture(found, epoch), found.epochs[epoch], found.rollout.response_mask
+    priced = picture["loss_kl_coef"] * floats(picture["loss_kl"], 6, 5)
+    assert np.abs(priced[mask]).max() > 0.001
+    unpriced = record.ratios[:6] * found.credit.whitened_advantages  # the unclipped objective is a plain product
+    np.testing.assert_allclose((unpriced - priced)[mask], record.policy_terms[:6][mask], atol=1e-5)
+
+
+def test_a_kl_that_is_not_in_the_loss_is_not_shown_there(snapshot: Snapshot) -> None:
+    picture = batch_picture(snapshot)
+    assert (picture["loss_kl"], picture["loss_kl_coef"], picture["kl_coef"]) == (None, 0.0, 0.05)
+    free = batch_picture(what_if(snapshot, CONFIG.replace(kl_in="loss", kl_coef=0.0)))
+    assert free["loss_kl"] is None
+
+
+# --- coefficients that adapt ---
+
+
+def test_the_coefficients_that_adapt_are_named(make_trainer: MakeTrainer, snapshot_of: Any) -> None:
+    for changes, expected in (
+        ({}, []),
+        ({"kl_target": 2.0, "kl_horizon": 12}, ["kl_coef"]),
+        ({"objective": "kl_penalty"}, ["penalty_coef"]),
+    ):
+        picture = batch_picture(snapshot_of(make_trainer(CONFIG.replace(**changes))))
+        assert picture["adapts"] == expected
+        assert set(picture["adapts"]) <= {chart.key for chart in ADAPTING.values()}
+        assert picture["kl_target"] == changes.get("kl_target")
 
 
 # --- re-scored ---

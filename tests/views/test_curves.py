@@ -20,10 +20,24 @@ from hypothesis import strategies as st
 from explorer.ppo.metrics import METRICS
 from explorer.recording.history import History
 from explorer.text import LANGUAGES, labels
-from explorer.views.curves import BUCKETS, CHARTS, ELSEWHERE, Curves, Series, axis_range, chart_lines, span, thinned
+from explorer.views.curves import (
+    ADAPTING,
+    BUCKETS,
+    CHARTS,
+    ELSEWHERE,
+    Curves,
+    Series,
+    axis_range,
+    chart_lines,
+    span,
+    thinned,
+    told,
+)
 from explorer.views.curves import plotly_script as packed
 from explorer.widgets.board import Board
 from explorer.widgets.scripts import script
+
+EVERY = (*CHARTS, *ADAPTING.values(), *ELSEWHERE)
 
 
 def history_of(*metrics: Mapping[str, float]) -> History:
@@ -31,7 +45,7 @@ def history_of(*metrics: Mapping[str, float]) -> History:
     history = History()
     for number, given_metrics in enumerate(metrics, start=1):
         known = {**dict.fromkeys((*METRICS, "component/sentiment", "component/length"), 0.1)}
-        known["policy/approx_kl_final"] = 0.01
+        known |= {"policy/approx_kl_final": 0.01, "coef/penalty": 1.0}
         history.append(SimpleNamespace(update=number, nbytes=1, metrics={**known, **given_metrics}))  # type: ignore[arg-type]
     return history
 
@@ -54,20 +68,45 @@ def values(picture: Mapping[str, Any], metric: str) -> list[float]:
 
 
 def test_every_chart_draws_known_metrics_and_has_words() -> None:
-    for chart in (*CHARTS, *ELSEWHERE):
+    for chart in EVERY:
         assert chart.floor < chart.ceiling
-        assert set(chart.metrics) <= set(METRICS)
-    for chart in CHARTS:
+        assert set(told(chart)) <= set(METRICS)
+    for chart in (*CHARTS, *ADAPTING.values()):
         for language in LANGUAGES:
             assert labels(language)["ui"]["charts"][chart.key]
-            assert all(labels(language)["metrics"][key]["look_for"] for key in chart.metrics)
+            assert all(labels(language)["metrics"][key]["look_for"] for key in told(chart))
 
 
 def test_what_the_run_needs_is_charted() -> None:
     drawn = {metric for chart in CHARTS for metric in chart.metrics}
     assert {"objective/score", "component/NAME", "objective/ref_kl", "policy/entropy", "value/loss"} <= drawn
     assert {"policy/clipfrac_final", "policy/outside_range_final"} <= drawn  # both definitions
-    assert {"optim/grad_norm", "optim/max_grad_norm"} <= drawn  # the norm against its limit
+    # The norm against its limit, and what the limit has left of it.
+    assert {"optim/grad_norm", "optim/grad_norm_clipped", "optim/max_grad_norm"} <= drawn
+    beside = {chart.metrics[0]: chart.beside for chart in CHARTS if chart.beside}
+    assert beside == {"value/loss": "value/explained_variance"}
+    assert not set(beside.values()) & drawn  # another unit, and so on no axis
+
+
+def test_a_coefficient_that_adapts_takes_the_place_of_one_chart() -> None:
+    assert set(ADAPTING) <= {chart.key for chart in CHARTS}
+    assert {chart.metrics for chart in ADAPTING.values()} == {("coef/kl",), ("coef/penalty",)}
+
+
+def test_the_coefficients_in_force_are_lines_of_the_picture(series: Series) -> None:
+    picture = series.picture(
+        history_of({"coef/kl": 0.15, "coef/penalty": 1.0}, {"coef/kl": 0.153, "coef/penalty": 2.0}), 2
+    )
+    assert values(picture, "coef/kl") == [np.float32(0.15), np.float32(0.153)]
+    assert values(picture, "coef/penalty") == [1.0, 2.0]
+    assert picture["ranges"]["kl_coef"][1] >= 0.153 and picture["ranges"]["penalty_coef"] == [0.125, 8.0]
+
+
+def test_a_number_beside_a_title_comes_with_the_picture_and_stretches_no_axis(series: Series) -> None:
+    plain = series.picture(history_of({}), 1)["ranges"]
+    picture = series.picture(history_of({"value/explained_variance": -7.5}), 1)
+    assert values(picture, "value/explained_variance") == [-7.5]
+    assert picture["ranges"] == plain
 
 
 def test_components_are_lines_of_the_scores_chart() -> None:
@@ -84,7 +123,7 @@ def test_the_lines_are_the_historys_series(series: Series) -> None:
     assert values(picture, "objective/score") == [0.25, 0.5]
     assert values(picture, "component/length") == [-0.5, np.float32(0.1)]
     assert {metric for chart in ELSEWHERE for metric in chart.metrics} <= set(picture["lines"])
-    assert set(picture["ranges"]) == {chart.key for chart in (*CHARTS, *ELSEWHERE)}
+    assert set(picture["ranges"]) == {chart.key for chart in EVERY}
 
 
 def test_a_component_that_the_run_lacks_is_a_gap() -> None:
@@ -99,7 +138,7 @@ def test_the_same_history_gives_the_same_picture(series: Series) -> None:
 def test_before_the_first_update_there_is_nothing(series: Series) -> None:
     picture = series.picture(History(), 0)
     assert updates(picture, "objective/score") == values(picture, "objective/score") == []
-    assert picture["ranges"] == {chart.key: [chart.floor, chart.ceiling] for chart in (*CHARTS, *ELSEWHERE)}
+    assert picture["ranges"] == {chart.key: [chart.floor, chart.ceiling] for chart in EVERY}
 
 
 # --- a long run ---
@@ -165,7 +204,7 @@ def test_a_peak_of_any_line_is_drawn(series: Series) -> None:
 
 def test_axes_begin_with_their_own_range_and_never_shrink(series: Series) -> None:
     own = series.picture(rising(3), 3)["ranges"]
-    assert all(own[chart.key] == [chart.floor, chart.ceiling] for chart in (*CHARTS, *ELSEWHERE))
+    assert all(own[chart.key] == [chart.floor, chart.ceiling] for chart in EVERY)
     high = {"objective/ref_kl": 30.0, "objective/score": -4.5, "policy/approx_kl_final": 0.3}
     grown = series.picture(history_of({}, {}, {}, high), 4)["ranges"]
     assert grown["ref_kl"][1] >= 30.0 and grown["score"][0] <= -4.5 and grown["approx_kl"][1] >= 0.3
@@ -206,6 +245,13 @@ def test_an_axis_only_grows_and_holds_every_finite_value(draws: list[list[float]
             present = [low, high]
 
 
+def test_an_axis_for_what_halves_is_halved_until_it_fits_and_has_no_place_for_0() -> None:
+    chart = ADAPTING["clip"]
+    assert axis_range(chart, [1.0, 0.05, 20.0], None) == [0.03125, 32.0]
+    assert axis_range(chart, [0.0, -1.0, math.nan], None) == [0.125, 8.0]
+    assert axis_range(chart, [1.0], [0.03125, 32.0]) == [0.03125, 32.0]
+
+
 def test_an_axis_grows_in_steps() -> None:
     ranges = {tuple(axis_range(CHARTS[1], [value], None)) for value in np.linspace(0, 40, 200)}
     assert len(ranges) <= 4  # a rescaled axis at every update would jump
@@ -233,8 +279,10 @@ def test_plotly_comes_whole_and_only_when_asked_for(curves: Curves, monkeypatch:
 
 
 def test_every_line_is_explained_by_its_expression(curves: Curves) -> None:
-    keys = {line["key"] for chart in curves.charts for line in chart["lines"]}
-    assert keys >= {"objective/score", "component/NAME"}
+    charts = (*curves.charts, *curves.adapting.values())
+    keys = {line["key"] for chart in charts for line in chart["lines"]}
+    keys |= {chart["beside"] for chart in charts if chart["beside"]}
+    assert keys >= {"objective/score", "component/NAME", "coef/kl", "value/explained_variance"}
     assert curves.expressions == {key: METRICS[key] for key in keys}
 
 

@@ -106,10 +106,12 @@ def test_the_formula_of_every_objective_comes_out_as_its_term(tmp_path: Path) ->
         pytest.skip("there is no node on the PATH: the formulas were NOT worked out")
     cases = [(r, a) for r in (0.5, 0.9, 1.0, 1.25, 2.0, 5.0) for a in (1.5, -1.5, 0.0)]
     log_ratios, advantages = (torch.tensor(column, dtype=torch.float64)[:, None] for column in zip(*cases, strict=True))
-    batches, expected = {}, {}
+    batches, expected, expected_sum, leaves = {}, {}, {}, {}
     for name, objective in OBJECTIVES.items():
         config = Config(objective=name, penalty_coef=0.7)
-        expected[name] = objective(log_ratios.log(), advantages, config)[:, 0].tolist()
+        leaves[name] = log_ratios.log().requires_grad_(True)
+        terms = objective(leaves[name], advantages, config)
+        expected[name], expected_sum[name] = terms[:, 0].tolist(), terms.sum()
         batches[name] = {
             "objective": name,
             "clip": list(config.clip_band),
@@ -124,9 +126,10 @@ def test_the_formula_of_every_objective_comes_out_as_its_term(tmp_path: Path) ->
       const found = {{}};
       for (const [name, batch] of Object.entries({json.dumps(batches)}))
         found[name] = {json.dumps(cases)}.map(([ratio, advantage]) => {{
-          const {{ parts, term }} = filledIn(batch, ratio, advantage);
+          const {{ parts, term, flat = false }} = filledIn(batch, ratio, advantage);
           const wins = parts.filter((piece) => piece.name && piece.wins);
-          return {{ term, won: wins.map((piece) => piece.value), written: parts.map((p) => p.name ?? p).join("") }};
+          const written = parts.map((p) => p.name ?? p).join("");
+          return {{ term, flat, won: wins.map((piece) => piece.value), written }};
         }});
       console.log(JSON.stringify(found));
     """
@@ -134,6 +137,9 @@ def test_the_formula_of_every_objective_comes_out_as_its_term(tmp_path: Path) ->
     done = subprocess.run([node, "all.mjs"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for name, results in json.loads(done.stdout).items():
+        steep = torch.autograd.grad(expected_sum[name], leaves[name])[0][:, 0].tolist()
+        for (_, advantage), one, slope in zip(cases, results, steep, strict=True):
+            assert advantage == 0 or one["flat"] is (slope == 0), (name, one)
         assert [one["term"] for one in results] == pytest.approx(expected[name]), name
         for one in results:  # where branches compete exactly one wins, and its value is the term
             assert one["won"] in ([], [pytest.approx(one["term"])]), name
