@@ -71,12 +71,15 @@ function paintLegend(legend, board, batch) {
     const entry = make("span", { class: "ex-key", title: say(board, `quantities.${name}.what`), "data-kl": name });
     entry.append(key, name === "exact_kl" ? say(board, "ui.kl.exact") : name, " ", number);
     if (!values) number.textContent = say(board, "ui.kl.not_recorded");
-    else if (t >= 0) number.textContent = (scales[name].kind === "diverging" ? signed : format)(values[row * batch.length + t]);
+    else if (t >= 0) number.textContent = (values[row * batch.length + t] > 0 && scales[name].kind === "diverging" ? "+" : "") + brief(values[row * batch.length + t], 2);
     entry.classList.toggle("ex-charged", charged(batch, name));
     if (charged(batch, name)) entry.append(" ", make("i", { text: say(board, `ui.kl.in_${batch.kl_in}`) }));
     legend.append(entry);
   }
 }
+
+// A number that keeps its width: what is close to 0 reads 0.00, and a large one needs no decimals.
+const brief = (value, digits) => (Number.isFinite(value) ? value.toFixed(Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : digits).replace("-", MINUS) : format(value));
 
 const stepOf = ({ width }, count) => (width - LEFT) / Math.max(count, 1);
 
@@ -153,6 +156,6 @@ function drawSeries({ title, note, picture, size: { width, height } }, board, me
   const step = (u, i) => (known(i) ? `${known(i - 1) ? "L" : "M"}${x(u).toFixed(1)} ${y(values[i]).toFixed(1)}` : "");
   draw("path", { class: "ex-line", d: Array.from(updates, step).join("") }, picture);
   if (known(at)) draw("circle", { class: "ex-dot", cx: x(updates[at]), cy: y(values[at]), r: 3 }, picture);
-  title.append(" ", make("b", { text: format(values[at], 3) }));
+  title.append(" ", make("b", { text: brief(values[at], 3) }));
   picture.setAttribute("aria-label", title.textContent);
 }

@@ -229,9 +229,6 @@ function triangle(x, y, size, sign) {
   return `M${x.toFixed(1)} ${(y - tip).toFixed(1)}L${(x + size).toFixed(1)} ${(y + tip * 0.75).toFixed(1)}L${(x - size).toFixed(1)} ${(y + tip * 0.75).toFixed(1)}Z`;
 }
 
-// A probability with three significant digits, so that a rare token's ratio can be checked by hand.
-const precise = (value) => (value >= 0.0995 ? format(value, 3) : value > 0 ? Number(value.toPrecision(3)).toString() : "0");
-
 function markFocus(picture, board, placed) {
   const layer = picture.querySelector(".ex-focus");
   if (!layer) return;
@@ -242,82 +239,4 @@ function markFocus(picture, board, placed) {
     draw("circle", { class: `ex-ring ${kind}`, cx: point.x, cy: point.y, r: 8 }, layer);
     draw("path", { class: `ex-glyphs ex-glyph-${point.state} ${point.sign > 0 ? "ex-positive" : "ex-negative"}`, d: triangle(point.x, point.y, 4, point.sign) }, layer);
   }
-}
-
-// ρ from both probabilities, the objective filled in with a tick on the branch that wins, and whether a gradient flows.
-function paintFormula(formula, board, batch) {
-  const token = focusOf(board);
-  formula.classList.toggle("ex-idle", !token);
-  if (!token || !quantityOf(batch, "ratio") || !quantityOf(batch, "advantage")) {
-    formula.replaceChildren(make("span", { class: "ex-hint", text: say(board, "ui.pin_hint") }));
-    return;
-  }
-  const index = token[0] * batch.length + token[1];
-  const read = (name) => quantityOf(batch, name)[index];
-  const [ratio, advantage] = [read("ratio"), read("advantage")];
-  const state = statesOf(batch)[index];
-  const word = make("span", { class: "ex-word", text: `“${visible(batch.tokens[token[0]][token[1]])}”` });
-  const part = (kind, text) => make("b", { class: kind, text });
-  const response = batch.response_ratios?.[token[0]];
-  const quotient = response === undefined ? [precise(read("new_probability")), " / ", precise(read("old_probability")), " = "] : [];
-  const first = make("div", {}, word, " ρ = ", ...quotient, part("ex-ratio", format(ratio, 3)), ",  A = ", part(advantage >= 0 ? "ex-more" : "ex-less", signed(advantage)));
-  if (response !== undefined) first.append(",  ", say(board, "ui.formula.response"), " = ", part("ex-ratio", format(response, 3)));
-  const branch = ({ name, value, wins }) => make("span", { class: wins ? "ex-branch ex-wins" : "ex-branch", text: `${name} = ${format(value)}${wins ? " ✓" : ""}` });
-  const { parts, term, flat } = filledIn(batch, response ?? ratio, advantage);
-  const lines = [first, make("div", {}, ...parts.map((piece) => (piece.name ? branch(piece) : piece)))];
-  const kl = lossKl(batch, index);
-  if (kl) {
-    const written = `${MINUS} β·${batch.kl_estimator} = ${MINUS}${format(batch.loss_kl_coef, 3)}·${format(kl.nats, 4)}, `;
-    lines.push(make("div", {}, written, `${say(board, "ui.formula.sum")} ${format(term - kl.price, 3)}`));
-  }
-  const pulled = advantage !== 0 || read("gradient_share") > 0; // a price is paid without an advantage too
-  const verdict = pulled ? (state === OUTSIDE_ZERO ? "no_gradient" : whence(batch, flat || advantage === 0, kl)) : "zero_advantage";
-  lines.at(-1).append(" → ", make("em", { text: say(board, `ui.formula.${verdict}`) }));
-  formula.replaceChildren(...lines);
-}
-
-// Where a gradient comes from that flows: from elsewhere than the objective's own term, where that is flat.
-function whence(batch, flat, kl) {
-  if (!flat || batch.objective === "kl_penalty") return "gradient_flows";
-  if (batch.objective === "gspo") return kl ? "gradient_flows" : "through_response";
-  return kl ? "kl_alone" : "gradient_flows";
-}
-
-// What a token pays in the loss for its distance from the reference, in nats and in all; null where the loss has no KL.
-function lossKl(batch, index) {
-  const nats = numbers(batch.loss_kl, Float32Array)?.[index];
-  return nats === undefined ? null : { nats, price: batch.loss_kl_coef * nats };
-}
-
-// The objective at one ratio and advantage: its formula as texts and as branches of which one wins, its term, and
-// whether the branch that wins is a constant.
-function filledIn(batch, ratio, advantage) {
-  const letter = batch.response_ratios ? "s" : "ρ";
-  const [plain, clipped] = [ratio * advantage, clamp(ratio, ...batch.clip) * advantage];
-  const smaller = (name, value) => {
-    const other = { name: `clip(${letter})A`, value: clipped, wins: clipped < value };
-    return { parts: ["min(", { name, value, wins: !other.wins }, ", ", other, ")"], term: Math.min(value, clipped), flat: other.wins };
-  };
-  const product = (formula, ...factors) => {
-    const term = factors.reduce((a, b) => a * b);
-    return { parts: [`${formula} = ${factors.map((factor) => format(factor)).join("·")} = ${format(term)}`], term };
-  };
-  const log = Math.log(ratio);
-  if (batch.objective === "unclipped") return { parts: [{ name: "ρA", value: plain, wins: true }], term: plain };
-  if (batch.objective === "policy_gradient") return product("A log ρ", advantage, log);
-  if (batch.objective === "cispo") return product("clip(ρ)A log ρ", clamp(ratio, ...batch.clip), advantage, log);
-  if (batch.objective === "kl_penalty") {
-    const [price, kl] = [batch.penalty_coef, ratio - 1 - log];
-    const term = plain - price * kl;
-    return { parts: [`ρA − b·KL = ${format(plain)} − ${format(price)}·${format(kl, 3)} = ${format(term)}`], term };
-  }
-  if (batch.objective === "sapo") {
-    const tau = batch.temperatures[advantage > 0 ? 0 : 1];
-    return product("4/τ·σ(τ(ρ−1))·A", 4 / tau / (1 + Math.exp(-tau * (ratio - 1))), advantage);
-  }
-  if (batch.objective === "two_sided" && ratio > batch.pull_limit) return { ...smaller("δA", batch.pull_limit * advantage), flat: true };
-  const inner = smaller(`${letter}A`, plain);
-  const floor = batch.pull_limit * advantage;
-  if (batch.objective !== "dual_clip" || advantage >= 0 || floor <= inner.term) return inner;
-  return { parts: ["max(", { name: "ρA", value: inner.term }, ", ", { name: "cA", value: floor, wins: true }, ")"], term: floor, flat: true };
 }

@@ -10,11 +10,16 @@ _FOLDER = Path(__file__).parent
 #: What every view's script begins with.
 SHARED = ("common.js", "selection.js", "turns.js", "frame.js")
 
+#: What a view has beside its own file.
+BESIDE = {"objective": ("formula.js",)}
+
 
 @cache
 def script(name: str) -> str:
     """The module of a view: the files that all of them share, then the view's own."""
-    return "\n".join((_FOLDER / file).read_text(encoding="utf-8") for file in (*SHARED, f"{name}.js"))
+    return "\n".join(
+        (_FOLDER / file).read_text(encoding="utf-8") for file in (*SHARED, *BESIDE.get(name, ()), f"{name}.js")
+    )
 
 
 @cache

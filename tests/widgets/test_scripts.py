@@ -19,7 +19,7 @@ from explorer.text import LANGUAGES, labels
 from explorer.views.quantities import ON_DEMAND, QUANTITIES
 from explorer.widgets.board import Board
 from explorer.widgets.controls import groups
-from explorer.widgets.scripts import SHARED, script, style
+from explorer.widgets.scripts import BESIDE, SHARED, script, style
 
 FOLDER = Path(explorer.widgets.__file__).parent
 SOURCES = {file.name: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.js"))}
@@ -43,9 +43,13 @@ def array_of(source: str, name: str) -> list[str]:
 
 
 def test_every_view_has_its_script_behind_the_shared_ones() -> None:
-    assert set(SOURCES) == {*SHARED, *(f"{view}.js" for view in VIEWS)}
+    assert set(SOURCES) == {
+        *SHARED,
+        *(file for files in BESIDE.values() for file in files),
+        *(f"{view}.js" for view in VIEWS),
+    }
     for view in VIEWS:
-        assert script(view) == "\n".join(SOURCES[file] for file in (*SHARED, f"{view}.js"))
+        assert script(view) == "\n".join(SOURCES[file] for file in (*SHARED, *BESIDE.get(view, ()), f"{view}.js"))
         assert f'frame(context, "{view}"' in SOURCES[f"{view}.js"]  # so its root has the class explorer-VIEW
 
 
