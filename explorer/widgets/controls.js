@@ -13,6 +13,7 @@ const build = (model) => (root, board, sized, leaving) => {
   let recipe = null;
   // Edits travel as the newest value of each field: ipywidgets keeps one message under way and merges the rest.
   const edit = (name, value) => {
+    if (board.get("run").mode !== "paused") turnsOf(board).hold();
     const edits = model.get("edits");
     const n = 1 + Math.max(0, ...Object.values(edits).map((earlier) => earlier.n));
     board.exEdits = n;
