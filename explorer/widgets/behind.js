@@ -1,6 +1,6 @@
 // Other runs behind the run's own curves: in each chart a band, and all of their lines as one trace with gaps.
 
-const BEHIND = { band: 0.16, line: 0.5, width: 1 };
+const BEHIND = { band: 0.2, among: 0.6, alone: 0.85, width: 1 }; // opacities: of the band, of a line of several, of the only one
 
 const saidOf = (board, { text, key, values }) => text ?? say(board, key, values);
 
@@ -24,7 +24,7 @@ function tracesBehind(board, charts, colours) {
     const [red, green, blue] = colours.of("--ex-blue-rgb").split(" ");
     return [
       { ...axes, ...around, fill: "toself", fillcolor: `rgba(${red},${green},${blue},${BEHIND.band})`, line: { width: 0 }, hoverinfo: "skip" },
-      { ...axes, ...all, line: stroke, opacity: BEHIND.line, connectgaps: false, hovertemplate: told },
+      { ...axes, ...all, line: stroke, opacity: lines.length > 1 ? BEHIND.among : BEHIND.alone, connectgaps: false, hovertemplate: told },
     ];
   });
 }
