@@ -109,6 +109,8 @@ class Explorer(ipywidgets.Box):
         self.mirror = Mirror(self.session, self.board, self.player, self.controls, self.curves)
         self.board.observe(lambda change: setattr(self, "_page_seen", time.monotonic()), "heartbeat")
         self.session.observe(lambda change: self._watch_page(), "updates")
+        if not isinstance(self.session, Replay):
+            self.session.grid.observe(lambda change: self._watch_page(), "progress")
         self.session.observe(lambda change: self._draw_toy(), ["config", "phase"])
         self.board.observe(lambda change: self._draw_toy(), "lower")
         self._draw_toy()

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from explorer.ablate_command import ablate
+from explorer.seeds_command import seeds
 from explorer.train_command import train
 
 app = typer.Typer(
@@ -117,6 +118,7 @@ def pretrain(
 
 
 app.command()(train)
+app.command()(seeds)
 app.command()(ablate)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -160,37 +160,52 @@ class Trainer(trainer.Trainer):
         info, history = run_info(self), History()
         metrics: dict[int, Mapping[str, float]] = {}
         configs: dict[int, Config] = {}
-        with (
-            nullcontext()
+        steps = (
+            (self.update() for _ in range(updates))
             if out is None
-            else self._writer(out, info, keep_every, checkpoint_every, checkpoint_megabytes) as writer,
-            _progress(updates, progress) as show,
-        ):
-            kept = written = self.updates
-            try:
-                with suppress(KeyboardInterrupt):
-                    for _ in range(updates):
-                        snapshot = self.update()
-                        if writer is not None:
-                            writer.append(snapshot)
-                            written = snapshot.update
-                        else:
-                            history.append(snapshot)
-                            metrics[snapshot.update], configs[snapshot.update] = snapshot.metrics, snapshot.config
-                        show(snapshot.metrics)
-                        if on_snapshot is not None:
-                            on_snapshot(snapshot)
-                        # After the callback: the state has the knobs of the next update.
-                        if writer is not None and checkpoint_every and self.updates % checkpoint_every == 0:
-                            writer.checkpoint(self.state())
-                            kept = self.updates
-            finally:
-                # An interrupt can come between an update's end and its recording: then its state is not kept either.
-                if writer is not None and checkpoint_every and kept < self.updates == written and not writer.failed:
-                    writer.checkpoint(self.state())
+            else self.record(updates, out, keep_every, checkpoint_every, checkpoint_megabytes)
+        )
+        with closing(steps), _progress(updates, progress) as show, suppress(KeyboardInterrupt):
+            for snapshot in steps:
+                if out is None:
+                    history.append(snapshot)
+                    metrics[snapshot.update], configs[snapshot.update] = snapshot.metrics, snapshot.config
+                show(snapshot.metrics)
+                if on_snapshot is not None:
+                    on_snapshot(snapshot)
         if out is not None:
             return Recording.load(out)
         return Recording.in_memory(list(history), info=info, metrics=metrics, configs=configs)
+
+    def record(
+        self,
+        updates: int,
+        out: str | Path,
+        keep_every: int = 1,
+        checkpoint_every: int = 10,
+        checkpoint_megabytes: float = CHECKPOINT_MEGABYTES,
+    ) -> Generator[Snapshot, None, None]:
+        """As ``train`` with ``out``, one update each time that it is asked: its caller may stop between two of them.
+
+        Closing it, or an exception in it, keeps the state after the last whole update and lets go of the folder.
+        Arguments and errors as for ``train``, with the first update.
+        """
+        with self._writer(out, run_info(self), keep_every, checkpoint_every, checkpoint_megabytes) as writer:
+            kept = written = self.updates
+            try:
+                for _ in range(updates):
+                    snapshot = self.update()
+                    writer.append(snapshot)
+                    written = snapshot.update
+                    yield snapshot
+                    # After whoever asked has seen it: the state has the knobs of the next update.
+                    if checkpoint_every and self.updates % checkpoint_every == 0:
+                        writer.checkpoint(self.state())
+                        kept = self.updates
+            finally:
+                # An interrupt can come between an update's end and its recording: then its state is not kept either.
+                if checkpoint_every and kept < self.updates == written and not writer.failed:
+                    writer.checkpoint(self.state())
 
     def _writer(
         self, out: str | Path, info: Mapping[str, Any], keep_every: int, checkpoint_every: int, megabytes: float

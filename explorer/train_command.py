@@ -220,10 +220,10 @@ def _check_before_loading(
 
 
 def _print_line(snapshot: Snapshot) -> None:
-    print(json.dumps({"update": snapshot.update, "metrics": _plain(snapshot.metrics)}, allow_nan=False), flush=True)
+    print(json.dumps({"update": snapshot.update, "metrics": plain(snapshot.metrics)}, allow_nan=False), flush=True)
 
 
-def _plain(metrics: Mapping[str, float]) -> dict[str, float | None]:
+def plain(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """What JSON can hold: null where a metric is no number."""
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 

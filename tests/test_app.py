@@ -244,9 +244,9 @@ def test_the_curves_are_drawn_for_the_cursor_and_the_run_and_not_for_a_slider(
     series, drawn_at = page.curves.series, []
     picture = series.picture
 
-    def noted(history: History, cursor: int) -> dict[str, Any]:
+    def noted(history: History, cursor: int, *behind: Any) -> dict[str, Any]:
         drawn_at.append(cursor)
-        return picture(history, cursor)
+        return picture(history, cursor, *behind)
 
     monkeypatch.setattr(series, "picture", noted)
     for n, epsilon in enumerate((0.1, 0.3), start=1):

@@ -148,6 +148,21 @@ class Engine:
         """The training prompts."""
         return self.trainer.prompts
 
+    @property
+    def rewards(self) -> Mapping[str, Callable[..., Any]] | None:
+        """The components of the user's own."""
+        found: Mapping[str, Callable[..., Any]] | None = self._arguments[1]
+        return found
+
+    def untouched_policy(self) -> Policy:
+        """A copy of the policy as it was before training, to begin another run with."""
+        trainer = self.trainer
+        policy = trainer.reference.frozen_copy(trainer.policy.name)
+        learning = {name: parameter.requires_grad for name, parameter in trainer.policy.named_parameters()}
+        for name, parameter in policy.named_parameters():
+            parameter.requires_grad_(learning.get(name, True))
+        return policy
+
     def check(self, config: Config) -> None:
         """Whether the policy can run a config. Raises ValueError that says what to change."""
         if self._trainer is not None:

@@ -12,6 +12,7 @@ from traitlets import Bool, Dict, Float, HasTraits, Instance, Int, Unicode
 from explorer.config import Config, effect_of
 from explorer.recording.history import History
 from explorer.recording.snapshot import Snapshot
+from explorer.session.behind import Behind
 from explorer.session.cursor import Cursor
 from explorer.session.engine import Progress
 from explorer.session.loop import Loop
@@ -46,6 +47,7 @@ class Screen(HasTraits):
     samples = Dict(help="The same prompts answered by the reference and by the policy now.")
     trial = Dict(help="The last prompt that was tried.")
     prompts = AnyTrait((), help="The training prompts.")
+    behind = Instance(Behind, allow_none=True, help="Other runs that the curves show behind this one.")
     policy = Dict(help="{'name', 'parameters'} of the policy that is trained; empty while it loads.")
 
     _errors = 0

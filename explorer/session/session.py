@@ -14,6 +14,7 @@ from explorer.presets import PRESETS
 from explorer.recording.history import History
 from explorer.recording.snapshot import Snapshot
 from explorer.session.engine import Engine, Progress
+from explorer.session.grid import SeedRuns
 from explorer.session.loop import Loop
 from explorer.session.parts import GradientParts
 from explorer.session.screen import Screen
@@ -62,8 +63,9 @@ class Session(Screen):
         self._flat_from: int | None = None
         self.engine = Engine(policy, self.config, rewards, prompts, self._on_stage, self._on_update, device, bf16)
         worker = ThreadWorker if threaded else InlineWorker
-        self.worker = worker(self.engine.advance, self._on_worker_error, self._on_pause, self.engine.close)
+        self.worker = worker(self.engine.advance, self._on_worker_error, self._on_pause, self._end)
         self.parts = GradientParts(self)
+        self.grid = SeedRuns(self)
         self.worker.submit(self._load)
 
     @property
@@ -138,8 +140,9 @@ class Session(Screen):
         self._sync_mode()
 
     def pause(self) -> None:
-        """Stop after the stage that is running."""
+        """Stop after the stage that is running; a seed grid stops after its update."""
         self.worker.pause()
+        self.grid.stop()
         self._sync_mode()
 
     def step(self) -> None:
@@ -190,6 +193,12 @@ class Session(Screen):
         self.history.clear()
 
     # ------------------------------------------------------------------ on the worker
+
+    def _end(self) -> None:
+        try:
+            self.grid.end()
+        finally:
+            self.engine.close()
 
     def _load(self) -> None:
         try:
@@ -253,7 +262,9 @@ class Session(Screen):
         self._sync_mode()
 
     def _begin(self) -> None:
-        """From a recorded run to a live one."""
+        """From a recorded run to a live one. Raises ValueError while a seed grid has the worker."""
+        if self.grid.running:
+            raise ValueError("A seed grid is running, and the run waits for it: stop the grid first.")
         if not self.live:
             self.live = self.waiting = True
         self.dismiss()

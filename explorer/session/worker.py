@@ -94,7 +94,9 @@ class _Schedule:
 
 
 class InlineWorker(_Schedule):
-    """Runs everything in the caller, at once."""
+    """Runs everything in the caller, at once; a job that a job submits comes after it, as in a thread."""
+
+    _jobs: deque[Job] | None = None
 
     def run(self, updates: int | None = None) -> None:
         """Run so many updates and return; without a number it would never return."""
@@ -115,11 +117,19 @@ class InlineWorker(_Schedule):
         self._go("update")
 
     def submit(self, job: Job) -> None:
-        """Run the job now."""
+        """Run the job now, or after the one that submits it."""
+        if self._jobs is not None:
+            self._jobs.append(job)
+            return
+        self._jobs = deque([job])
         try:
-            job()
-        except Exception as error:
-            self._on_error(error)
+            while self._jobs and self._mode != "stopped":
+                try:
+                    self._jobs.popleft()()
+                except Exception as error:
+                    self._on_error(error)
+        finally:
+            self._jobs = None
 
     def stop(self) -> None:
         """Refuse to run any more, after the last job."""

@@ -144,7 +144,7 @@ class Series:
         self._ranges: dict[str, list[float]] = {}
         self._last = 0
 
-    def picture(self, history: History, cursor: int) -> dict[str, Any]:
+    def picture(self, history: History, cursor: int, behind: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """``{lines: {metric: {updates: int32, values: float32}}, span: [0, last], ranges: {chart: [low, high]}}``.
 
         Arrays ``[N]`` come as bytes, and what an update lacks is NaN. ``span`` is the axis of the updates, ``ranges``
@@ -153,7 +153,9 @@ class Series:
         Args:
             history: the run.
             cursor: the update on screen, which every line keeps.
+            behind: what is drawn behind the lines (``explorer.views.behind``): the axes take it in.
         """
+        reach = (behind or {}).get("reach", {})
         last = history.updates[-1] if len(history) else 0
         if last < self._last:
             self._ranges = {}
@@ -161,12 +163,12 @@ class Series:
         lines = {}
         for chart, metrics in self._metrics.items():
             series = {metric: history.series(metric) for metric in metrics}
-            values = np.concatenate([values for _, values in series.values()])
+            values = np.concatenate([*(values for _, values in series.values()), reach.get(metrics[0], [])])
             self._ranges[chart.key] = axis_range(chart, values, self._ranges.get(chart.key))
             if chart.beside is not None:
                 series[chart.beside] = history.series(chart.beside)
             lines |= {metric: _line(updates, values, cursor) for metric, (updates, values) in series.items()}
-        return {"lines": lines, "span": span(last), "ranges": dict(self._ranges)}
+        return {"lines": lines, "span": span(max(last, (behind or {}).get("last", 0))), "ranges": dict(self._ranges)}
 
 
 def _line(updates: np.ndarray, values: np.ndarray, cursor: int) -> dict[str, bytes]:

@@ -10,6 +10,7 @@ from explorer.session.session import Session
 from explorer.session.throttle import Throttle
 from explorer.text import labels
 from explorer.views.batch import batch_picture
+from explorer.views.behind import behind_picture
 from explorer.views.curves import Curves
 from explorer.views.parts import parts_picture
 from explorer.views.quantities import ON_DEMAND
@@ -37,11 +38,13 @@ class Mirror:
         self._sampled_at = -1
         self._run = Throttle(session.loop, self._guarded(self.draw_run))
         self._curves = Throttle(session.loop, self._guarded(self.draw_series))
+        self._others = Throttle(session.loop, self._guarded(self.draw_others))
         for names, draw in (
             (["recorded"], self.draw_series),  # changes with the cursor and the run, not with a slider; before "shown"
             (["shown"], self.draw_batch),
             (["updates"], self.draw_behind),
             (["phase", "mode", "progress", "error", "prompts", "live", "note"], self._run.request),
+            (["behind"], self._others.request),
             (["config", "preset", "compared"], self.draw_settings),
             (["policy"], self.draw_policy),
             (["samples", "trial"], self.draw_samples),
@@ -74,7 +77,13 @@ class Mirror:
         """The run's curves, with the update at the cursor among their points."""
         recorded = self.session.recorded
         cursor = 0 if recorded is None else recorded.update
-        self.board.series = self.curves.series.picture(self.session.history, cursor)
+        self.board.series = self.curves.series.picture(self.session.history, cursor, self.board.behind)
+
+    def draw_others(self) -> None:
+        """Other runs behind the run's own lines, on axes that take them in."""
+        with self.board.hold_sync():
+            self.board.behind = behind_picture(self.session.behind)
+            self.draw_series()
 
     def draw_behind(self) -> None:
         """The curves go on while the screen shows an earlier update; otherwise they come with every batch."""

@@ -33,6 +33,7 @@ class Board(OnLoopWidget):
     )
     run = Dict(help="Where the run stands: update, stage, rate, mode, error; see explorer.views.run.").tag(sync=True)
     series = Dict(help="The run's metrics: see explorer.views.curves.").tag(sync=True)
+    behind = Dict(help="Other runs behind the curves; empty without any: see explorer.views.behind.").tag(sync=True)
     samples = Dict(help="The same prompts answered by the reference and by the policy.").tag(sync=True)
     trial = Dict(help="The last prompt that was tried.").tag(sync=True)
     drawn = Int(0, help="How many batches the browser has drawn; 0 until the page is on screen.").tag(sync=True)

@@ -3,7 +3,7 @@
 
 export default {
   render(context) {
-    return frame(context, "curves", ["series", "run", "drawn", "batch"], build(context.model));
+    return frame(context, "curves", ["series", "behind", "run", "drawn", "batch"], build(context.model));
   },
 };
 
@@ -19,6 +19,7 @@ const strokeOf = (nth) => ({ colour: COLOURS[nth < 2 ? nth : nth < DASHES.length
 const build = (model) => (root, board, sized, leaving) => {
   const tip = tooltip(root);
   const head = make("header", { class: "ex-head-line" });
+  const others = make("p", { class: "ex-hint ex-others", hidden: true });
   const plot = make("div", { class: "ex-plot" });
   const titles = make("div", { class: "ex-plot-titles" });
   root.prepend(head, make("div", { class: "ex-plots" }, plot, titles));
@@ -40,7 +41,7 @@ const build = (model) => (root, board, sized, leaving) => {
   });
 
   const turns = turnsOf(board);
-  let [plotly, asked, drawn, frameOf] = [null, false, [], ""];
+  let [plotly, asked, drawn, frameOf, below, told] = [null, false, [], "", { of: null, count: 0 }, []];
   const take = async (loading) => {
     try {
       plotly = await loading;
@@ -60,28 +61,34 @@ const build = (model) => (root, board, sized, leaving) => {
     else model.send({ kind: "plotly" });
   };
   const paint = () => {
-    if (needsWords(head, board)) head.replaceChildren(...heading(board, "curves"));
+    if (needsWords(head, board)) head.replaceChildren(...heading(board, "curves"), others);
+    const behind = [board.get("behind"), board.get("words")];
+    if (behind.some((part, i) => part !== told[i])) paintBehind(board, others);
+    told = behind;
     charts = chartsNow();
     charts.forEach((chart, i) => paintTitle(board, names[i], chart));
     if (!asked && board.get("drawn")) ask();
-    const stamp = [board.get("series"), board.get("run").cursor, charts.map(({ key }) => key).join(), board.get("words"), root.dataset.theme, size.width, size.height];
+    const stamp = [board.get("series"), board.get("behind"), board.get("run").cursor, charts.map(({ key }) => key).join(), board.get("words"), root.dataset.theme, size.width, size.height];
     if (!plotly || stamp.every((part, i) => part === drawn[i])) return;
     drawn = stamp;
     turns.ask(plot, drawCurves, "curves");
   };
-  // Axes, words and colours are drawn anew where they have changed; else the lines alone move, at a third of the cost.
+  // Axes, words, colours and other runs are drawn anew where they have changed; else the run's own lines alone move, at a
+  // third of the cost.
   const drawCurves = () => {
     if (!size.width || !size.height) return (drawn = []); // hidden meanwhile: drawn when it is seen again
     const { span, ranges } = board.get("series");
     const colours = palette(root);
     const lines = traces(board, charts, colours);
     const frame = JSON.stringify([span, ranges, charts, board.get("language"), root.dataset.theme, size.width, size.height]);
-    if (frame === frameOf) {
+    const behind = board.get("behind");
+    if (frame === frameOf && behind === below.of) {
       const data = lines.map(({ x, y }) => ({ x, y }));
-      return plotly.animate(plot, { data, traces: data.map((_, i) => i) }, AT_ONCE);
+      return plotly.animate(plot, { data, traces: data.map((_, i) => below.count + i) }, AT_ONCE);
     }
-    frameOf = frame;
-    return plotly.react(plot, lines, layout(board, charts, size, colours), { displayModeBar: false });
+    const under = tracesBehind(board, charts, colours);
+    [frameOf, below] = [frame, { of: behind, count: under.length }];
+    return plotly.react(plot, [...under, ...lines], layout(board, charts, size, colours), { displayModeBar: false });
   };
   return paint;
 };
