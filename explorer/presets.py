@@ -18,7 +18,7 @@ LESSONS: Mapping[str, Config] = MappingProxyType(
         "balanced": Config(
             learning_rate=1.5e-4,
             kl_coef=0.03,
-            weights={"sentiment": 0.7, "coherence": 1.0, "diversity": 0.6, "unbiasedness": 1.0, "length": 0.0},
+            weights={"sentiment": 0.7, "coherence": 1.0, "diversity": 1.2, "unbiasedness": 1.0, "length": 0.0},
         ),
         "hack_the_reward": Config(learning_rate=3e-4, kl_coef=0.0),
     }

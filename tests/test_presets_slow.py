@@ -84,10 +84,10 @@ def test_hack_the_reward_reaches_the_score_and_loses_the_language(run_update: Ru
 
 def test_balanced_raises_the_sentiment_and_keeps_the_rest(run_update: RunUpdate) -> None:
     run = train("balanced", drawn_seed(), 40, run_update)
-    assert run.mean("component/sentiment", 36, 40) > run.untouched["sentiment"] + 0.2  # [+0.36 to +0.44]
-    assert run.mean("component/coherence", 36, 40) > run.untouched["coherence"] - 0.1  # [-0.03 to +0.04]
-    assert run.mean("component/diversity", 36, 40) > run.untouched["diversity"] - 0.15  # [0.00 to +0.04]
-    assert run.mean("component/unbiasedness", 36, 40) > 0.8 * run.untouched["unbiasedness"]  # gap 33 to 48 % smaller
+    assert run.mean("component/sentiment", 36, 40) > run.untouched["sentiment"] + 0.2  # [+0.28 to +0.30]
+    assert run.mean("component/coherence", 36, 40) > run.untouched["coherence"] - 0.1  # [-0.04 to 0.00]
+    assert run.mean("component/diversity", 36, 40) > run.untouched["diversity"]  # [+0.07 to +0.14]
+    assert run.mean("component/unbiasedness", 36, 40) > 0.8 * run.untouched["unbiasedness"]  # gap 28 to 37 % smaller
 
 
 def test_see_the_clip_leaves_one_token_in_five_outside(run_update: RunUpdate) -> None:

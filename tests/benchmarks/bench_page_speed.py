@@ -66,7 +66,9 @@ def test_start(page: Page) -> None:
     print(f"  Train can be pressed                 {train:6.2f}   {train - picture:5.2f} later (aim {TRAIN})")
     print(f"  the run's curves are drawn           {curves:6.2f}")
     print(f"  received: {traffic.http / 1e6:.2f} MB over HTTP, {traffic.websocket / 1e6:.2f} MB over the WebSocket")
-    assert ready < picture < train
+    # Twice the aims: what takes longer is broken, not merely slow today.
+    assert ready < picture < ready + 2 * PICTURE
+    assert picture < train < picture + 2 * TRAIN
 
 
 def test_rate(page: Page) -> None:

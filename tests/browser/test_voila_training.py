@@ -216,8 +216,12 @@ SLIDE_AND_WATCH = """([root, to, patience]) => new Promise((done) => {
     if (after.high === before.high && milliseconds < patience) return wait();
     const regions = [...root.querySelectorAll('.explorer-objective .explorer-region')];
     const widths = regions.map((node) => Number(node.getAttribute('width')));
-    // The other panels are drawn in this frame too, perhaps after this callback.
-    setTimeout(() => done({ to, before, after: look(), milliseconds, widths }), 0);
+    // The picture answers first; the other panels, and with them the badge, follow within a few frames.
+    const follow = () => {
+      if (!look().badge && performance.now() - started < patience) return requestAnimationFrame(follow);
+      return done({ to, before, after: look(), milliseconds, widths });
+    };
+    setTimeout(follow, 0);
   });
   wait();
 })"""
