@@ -11,25 +11,18 @@ from typing import Annotated
 import typer
 
 from explorer.presets import PRESETS
-from explorer.train_command import build_config
+from explorer.train_command import Device, PolicyName, Preset, Settings, build_config
 
 
 def ablate(
     updates: Annotated[int, typer.Option(min=1, help="How many updates each run has.")] = 40,
     seeds: Annotated[int, typer.Option(min=1, help="How many runs of each variant: seeds 0, 1, 2 …")] = 10,
-    preset: Annotated[
-        str | None, typer.Option(help=f"The knobs to start from: {', '.join(PRESETS)}.", show_default="learn")
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One knob, as learning_rate=3e-4.")
-    ] = None,
+    preset: Preset = None,
+    settings: Settings = None,
     rise: Annotated[float, typer.Option(help="How much higher the score should be to count as reached.")] = 0.2,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")] = 1,
-    policy: Annotated[
-        str | None,
-        typer.Option(help="A folder with a GPT-2, or its name on the hub.", show_default="the bundled policy"),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", show_default="cpu")] = None,
+    policy: PolicyName = None,
+    device: Device = None,
     out: Annotated[Path | None, typer.Option(help="A file for every run as a line of JSON.")] = None,
 ) -> None:
     """Train with every trick and with each taken away, and print the table."""

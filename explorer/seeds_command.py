@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from explorer.presets import PRESETS
-from explorer.train_command import INTERRUPTED, build_config, plain, read_prompts
+from explorer.train_command import (
+    INTERRUPTED,
+    Device,
+    PolicyName,
+    Preset,
+    PromptFile,
+    Settings,
+    build_config,
+    plain,
+    read_prompts,
+)
 
 if TYPE_CHECKING:
     from explorer.seed_grid import SeedGrid
@@ -23,21 +32,11 @@ def seeds(
     count: Annotated[int, typer.Option("--seeds", help="How many seeds.")] = 5,
     updates: Annotated[int, typer.Option(help="How many updates each run has.")] = 40,
     first_seed: Annotated[int, typer.Option(help="The seeds are this one and those that follow it.")] = 0,
-    preset: Annotated[
-        str | None, typer.Option(help=f"The knobs to start from: {', '.join(PRESETS)}.", show_default="learn")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="One knob, as clip_range=0.1 or weight_coherence=0.4."),
-    ] = None,
-    policy: Annotated[
-        str | None,
-        typer.Option(help="A folder with a GPT-2, or its name on the hub.", show_default="the bundled policy"),
-    ] = None,
-    prompts: Annotated[
-        Path | None, typer.Option(help="A text file with a prompt a line.", show_default="story openings")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", show_default="cpu")] = None,
+    preset: Preset = None,
+    settings: Settings = None,
+    policy: PolicyName = None,
+    prompts: PromptFile = None,
+    device: Device = None,
     bf16: Annotated[bool, typer.Option(help="Compute the transformer in bfloat16.")] = False,
     keep_every: Annotated[
         int, typer.Option(help="Record the tokens of every n-th update, and of the first and the last; metrics of all.")

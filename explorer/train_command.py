@@ -23,25 +23,31 @@ if TYPE_CHECKING:
 #: The exit code of a program that Ctrl-C ended.
 INTERRUPTED = 130
 
+# Options of every command that trains.
+Preset = Annotated[
+    str | None, typer.Option(help=f"The knobs to start from: {', '.join(PRESETS)}.", show_default="learn")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="One knob, as clip_range=0.1 or weight_coherence=0.4."),
+]
+PolicyName = Annotated[
+    str | None, typer.Option(help="A folder with a GPT-2, or its name on the hub.", show_default="the bundled policy")
+]
+PromptFile = Annotated[
+    Path | None, typer.Option(help="A text file with a prompt a line.", show_default="story openings")
+]
+Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", show_default="cpu")]
+
 
 def train(
     updates: Annotated[int, typer.Option(help="How many updates to run; with --resume, how many more.")] = 40,
     seed: Annotated[int | None, typer.Option(help="Of everything that is random.", show_default="0")] = None,
-    preset: Annotated[
-        str | None, typer.Option(help=f"The knobs to start from: {', '.join(PRESETS)}.", show_default="learn")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="One knob, as clip_range=0.1 or weight_coherence=0.4."),
-    ] = None,
-    policy: Annotated[
-        str | None,
-        typer.Option(help="A folder with a GPT-2, or its name on the hub.", show_default="the bundled policy"),
-    ] = None,
-    prompts: Annotated[
-        Path | None, typer.Option(help="A text file with a prompt a line.", show_default="story openings")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", show_default="cpu")] = None,
+    preset: Preset = None,
+    settings: Settings = None,
+    policy: PolicyName = None,
+    prompts: PromptFile = None,
+    device: Device = None,
     bf16: Annotated[
         bool, typer.Option(help="Compute the transformer in bfloat16: faster on a GPU, and the ratios less exact.")
     ] = False,
