@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
-import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-import explorer
 from explorer.config import Config
 from explorer.ppo import trainer
 from explorer.ppo.loading import load_policy
@@ -23,6 +19,7 @@ from explorer.recording.background import BackgroundWriter
 from explorer.recording.folder import RecordingError
 from explorer.recording.history import History
 from explorer.recording.origin import Origin, find_origin
+from explorer.recording.run_info import run_info
 from explorer.recording.snapshot import Snapshot, take_snapshot
 from explorer.recording.storage import Recording, RunWriter
 from explorer.recording.writer import CHECKPOINT_MEGABYTES
@@ -157,7 +154,7 @@ class Trainer(trainer.Trainer):
             raise ValueError("keep_every thins a recording on disk: name its folder as out.")
         if checkpoint_every < 0:
             raise ValueError(f"checkpoint_every is {checkpoint_every}, but must be a whole number from 0.")
-        info, history = run_info(self), History()
+        info, history = self._info(), History()
         metrics: dict[int, Mapping[str, float]] = {}
         configs: dict[int, Config] = {}
         steps = (
@@ -190,7 +187,7 @@ class Trainer(trainer.Trainer):
         Closing it, or an exception in it, keeps the state after the last whole update and lets go of the folder.
         Arguments and errors as for ``train``, with the first update.
         """
-        with self._writer(out, run_info(self), keep_every, checkpoint_every, checkpoint_megabytes) as writer:
+        with self._writer(out, self._info(), keep_every, checkpoint_every, checkpoint_megabytes) as writer:
             kept = written = self.updates
             try:
                 for _ in range(updates):
@@ -207,6 +204,11 @@ class Trainer(trainer.Trainer):
                 if checkpoint_every and kept < self.updates == written and not writer.failed:
                     writer.checkpoint(self.state())
 
+    def _info(self) -> dict[str, Any]:
+        """What a recording says of the run: a branch where it was resumed and has made no update since."""
+        came_from = self.origin if self.origin is not None and self.origin.update == self.updates else None
+        return run_info(self, self.config, self.prompts, came_from)
+
     def _writer(
         self, out: str | Path, info: Mapping[str, Any], keep_every: int, checkpoint_every: int, megabytes: float
     ) -> BackgroundWriter:
@@ -218,27 +220,6 @@ class Trainer(trainer.Trainer):
             return BackgroundWriter(RunWriter.go_on(out, self.updates, keep_every, megabytes=megabytes, durable=True))
         start = self.state() if checkpoint_every else None
         return BackgroundWriter(RunWriter(out, info, keep_every, start=start, megabytes=megabytes, durable=True))
-
-
-def run_info(live: trainer.Trainer) -> dict[str, Any]:
-    """What a recording says of its run.
-
-    Its id, when it was begun (UTC), versions, seed, policy and the digest of its weights at the very start, device,
-    prompts; and its parent, where the trainer was resumed from another recording and has made no update since.
-    """
-    origin = getattr(live, "origin", None)
-    parent = {} if origin is None or origin.update != live.updates else {"parent": origin.parent(live.config)}
-    return parent | {
-        "id": uuid.uuid4().hex,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {"explorer": explorer.__version__, **{name: version(name) for name in ("torch", "transformers")}},
-        "seed": live.config.seed,
-        "policy": live.policy.name,
-        "policy_digest": weights_digest(live.reference),
-        "device": str(live.policy.device),
-        "bf16": live.policy.bf16,
-        "prompts": list(live.prompts),
-    }
 
 
 @contextmanager

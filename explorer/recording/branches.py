@@ -78,7 +78,7 @@ def parting(parent: Recording, child: Recording) -> Parting | None:
 def _in_update(parent: Recording, child: Recording, update: int) -> Parting | None:
     if update in parent.updates and update in child.updates:
         one, other = (run[run.updates.index(update)] for run in (parent, child))
-        return _in_arrays(one, other)
+        return parting_of(one, other)
     ours, theirs = (metrics_of(run.metrics, update) for run in (parent, child))
     for name in dict.fromkeys([*ours, *theirs]):
         if not name.startswith("throughput/") and _differs(ours.get(name), theirs.get(name)):
@@ -94,7 +94,8 @@ def _in_update(parent: Recording, child: Recording, update: int) -> Parting | No
     return None
 
 
-def _in_arrays(parent: Snapshot, child: Snapshot) -> Parting | None:
+def parting_of(parent: Snapshot, child: Snapshot) -> Parting | None:
+    """Where two snapshots of the same update part; None where they are equal, bit for bit."""
     ours, theirs = dict(_in_order(parent)), dict(_in_order(child))
     # Epochs that only one of them has come after those that both have: then what the policy has become tells.
     for key in (key for key in ours if key in theirs):

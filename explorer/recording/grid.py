@@ -44,6 +44,11 @@ def seed_folder(root: str | Path, seed: int) -> Path:
     return Path(root) / f"seed-{seed:03d}"
 
 
+def is_seed_folder(folder: Path) -> bool:
+    """Whether a folder is named as that of a seed."""
+    return _SEED.fullmatch(folder.name) is not None
+
+
 def shared_by_all(config: Config, prompts: Iterable[str], policy_digest: str, bf16: bool) -> dict[str, Any]:
     """What the runs of a grid have in common, as ``grid.json`` has it."""
     knobs = {name: value for name, value in config.flat().items() if name != "seed"}

@@ -45,3 +45,20 @@ def read_metrics(root: Path) -> pa.Table:
     if (np.diff(numbers) < 1).any():
         raise damaged(root / METRICS_FOLDER, ValueError("its parts overlap"))
     return whole
+
+
+def last_metrics(root: Path) -> tuple[int, dict[str, float]]:
+    """The number of a run's last update and its metrics, from the newest part alone; 0 and nothing before the first.
+
+    Raises:
+        RecordingError: that part is damaged.
+    """
+    starts = part_numbers(root, METRICS_FOLDER)
+    if not starts:
+        return 0, {}
+    table = read_table(root, METRICS_FOLDER, starts[-1], MAX_METRICS_ROWS)
+    try:
+        update = int(column(table, "update")[-1])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise damaged(part_path(root, METRICS_FOLDER, starts[-1]), error) from None
+    return update, metrics_of(table, update)

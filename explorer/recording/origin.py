@@ -5,12 +5,14 @@ of its own that names its parent in ``run.json``:
 
     "parent": {"folder": "run", "id": "9f0c…", "update": 20, "changed": {"clip_range": [0.2, 0.1]}}
 
-``folder`` is the parent's name where it lay then, ``changed`` has each knob's value before and after.
+``folder`` is the parent's name where it lay then, ``changed`` has each knob's value before and after, and the training
+prompts where they are others.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +58,11 @@ class Origin:
         """Whether a folder is the run's own."""
         return Path(folder).resolve() == self.folder.resolve()
 
-    def parent(self, config: Config) -> dict[str, Any]:
+    def parent(self, config: Config, prompts: Sequence[str]) -> dict[str, Any]:
         """What a run that goes on from here under ``config`` says of its parent."""
         changed = {name: list(values) for name, values in self.config.differences(config).items()}
+        if tuple(prompts) != self.prompts:
+            changed["prompts"] = [list(self.prompts), list(prompts)]
         return {"folder": self.folder.resolve().name, "id": self.run, "update": self.update, "changed": changed}
 
     def check_policy(self, digest: str) -> None:
