@@ -18,10 +18,12 @@ from explorer.config import Config
 from explorer.recording.snapshot import Snapshot, Tokens, decode, freeze, take_snapshot
 from explorer.recording.what_if import with_coefficients
 from explorer.session.checkpoints import Checkpoints
+from explorer.session.recorder import Recorder
 
 if TYPE_CHECKING:
     from explorer.ppo.policy import Policy
     from explorer.ppo.records import Credit, Curve, Epoch, Rollout
+    from explorer.ppo.state import State
     from explorer.ppo.trainer import Stage, Trainer
 
 #: The stages before the epochs, in order.
@@ -84,6 +86,7 @@ class Engine:
         policy, config, rewards, prompts, device, bf16: as for ``Trainer``.
         on_stage: called in the worker with a Progress when a stage has ended.
         on_update: called in the worker with the Snapshot of a whole update.
+        recorder: writes every update; None records nothing.
     """
 
     def __init__(
@@ -96,8 +99,10 @@ class Engine:
         on_update: Callable[[Snapshot], None],
         device: str | None = None,
         bf16: bool | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.config = config
+        self._recorder = recorder or Recorder()
         self.show_stages = False
         self.checkpoints = Checkpoints()
         self._arguments: tuple[Any, ...] = (policy, rewards, prompts, device, bf16)
@@ -173,6 +178,7 @@ class Engine:
         trainer = self.trainer
         if self._stages is None:
             self._in_force = self.config
+            self._recorder.before_update(trainer, self._in_force)
             self._stages = trainer.stages(self._in_force)
             self._on_stage(self._progress(None))
         try:
@@ -185,19 +191,45 @@ class Engine:
             return False
         self._stages = None
         self.checkpoints.keep(stage.update.update, trainer.policy)
-        self._on_update(take_snapshot(stage.update, self._in_force, trainer.policy))
+        snapshot = take_snapshot(stage.update, self._in_force, trainer.policy)
+        self._on_update(snapshot)
+        self._recorder.after_update(trainer, snapshot, self.config)
         self._on_stage(self._progress(stage))
         return True
 
     def restart(self) -> None:
-        """Drop the running update and go back to the untouched policy."""
-        if self._stages is not None:
-            self._stages.close()  # type: ignore[attr-defined]  # a generator
-            self._stages = None
+        """Drop the running update and go back to the untouched policy; the next update begins another run."""
+        self._recorder.leave()
+        self._drop_update()
         self.trainer.config = self._in_force = self.config
         self.trainer.reset()
         self.checkpoints.clear()
         self.checkpoints.keep(0, self.trainer.policy)
+
+    def go_to(self, state: State, rewound: bool) -> None:
+        """Drop the running update, and go on from a state of the run on screen, or of another run.
+
+        Args:
+            state: of a run that was begun with the same policy.
+            rewound: whether it is an earlier one of this run: the weights of those before it stay at hand.
+
+        Raises:
+            ValueError: the state does not suit the policy, the prompts or the rewards; nothing has changed.
+        """
+        trainer = self.trainer
+        trainer.load_state(state)
+        self._drop_update()
+        self._in_force = trainer.config
+        if not rewound:
+            self.checkpoints.clear()
+            self.checkpoints.keep(0, trainer.reference)
+        if state.updates:
+            self.checkpoints.keep(state.updates, trainer.policy)
+
+    def _drop_update(self) -> None:
+        if self._stages is not None:
+            self._stages.close()  # type: ignore[attr-defined]  # a generator
+            self._stages = None
 
     def close(self) -> None:
         """Let go of the policy and of every weight that was kept."""

@@ -105,13 +105,13 @@ class Screen(HasTraits):
             self.history.clear()
             self.waiting, self.updates = False, 0
 
-    def _forget(self) -> None:
-        """Clear the run, as after a reset."""
-        self.history.clear()
+    def put_on(self, history: History, live: bool) -> None:
+        """Show another run at its newest update, or an empty one; ``live`` is as the trait."""
+        self.history = history
         self._ends.clear()
-        self.live, self.waiting, self.progress = True, False, None
-        self.updates, self.rate = 0, 0.0
-        self.cursor.follow, self.cursor.update, self.cursor.epoch = True, 0, -1
+        self.live, self.waiting, self.progress = live, False, None
+        self.updates, self.rate, self.note = len(history), 0.0, ""
+        self.cursor.follow, self.cursor.update, self.cursor.epoch = True, (history.kept or [0])[-1], -1
         self._render()
 
     def _follow_newest(self, change: Any = None) -> None:

@@ -12,11 +12,15 @@ from typing import Any
 from explorer.config import Config, effect_of
 from explorer.presets import PRESETS
 from explorer.recording.history import History
+from explorer.recording.shelf import Shelf
 from explorer.recording.snapshot import Snapshot
 from explorer.session.engine import Engine, Progress
 from explorer.session.grid import SeedRuns
+from explorer.session.library import Library
 from explorer.session.loop import Loop
 from explorer.session.parts import GradientParts
+from explorer.session.recorder import Recorder
+from explorer.session.runs import Runs
 from explorer.session.screen import Screen
 from explorer.session.stopping import has_stopped_rising
 from explorer.session.worker import InlineWorker, ThreadWorker
@@ -45,6 +49,7 @@ class Session(Screen):
         recorded: a recorded run, as a history or as snapshots, shown until the live one has something to show.
         threaded: False runs everything inline, for scripts and tests.
         device, bf16: where and how exactly to compute, as for ``Trainer``.
+        shelf: where the live run is recorded, and others are; None records nothing.
     """
 
     def __init__(
@@ -57,11 +62,19 @@ class Session(Screen):
         threaded: bool = True,
         device: str | None = None,
         bf16: bool | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         super().__init__(Loop(self.report), config or PRESETS["learn"], recorded)
         self.compared = PRESETS[self.preset]
         self._flat_from: int | None = None
-        self.engine = Engine(policy, self.config, rewards, prompts, self._on_stage, self._on_update, device, bf16)
+        self.library, self.runs = Library(self, shelf, threaded), Runs(self)
+        self.recorder = Recorder(
+            shelf, self.runs.began, self.runs.kept_state, lambda error: self.loop.post(self.report, error)
+        )
+        self.recorder.preset = self.preset
+        self.engine = Engine(
+            policy, self.config, rewards, prompts, self._on_stage, self._on_update, device, bf16, self.recorder
+        )
         worker = ThreadWorker if threaded else InlineWorker
         self.worker = worker(self.engine.advance, self._on_worker_error, self._on_pause, self._end)
         self.parts = GradientParts(self)
@@ -129,6 +142,7 @@ class Session(Screen):
         custom = {f"weight_{n}": 0.0 for n in self.config.weights if n not in target.weights}
         self.set(reset=reset, **{**target.flat(), **custom})
         self.preset, self.compared = name, PRESETS[name]
+        self.recorder.preset = name
 
     def train(self, updates: int | None = None, *, until_flat: bool = False) -> None:
         """Train until paused, for so many updates, or until the score stops rising."""
@@ -198,6 +212,7 @@ class Session(Screen):
         try:
             self.grid.end()
         finally:
+            self.recorder.leave()
             self.engine.close()
 
     def _load(self) -> None:
@@ -212,7 +227,8 @@ class Session(Screen):
 
     def _restart(self) -> None:
         self.engine.restart()
-        self.loop.post(self._forget)  # after what the old run has still posted
+        self.runs.begin_anew()
+        self.loop.post(self.put_on, History(), True)  # after what the old run has still posted
         self.loop.post(self._describe_policy)
 
     def _prepare(self) -> None:
@@ -223,13 +239,16 @@ class Session(Screen):
         self.loop.post(self._publish_stage, progress)
 
     def _on_update(self, snapshot: Snapshot) -> None:
+        self.runs.compare_with_parent(snapshot)
         self.loop.post(self._collect, snapshot, time.monotonic())
 
     def _on_worker_error(self, error: BaseException) -> None:
+        self.recorder.keep()
         self.loop.post(self.report, error)
         self.loop.post(self._sync_mode)
 
     def _on_pause(self) -> None:
+        self.recorder.keep()
         self.loop.post(self._sync_mode)
 
     # ------------------------------------------------------------------ posted to the loop
@@ -268,6 +287,7 @@ class Session(Screen):
         if not self.live:
             self.live = self.waiting = True
         self.dismiss()
+        self.worker.submit(self.recorder.retry)
         self.note = ""
         self._ends.clear()
         self.engine.show_stages = self.worker.slow_seconds > 0

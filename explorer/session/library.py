@@ -1,0 +1,126 @@
+"""The shelf as the page shows it: every run on it, to be named, saved, deleted, or drawn behind the curves.
+
+Commands and traits belong to the loop; what reads or writes many files is done in a thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from traitlets import Any as AnyTrait
+from traitlets import HasTraits, Unicode
+
+from explorer.recording.history import History
+from explorer.recording.lineage import line_of
+from explorer.recording.shelf import Entry, Shelf
+from explorer.session.behind import run_behind
+
+if TYPE_CHECKING:
+    from explorer.session.session import Session
+
+
+class Library(HasTraits):
+    """What is on a shelf, and what can be done with it without training.
+
+    Args:
+        session: whose errors are shown, and whose curves other runs may lie behind.
+        shelf: None where nothing is recorded: every command then says so.
+        threaded: False does everything in the caller, for scripts and tests.
+    """
+
+    entries = AnyTrait((), help="Every Entry of the shelf when it was last read, the newest first.")
+    saved = Unicode("", help="The folder into which a run was last saved.")
+
+    def __init__(self, session: Session, shelf: Shelf | None, threaded: bool = True) -> None:
+        super().__init__()
+        self._session, self._shelf, self._threaded = session, shelf, threaded
+        self._reading = self._again = False
+
+    @property
+    def kept(self) -> bool:
+        """Whether runs are recorded."""
+        return self._shelf is not None
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where the runs are. Raises ValueError where nothing is recorded."""
+        if self._shelf is None:
+            raise ValueError("This explorer keeps no runs: make it without runs=False, or name a folder for them.")
+        return self._shelf
+
+    def refresh(self) -> None:
+        """Read the shelf anew; ``entries`` follow."""
+        if self._shelf is None:
+            return
+        if self._reading:  # what is being read may be from before
+            self._again = True
+            return
+        self._reading, self._again = True, False
+        self._aside(self._shelf.entries, self._take, self._end_reading)
+
+    def rename(self, run: str, name: str) -> None:
+        """Call a run something. Raises ValueError as ``Shelf.rename`` does."""
+        self.shelf.rename(run, name)
+        self.refresh()
+
+    def delete(self, run: str) -> None:
+        """Delete a run for good. Raises ValueError where it is on screen; what else hinders it is reported."""
+        shelf = self.shelf
+        if run and run == self._session.runs.run:
+            raise ValueError("This run is on screen: open another one, or press Reset, before you delete it.")
+        self._aside(lambda: shelf.delete(run), lambda done: self.refresh())
+
+    def save(self, run: str, folder: str | Path) -> None:
+        """Copy a run into a folder of your own; ``saved`` then says which. What hinders it is reported."""
+        shelf, self.saved = self.shelf, ""
+        self._aside(lambda: shelf.save(run, folder), lambda target: self.set_trait("saved", str(target.resolve())))
+
+    def compare(self, run: str) -> None:
+        """Draw a run behind the curves; "" takes away what is there. Raises ValueError where there is none such."""
+        if run:
+            entry = self.shelf.find(run)
+            line = line_of(self.shelf, entry)
+            self._session.behind = run_behind(called(entry), History(recorded=line.recording))
+        else:
+            self._session.behind = None
+
+    def start_seeds(self, seeds: int, updates: int) -> None:
+        """Run the settings in the page under several seeds, each a run on the shelf. Raises as ``SeedRuns.start``."""
+        self._session.grid.start(seeds, updates, self.shelf.new_folder("seeds"))
+
+    def _take(self, entries: list[Entry]) -> None:
+        self.entries = tuple(entries)
+        self._end_reading()
+
+    def _end_reading(self) -> None:
+        self._reading = False
+        if self._again:
+            self.refresh()
+
+    def _aside(
+        self, job: Callable[[], Any], then: Callable[[Any], None], otherwise: Callable[[], None] = lambda: None
+    ) -> None:
+        """Do a job in a thread and take what it gives on the loop; what it raises is reported, after ``otherwise``."""
+        session = self._session
+
+        def run() -> None:
+            try:
+                found = job()
+            except Exception as error:
+                session.loop.post(otherwise)
+                session.loop.post(session.report, error)
+                return
+            session.loop.post(then, found)
+
+        if self._threaded:
+            threading.Thread(target=run, name="ppo-explorer-shelf", daemon=True).start()
+        else:
+            run()
+
+
+def called(entry: Entry) -> str:
+    """What a run is called: where it has no name, by the time when it was begun, UTC, and its id."""
+    return entry.name or f"{entry.created[:16].replace('T', ' ')} · {entry.id[:4]}"
