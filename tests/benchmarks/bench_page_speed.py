@@ -58,8 +58,10 @@ def test_start(page: Page) -> None:
     page.goto("/")
     explorer = ExplorerPage(page)
     explorer.wait_until_ready()
+    names = ["scripts", "picture", "train", "curves"]
+    page.wait_for_function("(names) => names.every((name) => name in window.benchmark)", arg=names)
     marks = page.evaluate("window.benchmark")
-    ready, picture, train, curves = (marks[name] / 1000 for name in ("scripts", "picture", "train", "curves"))
+    ready, picture, train, curves = (marks[name] / 1000 for name in names)
     print(f"\n\nThe page's start ({load()}), in seconds from the navigation:")
     print(f"  the page's own JavaScript is ready   {ready:6.2f}")
     print(f"  the first picture                    {picture:6.2f}   {picture - ready:5.2f} later (aim {PICTURE})")
