@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from explorer.ppo.objectives import OBJECTIVES
     from explorer.ppo.rewards import REWARDS
     from explorer.presets import PRESETS
+    from explorer.recording.shelf import Shelf
     from explorer.recording.storage import Recording
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ __all__ = [
     "Config",
     "Explorer",
     "Recording",
+    "Shelf",
     "Trainer",
     "load_policy",
 ]
@@ -45,6 +47,7 @@ _HOMES = {
     "REWARDS": "explorer.ppo.rewards",
     "Explorer": "explorer.app",
     "Recording": "explorer.recording.storage",
+    "Shelf": "explorer.recording.shelf",
     "Trainer": "explorer.headless",
     "load_policy": "explorer.ppo.loading",
 }

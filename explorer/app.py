@@ -6,6 +6,7 @@ import re
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +16,7 @@ from explorer.bundled import asset_path
 from explorer.config import CHOICES, DEFAULT_WEIGHTS, FIELDS, Config
 from explorer.presets import PRESETS
 from explorer.recording.history import History
+from explorer.recording.shelf import Shelf
 from explorer.recording.storage import Recording
 from explorer.session.replay import Replay
 from explorer.session.session import ResetNeeded, Session
@@ -22,7 +24,7 @@ from explorer.text import LANGUAGES, labels, text
 from explorer.views.batch import telling_token
 from explorer.views.curves import Curves
 from explorer.views.mirror import Mirror
-from explorer.views.panels import Advantages, ExactToy, Kl, Objective, Samples, Tokens
+from explorer.views.panels import Advantages, ExactToy, Kl, Objective, Runs, Samples, Tokens
 from explorer.views.quantities import scales
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
@@ -36,7 +38,9 @@ SLOW_SECONDS = 1.5
 PAGE_GONE_SECONDS = 240.0
 
 #: What may be done while a question is open: to look at the run changes nothing that it is about.
-LEAVES_THE_QUESTION = frozenset({"confirm", "scrub", "epoch", "follow", "dismiss", "compare", "try"})
+LEAVES_THE_QUESTION = frozenset(
+    {"confirm", "scrub", "epoch", "follow", "show", "dismiss", "compare", "try", "rename", "save", "behind"}
+)
 
 _by_cell: dict[str, list[tuple[str, weakref.ref[Explorer]]]] = {}
 
@@ -56,6 +60,8 @@ class Explorer(ipywidgets.Box):
         device: where to compute, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; None leaves a Policy where it is, and loads to
             the CPU.
         bf16: whether the transformers compute in bfloat16; None leaves a Policy as it is, and loads without.
+        runs: where the page keeps its runs: a folder, or an ``explorer.Shelf`` that says how much of each; None is the
+            user's own place for an application's data, or ``$PPO_EXPLORER_RUNS``; False keeps none.
 
     Raises:
         ValueError: the language is unknown, the recording cannot be read, or ``live=False`` comes with something that
@@ -74,6 +80,7 @@ class Explorer(ipywidgets.Box):
         device: str | None = None,
         bf16: bool | None = None,
         live: bool = True,
+        runs: Shelf | str | Path | bool | None = None,
     ) -> None:
         if config is not None and not isinstance(config, Config):
             raise TypeError(f"config is a {type(config).__name__}, but must be an explorer.Config.")
@@ -85,10 +92,11 @@ class Explorer(ipywidgets.Box):
             config = _with_weights(config or PRESETS["learn"], rewards or {})
             own = policy is not None or prompts is not None or bool(rewards)
             recorded = History(recorded=None if own and recording is None else _opened(recording))
-            self.session = Session(policy, config, rewards, prompts, recorded, device=device, bf16=bf16)
+            shelf = _shelf(runs)
+            self.session = Session(policy, config, rewards, prompts, recorded, device=device, bf16=bf16, shelf=shelf)
         else:
             given = {"policy": policy, "config": config, "rewards": rewards, "prompts": prompts}
-            _refuse({**given, "device": device, "bf16": bf16})
+            _refuse({**given, "device": device, "bf16": bf16, "runs": runs})
             self.session = Replay(_opened(recording))
             config = self.session.config
         self.board = Board(words=words, language=language, quantities=scales())
@@ -100,11 +108,13 @@ class Explorer(ipywidgets.Box):
         self.samples = Samples(board=self.board)
         self.samples.on_msg(lambda widget, content, buffers: self._command(content))
         self.toy = ExactToy(self.session.report, self.session.dismiss, board=self.board)
+        self.runs = Runs(board=self.board)
+        self.runs.on_msg(lambda widget, content, buffers: self._command(content))
         self.curves = Curves(self.board, list(config.weights))
         self._asked: dict[str, Any] = {}
         self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl)]
-        super().__init__([self.player, self.controls, *panels, self.samples, self.toy, self.curves])
+        super().__init__([self.player, self.controls, *panels, self.samples, self.toy, self.runs, self.curves])
         self.add_class("explorer")
         self.mirror = Mirror(self.session, self.board, self.player, self.controls, self.curves)
         self.board.observe(lambda change: setattr(self, "_page_seen", time.monotonic()), "heartbeat")
@@ -134,6 +144,14 @@ class Explorer(ipywidgets.Box):
     def pause(self) -> None:
         """Pause after the stage that is running."""
         self._training.pause()
+
+    def open_run(self, run: str) -> None:
+        """Show a run of the shelf by its id, and go on with it at the next press of Train."""
+        self._training.runs.open(run)
+
+    def rewind(self, update: int) -> None:
+        """Go back to a kept state of the run on screen: what is trained from there on is a branch."""
+        self._training.runs.rewind(update)
 
     @property
     def _training(self) -> Session:
@@ -231,6 +249,15 @@ class Explorer(ipywidgets.Box):
             "compare": lambda: self._training.compare(),
             "try": lambda: self._training.try_prompt(str(message["prompt"]), int(message["update"])),
             "prompts": lambda: self._training.set_prompts(list(message["prompts"])),
+            "open": lambda: self.open_run(str(message["run"])),
+            "rewind": lambda: self.rewind(int(message["update"])),
+            "rename": lambda: self._training.library.rename(str(message["run"]), str(message["name"])),
+            "save": lambda: self._training.library.save(str(message["run"]), str(message["folder"])),
+            "delete": lambda: self._training.library.delete(str(message["run"])),
+            "behind": lambda: self._lay_behind(message),
+            "show": lambda: self._show(int(message["update"]), int(message["epoch"]), message["token"]),
+            "seeds": lambda: self._training.library.start_seeds(message["seeds"], message["updates"]),
+            "stop_seeds": lambda: self._training.grid.stop(),
         }
         try:
             self.session.dismiss()
@@ -267,6 +294,20 @@ class Explorer(ipywidgets.Box):
         cursor.follow = False
         cursor.update = update
 
+    def _show(self, update: int, epoch: int, token: Any) -> None:
+        """Put an update, an epoch and a token on screen."""
+        self._scrub(update)
+        self.session.cursor.epoch = epoch
+        if token is not None:
+            self.board.pinned = [int(place) for place in token]
+
+    def _lay_behind(self, message: Mapping[str, Any]) -> None:
+        library = self._training.library
+        if "grid" in message:
+            library.compare_grid(str(message["grid"]))
+        else:
+            library.compare(str(message["run"]))
+
     def _next_language(self) -> None:
         self.board.language = LANGUAGES[(LANGUAGES.index(self.board.language) + 1) % len(LANGUAGES)]
 
@@ -280,6 +321,17 @@ def _with_weights(config: Config, rewards: Mapping[str, Any]) -> Config:
     return config.replace(
         weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), **dict.fromkeys(rewards, 1.0), **config.weights}
     )
+
+
+def _shelf(runs: Shelf | str | Path | bool | None) -> Shelf | None:
+    """Where the page keeps its runs; None where it keeps none."""
+    if isinstance(runs, Shelf):
+        return runs
+    if isinstance(runs, bool):
+        return Shelf() if runs else None
+    if runs is not None and not isinstance(runs, str | Path):
+        raise TypeError(f"runs is a {type(runs).__name__}, but must be a folder, an explorer.Shelf, or False.")
+    return Shelf(runs)
 
 
 def _opened(recording: Any) -> Recording:

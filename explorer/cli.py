@@ -46,8 +46,18 @@ def serve(
     host: Host = "127.0.0.1",
     theme: Colours = Theme.light,
     browser: Browser = True,
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="The folder in which the page keeps its runs.", show_default="the user's own"),
+    ] = None,
 ) -> None:
     """Open the explorer as a page in the browser; Ctrl-C ends it."""
+    if runs is not None:
+        from explorer.recording.shelf import RUNS_VARIABLE
+
+        if runs.exists() and not runs.is_dir():
+            raise ValueError(f"'{runs}' is a file: give --runs a folder.")
+        os.environ[RUNS_VARIABLE] = str(runs.expanduser().resolve())  # the page's kernels inherit it
     from explorer.bundled import notebook_path
     from explorer.quick_imports import without_address_grammar
 

@@ -7,7 +7,8 @@ the one that ships: for everything that is claimed about it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,6 +22,7 @@ from explorer.ppo.loading import load_policy
 from explorer.ppo.policy import Policy
 from explorer.ppo.records import Update
 from explorer.ppo.trainer import Trainer
+from explorer.recording.shelf import RUNS_VARIABLE
 from explorer.recording.snapshot import Snapshot, take_snapshot
 
 MakeTrainer: TypeAlias = Callable[..., Trainer]
@@ -42,6 +44,21 @@ TINY_PROMPTS = ["The cat", "One day, a little boy", "Lily went to the", "Tim saw
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)  # the tests share few cores, and the models are small
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shelves(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Path]]:
+    """No test, and no kernel that one starts, writes to the runs of whoever starts it; gives places for others."""
+    root = tmp_path_factory.mktemp("shelves")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(RUNS_VARIABLE, str(root / "shared"))
+        yield (root / str(n) for n in count())
+
+
+@pytest.fixture(autouse=True)
+def _own_shelf(_shelves: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has a shelf of its own, which is there with its first run."""
+    monkeypatch.setenv(RUNS_VARIABLE, str(next(_shelves)))
 
 
 @pytest.fixture(scope="session")

@@ -22,26 +22,32 @@ class Behind:
         label: what they are, for the head of the curves.
         runs: what a point of each is called, and its metrics.
         band: whether the range from the lowest to the highest is shown too.
+        key: the run's id, or the name of the grid's folder, where it is on the shelf.
     """
 
     label: Words
     runs: tuple[tuple[Words, History], ...]
     band: bool = False
+    key: str = ""
 
 
-def seeds_behind(runs: Mapping[int, History]) -> Behind:
+def seeds_behind(runs: Mapping[int, History], key: str = "") -> Behind:
     """The runs of a seed grid, by seed, and their band."""
     label = ("ui.behind.seeds" if len(runs) > 1 else "ui.behind.seed", {"count": len(runs)})
     return Behind(
-        label=label, runs=tuple((("ui.behind.seed_name", {"seed": s}), run) for s, run in runs.items()), band=True
+        label=label,
+        runs=tuple((("ui.behind.seed_name", {"seed": s}), run) for s, run in runs.items()),
+        band=True,
+        key=key,
     )
 
 
 def grid_behind(folder: str | Path) -> Behind:
     """The runs of a recorded seed grid as far as they are. Raises RecordingError as ``recorded_seeds`` does."""
-    return seeds_behind({seed: History(recorded=run) for seed, run in recorded_seeds(folder).items()})
+    runs = {seed: History(recorded=run) for seed, run in recorded_seeds(folder).items()}
+    return seeds_behind(runs, Path(folder).name)
 
 
-def run_behind(name: str, run: History) -> Behind:
+def run_behind(name: str, run: History, key: str = "") -> Behind:
     """One other run, such as the parent of a fork, by its name."""
-    return Behind(label=("ui.behind.run", {"name": name}), runs=((name, run),))
+    return Behind(label=("ui.behind.run", {"name": name}), runs=((name, run),), key=key)

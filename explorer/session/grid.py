@@ -140,7 +140,7 @@ class SeedRuns(HasTraits):
         else:
             self._runs[step.seed] = History(recorded=step.recording)
         self.progress = {**self.progress, "seed": step.seed, "nth": step.nth, "update": step.update}
-        self._session.behind = seeds_behind(self._runs)
+        self._session.behind = seeds_behind(self._runs, Path(self.progress["folder"]).name)
 
     def _ended(self, state: State) -> None:
         self.progress = {**self.progress, "state": state}

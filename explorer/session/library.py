@@ -5,6 +5,7 @@ Commands and traits belong to the loop; what reads or writes many files is done 
 
 from __future__ import annotations
 
+import datetime
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from traitlets import HasTraits, Unicode
 from explorer.recording.history import History
 from explorer.recording.lineage import line_of
 from explorer.recording.shelf import Entry, Shelf
-from explorer.session.behind import run_behind
+from explorer.session.behind import grid_behind, run_behind
 
 if TYPE_CHECKING:
     from explorer.session.session import Session
@@ -83,9 +84,15 @@ class Library(HasTraits):
         if run:
             entry = self.shelf.find(run)
             line = line_of(self.shelf, entry)
-            self._session.behind = run_behind(called(entry), History(recorded=line.recording))
+            self._session.behind = run_behind(called(entry), History(recorded=line.recording), entry.id)
         else:
             self._session.behind = None
+
+    def compare_grid(self, name: str) -> None:
+        """Draw the runs of a seed grid behind the curves. Raises ValueError where the shelf has none such."""
+        if name not in {entry.grid for entry in self.entries if entry.grid}:
+            raise ValueError(f"There is no seed grid {name[:40]!r} on the shelf: it may have been deleted.")
+        self._session.behind = grid_behind(self.shelf.root / name)
 
     def start_seeds(self, seeds: int, updates: int) -> None:
         """Run the settings in the page under several seeds, each a run on the shelf. Raises as ``SeedRuns.start``."""
@@ -122,5 +129,11 @@ class Library(HasTraits):
 
 
 def called(entry: Entry) -> str:
-    """What a run is called: where it has no name, by the time when it was begun, UTC, and its id."""
-    return entry.name or f"{entry.created[:16].replace('T', ' ')} · {entry.id[:4]}"
+    """What a run is called: where it has no name, by the day and time when it was begun, here."""
+    if entry.name:
+        return entry.name
+    try:
+        begun = datetime.datetime.fromisoformat(entry.created).astimezone()
+    except (ValueError, OverflowError):
+        return entry.id[:8]
+    return f"{begun:%m-%d %H:%M:%S}"

@@ -99,7 +99,7 @@ class Runs(HasTraits):
         resumable = entry.folder in line.states.values()
         self.run, self.parting = run, None
         self.branch, self.states = _branch(entry, line), tuple(line.states) if resumable else ()
-        self._lay_behind(None)
+        self._lay_behind(self._parent_behind(self.branch))
         config = line.recording.config_at(line.recording.metrics.column("update")[-1].as_py())
         self._take_settings(config, entry.preset)
         session.put_on(History(recorded=line.recording), live=resumable)
@@ -246,7 +246,7 @@ class Runs(HasTraits):
         self.states = tuple(state for state in line.states if state <= update)
         session.prompts = tuple(session.engine.prompts)
         session.put_on(History(recorded=until(recording, update)), live=True)
-        self._lay_behind(run_behind(called(entry), History(recorded=recording)))
+        self._lay_behind(run_behind(called(entry), History(recorded=recording), entry.id))
 
     def _come_back(self, before: _OnScreen) -> None:
         """Opening has failed: what was on screen before comes back."""
@@ -261,6 +261,12 @@ class Runs(HasTraits):
     def _forget(self) -> None:
         self.run, self.states, self.branch, self.parting = "", (), None, None
         self._lay_behind(None)
+
+    def _parent_behind(self, branch: Branch | None) -> Behind | None:
+        if branch is None or branch.parent is None:
+            return None
+        entry = self._session.library.shelf.find(branch.run)
+        return run_behind(called(entry), History(recorded=branch.parent), branch.run)
 
     def _lay_behind(self, behind: Behind | None) -> None:
         """The parent behind the curves, instead of the one before; what else lies there stays."""

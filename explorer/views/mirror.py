@@ -15,6 +15,7 @@ from explorer.views.curves import Curves
 from explorer.views.parts import parts_picture
 from explorer.views.quantities import ON_DEMAND
 from explorer.views.run import run_picture
+from explorer.views.runs import runs_picture
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
 from explorer.widgets.player import Player
@@ -39,6 +40,7 @@ class Mirror:
         self._run = Throttle(session.loop, self._guarded(self.draw_run))
         self._curves = Throttle(session.loop, self._guarded(self.draw_series))
         self._others = Throttle(session.loop, self._guarded(self.draw_others))
+        self._shelf = Throttle(session.loop, self._guarded(self.draw_shelf))
         for names, draw in (
             (["recorded"], self.draw_series),  # changes with the cursor and the run, not with a slider; before "shown"
             (["shown"], self.draw_batch),
@@ -56,6 +58,19 @@ class Mirror:
         board.observe(self._on_change(self.draw_words), "language")
         board.observe(self._on_change(self.keep_samples_fresh), "wants_samples")
         board.observe(self._on_change(self.want_parts), "quantity")
+        if not isinstance(session, Replay):
+            for source, names in (
+                (session.runs, ["run", "opening", "states", "branch", "parting"]),
+                (session.library, ["entries", "saved"]),
+                (session.grid, ["progress"]),
+                (session, ["behind"]),
+            ):
+                source.observe(lambda change: self._shelf.request(), names)
+            session.runs.observe(lambda change: self._run.request(), ["run", "opening"])
+            session.runs.observe(self._on_change(self.keep_shelf_fresh), "states")
+            session.observe(self._on_change(self.keep_shelf_fresh), "mode")
+            board.observe(self._on_change(self.keep_shelf_fresh), "lower")
+            self.draw_shelf()
         self.draw_batch()
         self.draw_series()
 
@@ -89,6 +104,15 @@ class Mirror:
         """The curves go on while the screen shows an earlier update; otherwise they come with every batch."""
         if not self.session.cursor.follow:
             self._curves.request()
+
+    def draw_shelf(self) -> None:
+        """The recorded runs."""
+        self.board.shelf = runs_picture(self.session)
+
+    def keep_shelf_fresh(self) -> None:
+        """Read the shelf anew while it is on screen, when the run there has been written to."""
+        if self.board.lower == "runs" and not isinstance(self.session, Replay):
+            self.session.library.refresh()
 
     def draw_settings(self) -> None:
         """The settings beside those that they are compared with."""

@@ -49,6 +49,13 @@ class Samples(BoardView):
     _css = style()
 
 
+class Runs(BoardView):
+    """The shelf of runs, the past of the one on screen, and several seeds of its settings (``widgets/runs.js``)."""
+
+    _esm = script("runs")
+    _css = style()
+
+
 class ExactToy(BoardView):
     """The toy in which everything can be enumerated: a probability to drag, and a cloud (``widgets/toy.js``).
 

@@ -13,6 +13,8 @@ def run_picture(session: Any) -> dict[str, Any]:
     progress = session.progress
     return {
         "phase": session.phase,
+        "id": session.runs.run if session.live else "",
+        "opening": session.live and session.runs.opening,
         "live": session.live and not session.waiting,
         "mode": session.mode,
         "rate": round(session.rate, 2),

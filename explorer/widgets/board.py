@@ -25,7 +25,7 @@ class Board(OnLoopWidget):
     words = Dict(help="Every label in the chosen language.").tag(sync=True)
     language = Unicode("en").tag(sync=True)
     theme = Unicode("auto", help="auto, light or dark.").tag(sync=True)
-    lower = Unicode("advantages", help="The panel in the middle's lower half: advantages, samples or toy.").tag(
+    lower = Unicode("advantages", help="The panel in the middle's lower half: advantages, samples, toy or runs.").tag(
         sync=True
     )
     parts = Dict(help="The exact parts of the gradient, where they are asked for: see explorer.views.parts.").tag(
@@ -34,6 +34,7 @@ class Board(OnLoopWidget):
     run = Dict(help="Where the run stands: update, stage, rate, mode, error; see explorer.views.run.").tag(sync=True)
     series = Dict(help="The run's metrics: see explorer.views.curves.").tag(sync=True)
     behind = Dict(help="Other runs behind the curves; empty without any: see explorer.views.behind.").tag(sync=True)
+    shelf = Dict(help="The recorded runs, empty where none are kept: see explorer.views.runs.").tag(sync=True)
     samples = Dict(help="The same prompts answered by the reference and by the policy.").tag(sync=True)
     trial = Dict(help="The last prompt that was tried.").tag(sync=True)
     drawn = Int(0, help="How many batches the browser has drawn; 0 until the page is on screen.").tag(sync=True)

@@ -96,7 +96,7 @@ function tooltip(root) {
 }
 
 // The panels that share the middle's lower half: a tab row in each, of which one panel shows at a time.
-const LOWER = ["advantages", "samples", "toy"];
+const LOWER = ["advantages", "samples", "toy", "runs"];
 
 function lowerTabs(root, board, own, leaving) {
   const place = () => {
@@ -105,7 +105,8 @@ function lowerTabs(root, board, own, leaving) {
   leaving(listen(board, ["lower"], place));
   place();
   const node = make("div", { class: "ex-tabs", role: "tablist" });
-  const buttons = LOWER.map((key) =>
+  const there = LOWER.filter((key) => key !== "runs" || !isReplay(board));
+  const buttons = there.map((key) =>
     make("button", {
       class: `ex-tab explorer-tab-${key}`, role: "tab", type: "button",
       onclick: () => {
@@ -117,7 +118,7 @@ function lowerTabs(root, board, own, leaving) {
   );
   node.append(...buttons);
   const paint = () =>
-    LOWER.forEach((key, i) => {
+    there.forEach((key, i) => {
       write(buttons[i], say(board, `ui.panels.${key}.tab`));
       buttons[i].title = say(board, `ui.panels.${key}.title`);
       buttons[i].setAttribute("aria-selected", String(key === own));

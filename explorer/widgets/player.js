@@ -83,7 +83,7 @@ const build = (model) => (root, board, sized, leaving) => {
     question.querySelector("button").focus();
   };
 
-  watchWidth(root, board);
+  watchWidth(root, board, send);
   return () => {
     const run = board.get("run");
     const ready = run.phase === "ready";
@@ -103,7 +103,7 @@ const build = (model) => (root, board, sized, leaving) => {
       write(node, say(board, `ui.${key}`));
       node.title = say(board, `ui.tips.${key}`);
     }
-    for (const node of [train, step, stage, reset]) node.disabled = !ready;
+    for (const node of [train, step, stage, reset]) node.disabled = !ready || Boolean(run.opening);
     train.title = ready ? say(board, running ? "ui.tips.pause" : "ui.tips.train") : say(board, run.phase === "failed" ? "ui.failed" : "ui.loading");
     number.setAttribute("aria-label", say(board, "ui.for_updates"));
     count.title = say(board, count.value === "flat" ? "ui.tips.until_flat" : "ui.tips.train_for");
@@ -113,6 +113,7 @@ const build = (model) => (root, board, sized, leaving) => {
     write(status, statusLine(board, run));
     status.dataset.update = run.cursor; // the same in every language
     root.dataset.phase = run.phase;
+    keepLink(root, run);
     root.dataset.mode = run.mode;
     paintPills(board, pills, run);
     bar.value = run.fraction ?? 0;
@@ -132,8 +133,9 @@ function statusLine(board, run) {
   if (isReplay(board)) return `${at} · ${say(board, "ui.replay", { name: board.get("replay").name, updates: run.updates })}`;
   const parts = [at];
   if (!run.live && run.mode !== "paused") parts.push(say(board, "ui.training"));
-  else if (!run.live && run.updates) parts.push(say(board, run.phase === "ready" ? "ui.recorded_ready" : "ui.recorded", { updates: run.updates }));
+  else if (!run.live && run.updates) parts.push(say(board, run.phase === "ready" ? `ui.${run.note || "recorded_ready"}` : "ui.recorded", { updates: run.updates }));
   else if (run.phase !== "ready") parts.push(say(board, "ui.loading"));
+  else if (run.opening) parts.push(say(board, "ui.opening"));
   else if (!run.live) parts.push(say(board, "ui.ready"));
   else {
     parts.push(say(board, run.mode !== "paused" ? "ui.training" : run.note ? `ui.${run.note}` : "ui.paused"));
@@ -213,13 +215,14 @@ function paintError(board, box, error, dismiss) {
 }
 
 // How many columns fit, and whether the page is ours alone (Voila) or a cell among others: CSS lays out by both.
-function watchWidth(root, board) {
+function watchWidth(root, board, send) {
   const alone = /\btheme-(light|dark)\b/.test(document.body.className);
   const wait = () => {
     const page = root.closest(".explorer");
     if (!page) return requestAnimationFrame(wait);
     page.dataset.host = alone ? "page" : "cell";
     if (alone) beat(board, root);
+    if (alone && !isReplay(board)) openLinked(send);
     const fit = () => {
       const width = page.clientWidth;
       const columns = width >= 1160 ? "3" : width >= 700 ? "2" : "1";
@@ -230,6 +233,21 @@ function watchWidth(root, board) {
     return null;
   };
   requestAnimationFrame(wait);
+}
+
+// A page of ours carries the run that it shows in its address: reloaded, or opened from a link, it goes on with it.
+function openLinked(send) {
+  const asked = new URLSearchParams(location.search).get("run");
+  if (asked) send("open", { run: asked });
+}
+
+function keepLink(root, { id }) {
+  if (root.closest(".explorer")?.dataset.host !== "page" || id === undefined || id === (root.dataset.run ?? "")) return;
+  root.dataset.run = id;
+  const address = new URL(location.href);
+  if (id) address.searchParams.set("run", id);
+  else address.searchParams.delete("run");
+  history.replaceState(history.state, "", address);
 }
 
 // Tell the kernel that somebody is there: a browser that crashed says no goodbye, and training would go on for ever.

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psutil
 
+from explorer.recording.shelf import RUNS_VARIABLE
+
 ROOT = Path(__file__).parents[2]
 
 #: Seconds: to the line with the address on a busy machine, and from SIGTERM to the end of the last kernel.
@@ -64,6 +66,7 @@ def jupyterlab(folder: Path, *notebooks: Path) -> Iterator[str]:
 def _running(command: list[str], folder: Path, pattern: str) -> Iterator[str]:
     """A Python program that prints its address; what a user has configured for Jupyter has no say in it."""
     own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    own[RUNS_VARIABLE] = str(folder / "runs")
     process = subprocess.Popen(
         [sys.executable, *command],
         stdout=subprocess.PIPE,
