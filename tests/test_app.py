@@ -19,7 +19,9 @@ from explorer.app import Explorer
 from explorer.config import DEFAULT_WEIGHTS, Config
 from explorer.ppo.policy import Policy
 from explorer.presets import PRESETS
+from explorer.recording.checkpoints import checkpoint_updates
 from explorer.recording.history import History
+from explorer.recording.shelf import Shelf
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording, RecordingError
 from explorer.session.replay import Replay
@@ -738,3 +740,90 @@ def test_a_replay_says_which_run_it_is(recording: Recording, tmp_path: Path) -> 
     assert page.board.replay["name"] == "my run"
     assert page.board.replay["policy"].startswith("tiny xx") and len(page.board.replay["policy"]) <= 80
     page.close()
+
+
+# --- the shelf of runs ---
+
+
+def test_the_run_is_kept_on_the_shelf_and_goes_on_in_another_page(make_page: MakePage, tmp_path: Path) -> None:
+    one = make_page(runs=tmp_path / "shelf")
+    one.train(3)
+    (kept,) = Shelf(tmp_path / "shelf").entries()
+    assert (kept.id, kept.updates, kept.preset) == (one.board.run["id"], 3, "learn")
+    one.close()
+    other = make_page(runs=tmp_path / "shelf")
+    press(other, "open", run=kept.id)
+    assert other.board.run["error"] == {}
+    assert (other.board.run["id"], other.board.run["newest"], other.board.batch["update"]) == (kept.id, 3, 3)
+    other.train(1)
+    (kept,) = Shelf(tmp_path / "shelf").entries()
+    assert kept.updates == 4
+
+
+def test_a_page_that_keeps_no_runs_writes_none_and_says_so(
+    make_page: MakePage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = make_page(runs=False)
+    page.train(2)
+    assert Shelf().entries() == []
+    assert (page.board.shelf, page.board.run["id"]) == ({}, "")
+    press(page, "open", run="0" * 32)
+    assert page.board.run["error"]["message"].startswith("This explorer keeps no runs")
+
+
+def test_a_page_that_never_trains_leaves_nothing_on_the_shelf(make_page: MakePage, tmp_path: Path) -> None:
+    make_page(runs=tmp_path / "shelf").close()
+    assert not (tmp_path / "shelf").exists()
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"), [(3, "runs is a int, but must be a folder"), ([], "runs is a list, but must be a folder")]
+)
+def test_a_place_for_runs_that_is_none(make_page: MakePage, runs: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        make_page(runs=runs)
+
+
+def test_how_much_of_a_run_is_kept_can_be_said(make_page: MakePage, tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "shelf", keep_every=2, checkpoint_every=3)
+    page = make_page(runs=shelf)
+    page.train(5)
+    page.close()
+    (kept,) = shelf.entries()
+    assert Recording.load(kept.folder).updates == [1, 2, 4, 5]
+    assert checkpoint_updates(kept.folder) == [0, 3, 5]
+
+
+def test_the_place_where_a_branch_parts_can_be_shown(page: Explorer) -> None:
+    page.train(3)
+    press(page, "show", update=2, epoch=1, token=[1, 0])
+    assert (page.board.run["cursor"], page.board.run["epoch"], page.board.pinned) == (2, 1, [1, 0])
+    press(page, "show", update=3, epoch=-1, token=None)
+    assert (page.board.run["cursor"], page.board.pinned) == (3, [1, 0])
+
+
+def test_another_run_has_scales_of_its_own(page: Explorer) -> None:
+    page.train(2)
+    page.curves.series._ranges["score"] = [-64.0, 64.0]
+    page.rewind(2)
+    assert page.board.series["ranges"]["score"] == [-1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        ({"kind": "open", "run": "../../etc"}, "There is no run '../../etc'"),
+        ({"kind": "rewind", "update": 7}, "The state after update 7 is not kept"),
+        ({"kind": "rename", "run": "0" * 32, "name": "x"}, "There is no run '000000000000'"),
+        ({"kind": "delete", "run": "../.."}, "There is no run '../..'"),
+        ({"kind": "behind", "run": "x"}, "There is no run 'x'"),
+        ({"kind": "behind", "grid": "../.."}, "There is no seed grid '../..'"),
+        ({"kind": "seeds", "seeds": 2.5, "updates": 3}, "'2.5' seeds cannot be trained"),
+        ({"kind": "seeds", "seeds": None, "updates": 3}, "'None' seeds cannot be trained"),
+    ],
+)
+def test_what_cannot_be_done_with_runs_is_one_clear_sentence(page: Explorer, message: Any, says: str) -> None:
+    page.runs._handle_msg({"content": {"data": {"method": "custom", "content": message}}, "buffers": []})
+    assert page.board.run["error"]["message"].startswith(says)
+    page.train(1)
+    assert page.board.run["newest"] == 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from typing import Any
+from weakref import ref
 
 import numpy as np
 from traitlets import Dict, List
@@ -143,12 +144,14 @@ class Series:
         self._metrics = dict(zip(charts, metrics, strict=True))
         self._ranges: dict[str, list[float]] = {}
         self._last = 0
+        self._of: Callable[[], History | None] = lambda: None
 
     def picture(self, history: History, cursor: int, behind: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """``{lines: {metric: {updates: int32, values: float32}}, span: [0, last], ranges: {chart: [low, high]}}``.
 
         Arrays ``[N]`` come as bytes, and what an update lacks is NaN. ``span`` is the axis of the updates, ``ranges``
-        are the charts' own. A history that is empty or shorter than before is another run: its scales begin again.
+        are the charts' own. Another history, or one that is shorter than before, is another run: its scales begin
+        again.
 
         Args:
             history: the run.
@@ -157,9 +160,9 @@ class Series:
         """
         reach = (behind or {}).get("reach", {})
         last = history.updates[-1] if len(history) else 0
-        if last < self._last:
+        if last < self._last or self._of() is not history:
             self._ranges = {}
-        self._last = last
+        self._last, self._of = last, ref(history)
         lines = {}
         for chart, metrics in self._metrics.items():
             series = {metric: history.series(metric) for metric in metrics}

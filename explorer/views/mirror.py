@@ -69,6 +69,7 @@ class Mirror:
             session.runs.observe(lambda change: self._run.request(), ["run", "opening"])
             session.runs.observe(self._on_change(self.keep_shelf_fresh), "states")
             session.observe(self._on_change(self.keep_shelf_fresh), "mode")
+            session.grid.observe(self._on_grid, "progress")
             board.observe(self._on_change(self.keep_shelf_fresh), "lower")
             self.draw_shelf()
         self.draw_batch()
@@ -113,6 +114,11 @@ class Mirror:
         """Read the shelf anew while it is on screen, when the run there has been written to."""
         if self.board.lower == "runs" and not isinstance(self.session, Replay):
             self.session.library.refresh()
+
+    def _on_grid(self, change: Any) -> None:
+        """The shelf has another run with each seed that begins, and the last numbers when the grid has ended."""
+        if any(change["old"].get(name) != change["new"].get(name) for name in ("state", "seed")):
+            self._guarded(self.keep_shelf_fresh)()
 
     def draw_settings(self) -> None:
         """The settings beside those that they are compared with."""

@@ -158,6 +158,15 @@ class ExplorerPage:
         self._from_recorded_to_live("train")
         expect(self.player).to_have_attribute("data-mode", "running")
 
+    def train_for(self, updates: int) -> None:
+        """Train for so many updates, and wait until they are there."""
+        self.part("train-for").select_option("n")
+        self.part("train-number").fill(str(updates))
+        before = self.newest if self.live else 0
+        self._from_recorded_to_live("train")
+        self.when(NEWEST, before + updates)
+        self.settle()
+
     def stop(self) -> None:
         """End training with the update that is running, and wait until that is on screen.
 

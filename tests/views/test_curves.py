@@ -205,10 +205,19 @@ def test_a_peak_of_any_line_is_drawn(series: Series) -> None:
 def test_axes_begin_with_their_own_range_and_never_shrink(series: Series) -> None:
     own = series.picture(rising(3), 3)["ranges"]
     assert all(own[chart.key] == [chart.floor, chart.ceiling] for chart in EVERY)
-    high = {"objective/ref_kl": 30.0, "objective/score": -4.5, "policy/approx_kl_final": 0.3}
-    grown = series.picture(history_of({}, {}, {}, high), 4)["ranges"]
+    run = rising(4)
+    run.note(5, {"objective/ref_kl": 30.0, "objective/score": -4.5, "policy/approx_kl_final": 0.3})
+    grown = series.picture(run, 5)["ranges"]
     assert grown["ref_kl"][1] >= 30.0 and grown["score"][0] <= -4.5 and grown["approx_kl"][1] >= 0.3
-    assert series.picture(rising(5), 5)["ranges"] == grown
+    run.note(5, {"objective/ref_kl": 0.1})  # the peak itself is gone
+    run.note(6, {"objective/ref_kl": 0.1})
+    assert series.picture(run, 6)["ranges"] == grown
+
+
+def test_a_longer_run_that_is_another_one_has_axes_of_its_own(series: Series) -> None:
+    own = series.picture(rising(3), 3)["ranges"]
+    assert series.picture(history_of({"objective/ref_kl": 30.0}), 1)["ranges"] != own
+    assert series.picture(rising(7), 7)["ranges"] == own
 
 
 @pytest.mark.parametrize("between", [None, History()], ids=["at once", "after a reset"])

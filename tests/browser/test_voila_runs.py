@@ -1,0 +1,182 @@
+"""Recorded runs in the page, as somebody would use them: go back, branch, name, save, delete, reload, seeds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Locator, expect
+
+from explorer.recording.checkpoints import checkpoint_updates
+from explorer.recording.grid import recorded_seeds
+from explorer.recording.storage import Recording
+from tests.browser.conftest import OpenPage
+from tests.browser.explorer_page import ExplorerPage
+from tests.browser.servers import serving
+
+pytestmark = pytest.mark.browser
+
+CODE = """
+import explorer
+explorer.Explorer(config=explorer.Config(batch_size=8, response_length=8, epochs=2))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def explorer(folder: Path, open_page: OpenPage) -> Iterator[ExplorerPage]:
+    """A page of small batches that has trained 4 updates, its panel of runs in front."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CODE)])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, folder / "small.ipynb")
+    with serving(folder, str(folder / "small.ipynb")) as address:
+        page = open_page()
+        page.goto(address)
+        explorer = ExplorerPage(page)
+        explorer.wait_until_ready()
+        explorer.train_for(4)
+        explorer.tab("runs")
+        yield explorer
+        page.close()
+
+
+def rows(explorer: ExplorerPage) -> Locator:
+    return explorer.part("runs").locator(".ex-run-list .ex-run-row")
+
+
+def run_of(explorer: ExplorerPage) -> str:
+    """The id in the page's address."""
+    explorer.page.wait_for_url(re.compile(r"\?run=[0-9a-f]{32}$"))
+    return explorer.page.url.rpartition("=")[2]
+
+
+def recorded(folder: Path, run: str) -> Path:
+    (found,) = (folder / "runs").glob(f"*_{run[:8]}")
+    return found
+
+
+def test_the_run_is_on_the_disk_and_in_the_address(explorer: ExplorerPage, folder: Path) -> None:
+    run = run_of(explorer)
+    expect(rows(explorer)).to_have_count(1)
+    expect(rows(explorer)).to_contain_text("● Learn")
+    recording = Recording.load(recorded(folder, run))
+    assert (recording.info["id"], recording.updates) == (run, [1, 2, 3, 4])
+    assert checkpoint_updates(recorded(folder, run)) == [0, 4]
+
+
+def test_going_back_and_changing_one_thing_shows_where_the_branch_parts(explorer: ExplorerPage, folder: Path) -> None:
+    parent = run_of(explorer)
+    explorer.part("rewind-to").select_option("0")
+    explorer.part("rewind").click()
+    expect(explorer.part("runs").locator(".explorer-branch")).to_contain_text("A branch of")
+    explorer.slide("temperature", 0.8)
+    explorer.train_for(2)
+    branch = run_of(explorer)
+    assert branch != parent
+    expect(explorer.part("branch")).to_contain_text("Changed: temperature 1 → 0.8.")
+    parting = explorer.part("parting")
+    expect(parting).to_contain_text("First differs in update 1, sampling, at token")
+    # It names the first number in which the two recordings differ, and shows that token.
+    found = re.search(r"at token (\d+) of response (\d+)", parting.text_content() or "")
+    assert found
+    explorer.part("parting-show").click()
+    explorer.when("(root) => root.querySelector('.explorer-status').dataset.update === '1'")
+    assert explorer.pinned == (int(found[2]) - 1, int(found[1]) - 1)
+    told = Recording.load(recorded(folder, branch)).info["parent"]
+    assert (told["id"], told["update"], told["changed"]) == (parent, 0, {"temperature": [1.0, 0.8]})
+    assert Recording.load(recorded(folder, parent)).updates == [1, 2, 3, 4]
+    expect(rows(explorer)).to_have_text([re.compile("^Learn"), re.compile("^└ ● from 0, temperature 0.8")])
+    expect(explorer.part("curves").locator(".ex-others")).to_contain_text("Behind")
+    explorer.press("follow")
+
+
+def test_a_reload_goes_on_with_the_run(explorer: ExplorerPage) -> None:
+    run, page = run_of(explorer), explorer.page
+    page.reload()
+    explorer.wait_until_ready()
+    explorer.when("(root) => root.querySelector('.ex-place').textContent === '2 / 2'")
+    expect(explorer.part("train")).to_be_enabled()
+    assert run_of(explorer) == run
+    assert explorer.value("temperature") == "0.80"
+    explorer.train_for(1)
+    assert (explorer.newest, run_of(explorer)) == (3, run)
+    explorer.tab("runs")
+    expect(rows(explorer).nth(1)).to_contain_text("3")
+
+
+def test_another_run_is_opened_named_saved_and_compared(explorer: ExplorerPage, folder: Path) -> None:
+    branch = run_of(explorer)
+    rows(explorer).first.click()
+    explorer.part("run-open").click()
+    explorer.when("(root) => root.querySelector('.ex-place').textContent === '4 / 4'")
+    expect(explorer.part("train")).to_be_enabled()
+    parent = run_of(explorer)
+    assert parent != branch
+    assert explorer.value("temperature") == "1.00"
+    explorer.part("run-name").click()
+    explorer.part("run-input").fill("<b>mine</b>")
+    explorer.page.keyboard.press("Enter")
+    expect(rows(explorer).first).to_contain_text("● <b>mine</b>")
+    explorer.part("run-save").click()
+    explorer.part("run-input").fill(str(folder / "copy"))
+    explorer.part("run-sure").click()
+    expect(explorer.part("run-saved")).to_contain_text(f"Saved in {folder / 'copy'}")
+    assert Recording.load(folder / "copy").info["id"] == parent
+    assert checkpoint_updates(folder / "copy") == [0, 4]
+    rows(explorer).nth(1).click()
+    explorer.part("run-behind").click()
+    expect(explorer.part("run-behind")).to_have_attribute("aria-pressed", "true")
+    expect(explorer.part("curves").locator(".ex-others")).to_be_visible()
+    explorer.part("run-behind").click()
+    expect(explorer.part("curves").locator(".ex-others")).to_be_hidden()
+
+
+def test_a_run_is_deleted_after_a_question_and_not_the_one_on_screen(explorer: ExplorerPage, folder: Path) -> None:
+    expect(rows(explorer)).to_have_count(2)
+    rows(explorer).first.click()
+    expect(explorer.part("run-delete")).to_be_disabled()
+    rows(explorer).nth(1).click()
+    explorer.part("run-delete").click()
+    expect(explorer.part("runs").locator(".ex-run-ask")).to_contain_text("for good?")
+    explorer.part("run-cancel").click()
+    expect(rows(explorer)).to_have_count(2)
+    explorer.part("run-delete").click()
+    explorer.part("run-sure").click()
+    expect(rows(explorer)).to_have_count(1)
+    assert len(list((folder / "runs").iterdir())) == 1
+
+
+def test_a_run_that_is_not_there_is_an_error_and_the_page_goes_on(explorer: ExplorerPage, voila_url: str) -> None:
+    other = explorer.page.context.new_page()
+    other.goto(f"{voila_url}?run={'0' * 32}")
+    page = ExplorerPage(other)
+    page.wait_until_ready()
+    expect(page.part("error")).to_contain_text("There is no run '000000000000'")
+    page.step()
+    assert run_of(page) != "0" * 32
+    other.close(run_before_unload=True)
+
+
+def test_several_seeds_are_runs_of_their_own(explorer: ExplorerPage, folder: Path) -> None:
+    explorer.part("seeds-count").fill("2")
+    explorer.part("seeds-updates").fill("3")
+    explorer.part("seeds").click()
+    expect(explorer.part("seeds-progress")).to_have_text("2 seeds of 3 updates are done")
+    expect(rows(explorer).first).to_contain_text("▸ 2 seeds")
+    rows(explorer).first.click()
+    expect(rows(explorer)).to_have_count(4)
+    expect(rows(explorer).nth(1)).to_contain_text("seed 0")
+    (grid,) = (folder / "runs").glob("*_seeds")
+    assert {seed: run.updates for seed, run in recorded_seeds(grid).items()} == {0: [1, 2, 3], 1: [1, 2, 3]}
+    rows(explorer).nth(2).click()
+    explorer.part("run-open").click()
+    explorer.when("(root) => root.querySelector('.ex-place').textContent === '3 / 3'")
+    explorer.train_for(1)
+    assert recorded_seeds(grid)[1].updates == [1, 2, 3, 4]
