@@ -111,6 +111,24 @@ def test_a_reload_goes_on_with_the_run(explorer: ExplorerPage) -> None:
     expect(rows(explorer).nth(1)).to_contain_text("3")
 
 
+def test_a_reload_in_the_middle_of_training_loses_no_whole_update(explorer: ExplorerPage, folder: Path) -> None:
+    run, before = run_of(explorer), explorer.newest
+    explorer.part("train-for").select_option("0")
+    explorer.train()
+    explorer.when("(root, n) => Number(root.querySelector('.explorer-status').dataset.update) >= n", before + 3)
+    seen = explorer.newest
+    explorer.page.reload()
+    explorer.wait_until_ready()
+    expect(explorer.part("train")).to_be_enabled()
+    explorer.when("(root, n) => Number(root.querySelector('.ex-place').textContent.split('/')[1]) >= n", seen)
+    assert explorer.newest < 40  # it is the run's own, and not the bundled one
+    now = explorer.newest
+    assert checkpoint_updates(recorded(folder, run))[-1] == now
+    explorer.step()
+    assert (explorer.newest, run_of(explorer)) == (now + 1, run)
+    explorer.tab("runs")
+
+
 def test_another_run_is_opened_named_saved_and_compared(explorer: ExplorerPage, folder: Path) -> None:
     branch = run_of(explorer)
     rows(explorer).first.click()
