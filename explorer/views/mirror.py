@@ -69,6 +69,7 @@ class Mirror:
             session.runs.observe(lambda change: self._run.request(), ["run", "opening"])
             session.runs.observe(self._on_change(self.keep_shelf_fresh), "states")
             session.observe(self._on_change(self.keep_shelf_fresh), "mode")
+            session.observe(self._on_update, "updates")
             session.grid.observe(self._on_grid, "progress")
             board.observe(self._on_change(self.keep_shelf_fresh), "lower")
             self.draw_shelf()
@@ -114,6 +115,11 @@ class Mirror:
         """Read the shelf anew while it is on screen, when the run there has been written to."""
         if self.board.lower == "runs" and not isinstance(self.session, Replay):
             self.session.library.refresh()
+
+    def _on_update(self, change: Any) -> None:
+        """The row of the run on screen grows with it."""
+        if self.board.lower == "runs":
+            self._shelf.request()
 
     def _on_grid(self, change: Any) -> None:
         """The shelf has another run with each seed that begins, and the last numbers when the grid has ended."""
