@@ -137,7 +137,8 @@ class Trainer:
 
     def _stops(self, config: Config) -> Tensor:
         """``[V]`` bool: the tokens with which a response may end by itself."""
-        stops = self._ends.clone() if config.stop_sentences else torch.zeros_like(self._ends)
+        ends = self._ends.ends
+        stops = ends.clone() if config.stop_sentences else torch.zeros_like(ends)
         stops[self.policy.end_of_text] = True
         return stops
 
