@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from explorer.presets import PRESETS
-from explorer.train_command import Device, PolicyName, Preset, Settings, build_config
+from explorer.train_command import Device, PolicyName, Preset, Prompts, Settings, build_config, find_prompts
 
 
 def ablate(
@@ -22,6 +22,7 @@ def ablate(
     rise: Annotated[float, typer.Option(help="How much higher the score should be to count as reached.")] = 0.2,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")] = 1,
     policy: PolicyName = None,
+    prompts: Prompts = None,
     device: Device = None,
     out: Annotated[Path | None, typer.Option(help="A file for every run as a line of JSON.")] = None,
 ) -> None:
@@ -32,6 +33,7 @@ def ablate(
     from explorer import ablation
 
     config = build_config(preset, settings or [], None)
+    texts = None if prompts is None else find_prompts(prompts)
     if out is not None and out.exists():
         raise ValueError(f"'{out}' is there already: name a new file.")
     if not math.isfinite(rise):
@@ -47,7 +49,7 @@ def ablate(
                     plain = {k: None if v != v else v for k, v in dataclasses.asdict(run).items()}
                     file.write(json.dumps(plain, allow_nan=False) + "\n")
 
-        runs = ablation.ablate(config, range(seeds), updates, rise, jobs, policy, done, device)
+        runs = ablation.ablate(config, range(seeds), updates, rise, jobs, policy, done, device, texts)
     changed = config.differences(PRESETS["learn"])
     print(
         ", ".join([f"{updates} updates", f"{seeds} seeds", *(f"{name} {mine}" for name, (mine, _) in changed.items())])

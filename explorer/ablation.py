@@ -61,7 +61,13 @@ class Run:
 
 
 def run_one(
-    variant: str, config: Config, updates: int, rise: float, policy: str | None = None, device: str | None = None
+    variant: str,
+    config: Config,
+    updates: int,
+    rise: float,
+    policy: str | None = None,
+    device: str | None = None,
+    prompts: Sequence[str] | None = None,
 ) -> Run:
     """Train one variant. Deterministic for a config but for ``seconds``, on the CPU.
 
@@ -72,6 +78,7 @@ def run_one(
         rise: how much higher than at the start the score should be.
         policy: what ``load_policy`` takes.
         device: where to compute; None is the CPU.
+        prompts: as for ``Trainer``.
     """
     import torch
 
@@ -79,7 +86,7 @@ def run_one(
     from explorer.ppo.loading import load_policy
 
     torch.set_num_threads(1)
-    trainer = Trainer(policy=load_policy(policy, device), config=config.replace(**VARIANTS[variant]))
+    trainer = Trainer(policy=load_policy(policy, device), config=config.replace(**VARIANTS[variant]), prompts=prompts)
     scores, kls, entropies, seconds = [], [], [], [0.0]
     failure = ""
     for _ in range(updates):
@@ -138,6 +145,7 @@ def ablate(
     policy: str | None = None,
     on_run: Callable[[Run], None] = lambda run: None,
     device: str | None = None,
+    prompts: Sequence[str] | None = None,
 ) -> list[Run]:
     """Every variant under every seed.
 
@@ -150,27 +158,26 @@ def ablate(
         policy: what ``load_policy`` takes.
         on_run: called with each run as it ends.
         device: where to compute; None is the CPU.
+        prompts: as for ``Trainer``.
 
     Returns:
         The runs in the order of ``VARIANTS``, then of ``seeds``.
     """
     tasks = [(variant, config.replace(seed=seed)) for variant in VARIANTS for seed in seeds]
     runs: dict[tuple[str, int], Run] = {}
-    for run in _run_all(tasks, updates, rise, jobs, policy, device):
+    for run in _run_all(tasks, updates, rise, jobs, policy, device, prompts):
         runs[run.variant, run.seed] = run
         on_run(run)
     return [runs[variant, task.seed] for variant, task in tasks]
 
 
-def _run_all(
-    tasks: Sequence[tuple[str, Config]], updates: int, rise: float, jobs: int, policy: str | None, device: str | None
-) -> Iterator[Run]:
+def _run_all(tasks: Sequence[tuple[str, Config]], updates: int, rise: float, jobs: int, *others: Any) -> Iterator[Run]:
     if jobs == 1:
         for variant, config in tasks:
-            yield run_one(variant, config, updates, rise, policy, device)
+            yield run_one(variant, config, updates, rise, *others)
         return
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(run_one, variant, config, updates, rise, policy, device) for variant, config in tasks]
+        futures = [pool.submit(run_one, variant, config, updates, rise, *others) for variant, config in tasks]
         for future in as_completed(futures):
             yield future.result()
 

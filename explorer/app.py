@@ -52,7 +52,8 @@ class Explorer(ipywidgets.Box):
         policy: None for the bundled policy, a folder with a GPT-2 checkpoint, a hub name, or a ``Policy``.
         config: the settings to begin with; None takes the preset "learn".
         rewards: reward components of your own, ``{name: fn(prompts, responses) -> B floats}``.
-        prompts: the training prompts; None is the bundled story openings.
+        prompts: the training prompts, as a list or as the name of a bundled set: "stories", "openings" or
+            "gender_pairs"; None is "stories".
         recording: a recorded run to show before training, as a folder or a ``Recording``; None is the bundled one.
         live: False shows the recording and nothing else: no policy is loaded, nothing can be trained, and PyTorch is
             imported only when a setting is moved that scores the recorded batch anew.

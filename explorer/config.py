@@ -134,6 +134,7 @@ class Config:
 
     # Sampling.
     temperature: float = knob(1.0, 0.05, 5.0, effect="next_update", step=0.05, shown=(0.3, 2.0))
+    # A response ends with the n-th run of end marks ("?!" is one), at the run's first token: explorer.ppo.sampling.
     stop_sentences: int = knob(0, 0, 16, effect="next_update", step=1, shown=(0, 4))
 
     # What the batch is: changing one of these starts the run anew.

@@ -41,6 +41,10 @@ class Trainer(trainer.Trainer):
 
     Arguments and errors as in ``explorer.ppo.trainer.Trainer``.
 
+    PyTorch's number of threads is the whole process's, so it is left as it is. The page and the command take one:
+    ``torch.set_num_threads(1)``, before the trainer is made, makes a library run the same bit for bit and keeps it from
+    slowing down when another program takes a core; on an idle machine PyTorch's own choice can be faster.
+
     Attributes:
         origin: the checkpoint from which it was resumed, or None.
     """

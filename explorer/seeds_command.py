@@ -14,11 +14,11 @@ from explorer.train_command import (
     Device,
     PolicyName,
     Preset,
-    PromptFile,
+    Prompts,
     Settings,
     build_config,
+    find_prompts,
     plain,
-    read_prompts,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def seeds(
     preset: Preset = None,
     settings: Settings = None,
     policy: PolicyName = None,
-    prompts: PromptFile = None,
+    prompts: Prompts = None,
     device: Device = None,
     bf16: Annotated[bool, typer.Option(help="Compute the transformer in bfloat16.")] = False,
     keep_every: Annotated[
@@ -53,7 +53,7 @@ def seeds(
     config = build_config(preset, settings or [], None)
     if any(setting.partition("=")[0].strip() == "seed" for setting in settings or []):
         raise ValueError("a grid has its own seeds: choose them with --seeds and --first-seed.")
-    texts = None if prompts is None else read_prompts(prompts)
+    texts = None if prompts is None else find_prompts(prompts)
     if count < 1:
         raise ValueError(f"--seeds is {count}, but must be a whole number from 1.")
 

@@ -15,6 +15,7 @@ import typer
 
 from explorer.config import CHOICES, DEFAULT_WEIGHTS, FIELDS, Config
 from explorer.presets import PRESETS
+from explorer.prompt_sets import prompt_sets
 
 if TYPE_CHECKING:
     from explorer.recording.snapshot import Snapshot
@@ -34,8 +35,13 @@ Settings = Annotated[
 PolicyName = Annotated[
     str | None, typer.Option(help="A folder with a GPT-2, or its name on the hub.", show_default="the bundled policy")
 ]
-PromptFile = Annotated[
-    Path | None, typer.Option(help="A text file with a prompt a line.", show_default="story openings")
+Prompts = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE",
+        help=f"A bundled set ({', '.join(prompt_sets())}), or a text file with a prompt a line.",
+        show_default=next(iter(prompt_sets())),
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", show_default="cpu")]
 
@@ -46,7 +52,7 @@ def train(
     preset: Preset = None,
     settings: Settings = None,
     policy: PolicyName = None,
-    prompts: PromptFile = None,
+    prompts: Prompts = None,
     device: Device = None,
     bf16: Annotated[
         bool, typer.Option(help="Compute the transformer in bfloat16: faster on a GPU, and the ratios less exact.")
@@ -91,7 +97,7 @@ def train(
     """Train without a page; with --out the run is recorded."""
     if resume is None:
         config = build_config(preset, settings or [], seed)
-        texts = None if prompts is None else read_prompts(prompts)
+        texts = None if prompts is None else find_prompts(prompts)
     _check_before_loading(updates, keep_every, checkpoint_every, out or resume, None if resume else out, save_policy)
     if resume is None and from_update is not None:
         raise ValueError("--from-update is a place in a recorded run: name the run with --resume.")
@@ -166,6 +172,21 @@ def read_settings(settings: Iterable[str], seed: int | None) -> dict[str, Any]:
     if seed is not None:
         changes["seed"] = seed
     return changes
+
+
+def find_prompts(named: str) -> list[str]:
+    """The prompts of a bundled set, or of a text file; a file called as a set is, such as ./openings, needs its folder.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is neither; or as ``read_prompts``.
+    """
+    sets = prompt_sets()
+    if named in sets:
+        return sets[named]
+    if not Path(named).is_file():
+        raise ValueError(f"'{named}' is neither a file nor a bundled set of prompts: the sets are {', '.join(sets)}.")
+    return read_prompts(Path(named))
 
 
 def read_prompts(path: Path) -> list[str]:

@@ -70,6 +70,7 @@ def test_a_run_is_the_same_twice_but_for_its_time(folder: str) -> None:
     assert (first.start, first.score, first.ref_kl) == (second.start, second.score, second.ref_kl)
     assert math.isfinite(first.score) and first.seconds > 0
     assert run_one("no reuse", SMALL, 3, 0.2, folder).ref_kl != first.ref_kl
+    assert run_one("all on", SMALL, 3, 0.2, folder, prompts=["The cat"]).ref_kl != first.ref_kl
 
 
 def test_processes_give_the_same_as_one(folder: str) -> None:

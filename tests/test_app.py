@@ -483,6 +483,8 @@ def test_prompts_can_be_tried_and_edited(page: Explorer) -> None:
     assert page.board.trial["policy"] == page.board.trial["reference"]
     press(page, "prompts", prompts=["The sun", "A bird"])
     assert page.board.run["prompts"] == ["The sun", "A bird"]
+    press(page, "prompts", prompts=page.samples.sets["gender_pairs"])
+    assert page.board.run["prompts"][:2] == ["The boy wanted to be a", "The girl wanted to be a"]
     press(page, "try", prompt=" ", update=1)
     assert "blank" in page.board.run["error"]["message"]
 

@@ -154,7 +154,7 @@ def test_a_response_too_long_for_a_policy_that_has_not_loaded_yet_can_be_shorten
 
 BAD_PROMPTS: list[tuple[Any, list[str]]] = [
     ([], ["There are no prompts", "give at least one"]),
-    ("The cat", ["prompts is the single text 'The cat'", "put it in a list"]),
+    ("The cat", ["prompts is the single text 'The cat'", "put it in a list", "stories, openings, gender_pairs"]),
     ([""], ["Prompt 1 is blank", "or remove it"]),
     (["The cat", " \n\t "], ["Prompt 2 is blank", "or remove it"]),
     (["The cat", 3], ["Prompt 2 is 3, of type int", "must be a text"]),

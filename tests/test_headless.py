@@ -54,6 +54,17 @@ def test_update_drains_the_stages(
     assert trainer.updates == 2
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_process_keeps_its_number_of_threads(make: Callable[..., Trainer], threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        make().train(1)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_update_under_another_config_leaves_the_trainers_own(make: Callable[..., Trainer], tiny_config: Config) -> None:
     trainer = make()
     snapshot = trainer.update(tiny_config.replace(epochs=3))

@@ -1,7 +1,7 @@
 """What each preset is there to show, on the policy that ships, over a whole run: minutes each.
 
-Every seed is drawn at test time and printed. What is asked for lies well within what was seen when this was written
-(in brackets), so that a run that fails has something to say.
+Every seed is drawn at test time and printed. What is asked for is what README.md says of the presets; it lies well
+within what was seen when this was written (in brackets), so that a run that fails has something to say.
 """
 
 from __future__ import annotations
@@ -66,33 +66,38 @@ def responses_of_the_untouched(trainer: Trainer, config: Config) -> dict[str, fl
 
 def test_learn_raises_the_score_for_at_least_nine_seeds_of_ten(run_update: RunUpdate) -> None:
     seeds = [drawn_seed() for _ in range(10)]
-    rises = {}
+    rises, scores, kls = {}, [], []
     for seed in seeds:
         run = train("learn", seed, 40, run_update)
         # The default weights sentiment with 1 and nothing else: the untouched score is the untouched sentiment.
         rises[seed] = run.mean("objective/score", 36, 40) - run.untouched["sentiment"]
+        scores.append(run.mean("objective/score", 36, 40))
+        kls.append(run.mean("objective/ref_kl", 36, 40))
     print({seed: round(rise, 3) for seed, rise in rises.items()})
     assert sum(rise >= 0.3 for rise in rises.values()) >= 9  # [ten of ten, 0.40 to 0.46]
+    assert 0.72 < fmean(scores) < 0.82  # [0.75 to 0.79 a seed]
+    assert 2.5 < fmean(kls) < 4  # nats a response [2.9 to 3.4 a seed]
 
 
 def test_hack_the_reward_reaches_the_score_and_loses_the_language(run_update: RunUpdate) -> None:
-    run = train("hack_the_reward", drawn_seed(), 40, run_update)
-    assert run.updates[-1]["objective/score"] > 0.9  # [0.97, 0.99]
-    assert run.mean("component/coherence", 36, 40) < run.untouched["coherence"] - 0.3  # [-0.76, -1.2]
-    assert run.mean("objective/ref_kl", 36, 40) > 20  # nats a response [54, 79]
+    # How far it goes differs much from seed to seed: hence three of them.
+    runs = [train("hack_the_reward", drawn_seed(), 40, run_update) for _ in range(3)]
+    assert all(run.mean("objective/score", 36, 40) > 0.95 for run in runs)  # [0.970 to 0.984]
+    assert fmean(run.mean("component/coherence", 36, 40) for run in runs) < 0  # [-0.12 to -0.80 a seed]
+    assert fmean(run.updates[-1]["objective/ref_kl"] for run in runs) > 45  # nats a response [53 to 96 a seed]
 
 
 def test_balanced_raises_the_sentiment_and_keeps_the_rest(run_update: RunUpdate) -> None:
     run = train("balanced", drawn_seed(), 40, run_update)
-    assert run.mean("component/sentiment", 36, 40) > run.untouched["sentiment"] + 0.2  # [+0.28 to +0.30]
-    assert run.mean("component/coherence", 36, 40) > run.untouched["coherence"] - 0.1  # [-0.04 to 0.00]
-    assert run.mean("component/diversity", 36, 40) > run.untouched["diversity"]  # [+0.07 to +0.14]
-    assert run.mean("component/unbiasedness", 36, 40) > 0.8 * run.untouched["unbiasedness"]  # gap 28 to 37 % smaller
+    assert run.mean("component/sentiment", 36, 40) > run.untouched["sentiment"] + 0.2  # [+0.28 to +0.37]
+    assert run.mean("component/coherence", 36, 40) > run.untouched["coherence"] - 0.12  # [-0.08 to 0.00]
+    assert run.mean("component/diversity", 36, 40) > run.untouched["diversity"]  # [+0.07 to +0.19]
+    assert run.mean("component/unbiasedness", 36, 40) > 0.8 * run.untouched["unbiasedness"]  # gap 26 to 41 % smaller
 
 
 def test_see_the_clip_leaves_one_token_in_five_outside(run_update: RunUpdate) -> None:
     run = train("see_the_clip", drawn_seed(), 24, run_update)
-    outside = run.mean("policy/outside_range_final", 1, 24)  # after the fourth epoch [0.19, 0.20]
+    outside = run.mean("policy/outside_range_final", 1, 24)  # after the fourth epoch [0.185 to 0.20]
     print(f"outside 1 ± ε after the last epoch: {outside:.3f}")
-    assert 0.1 < outside < 0.35
-    assert run.mean("policy/clipfrac_final", 1, 24) > 0.05  # and many of them are held there
+    assert 0.15 < outside < 0.25
+    assert run.mean("policy/clipfrac_final", 1, 24) > 0.1  # and most of them get no gradient [0.17 to 0.18]

@@ -104,6 +104,16 @@ def test_it_records_and_saves_the_policy(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "policy" / "config.json").is_file()
 
 
+def test_bundled_prompts_by_name(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("gender_pairs").write_text("The cat\n", encoding="utf-8")
+    for given, first in {"gender_pairs": "The boy wanted to be a", "./gender_pairs": "The cat"}.items():
+        folder = tmp_path / str(len(given))
+        code, _, err = run("--updates", "1", "--prompts", given, "--out", str(folder))
+        assert (code, err) == (0, "")
+        assert Recording.load(folder).info["prompts"][0] == first
+
+
 def test_the_saved_policy_is_the_trained_one(run: Run, tmp_path: Path, tiny_checkpoint: Path) -> None:
     run("--updates", "2", "--save-policy", str(tmp_path / "policy"))
     trainer = headless.Trainer(str(tiny_checkpoint), Config(batch_size=4, response_length=4, epochs=1))
@@ -132,7 +142,11 @@ def test_the_saved_policy_is_the_trained_one(run: Run, tmp_path: Path, tiny_chec
         (["--updates", "0"], "--updates is 0"),
         (["--keep-every", "2"], "--out"),
         (["--keep-every", "0", "--out", "new"], "--keep-every is 0"),
-        (["--prompts", "none.txt"], "none.txt"),
+        (
+            ["--prompts", "none.txt"],
+            "'none.txt' is neither a file nor a bundled set of prompts: the sets are stories, ",
+        ),
+        (["--prompts", "taken"], "'taken' is neither a file nor a bundled set"),
         (["--prompts", "empty.txt"], "has no prompt"),
         (["--prompts", "latin.txt"], "not text in UTF-8"),
         (["--policy", "./none"], "There is no folder './none'"),

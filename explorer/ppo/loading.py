@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import get_hf_file_metadata, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, GPT2LMHeadModel
 from transformers.utils import logging as transformers_logging
@@ -61,21 +63,23 @@ def load_policy(
     if is_folder:
         source = folder
         _check_checkpoint(folder)
+    silence = None if is_folder else _silence_of_the_hub(str(source))
+    where: dict[str, Any] = {"local_files_only": silence is not None}
     try:
         transformers_logging.disable_progress_bar()
-        kind = AutoConfig.from_pretrained(str(source)).model_type
+        kind = AutoConfig.from_pretrained(str(source), **where).model_type
         if kind != "gpt2":
             raise PolicyError(_NOT_GPT2.format(source=source, kind=kind))
         with _ONE_AT_A_TIME:
             loaded: Any = GPT2LMHeadModel.from_pretrained(
-                str(source), dtype=torch.float32, output_loading_info=True, **DROPOUTS
+                str(source), dtype=torch.float32, output_loading_info=True, **DROPOUTS, **where
             )
         lm, report = loaded
-        tokenizer = AutoTokenizer.from_pretrained(str(source))
+        tokenizer = AutoTokenizer.from_pretrained(str(source), **where)
     except PolicyError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise PolicyError(_why_it_did_not_load(source, is_folder, error)) from error
+        raise PolicyError(_why_it_did_not_load(source, is_folder, silence or _first_line(error))) from error
     missing = sorted(name for name in report["missing_keys"] if name != "lm_head.weight")  # tied to the embeddings
     if missing:
         raise PolicyError(
@@ -113,8 +117,26 @@ def _check_checkpoint(folder: Path) -> None:
         raise PolicyError(_NOT_GPT2.format(source=folder, kind=kind))
 
 
-def _why_it_did_not_load(source: str | Path, is_folder: bool, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _silence_of_the_hub(name: str) -> str | None:
+    """Why the hub cannot be asked for a model; None where it answers, be it with a no.
+
+    After one try: for a model that is not cached transformers would try six times, 23 s in all, before it says that
+    there is no network; and for one that is, ask in vain for every single file.
+    """
+    try:
+        get_hf_file_metadata(hf_hub_url(name, "config.json"))
+    except (HfHubHTTPError, HFValidationError):  # transformers knows better what to make of these
+        return None
+    except Exception as error:  # of the client's own kinds, which change with its version
+        return _first_line(error)
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _why_it_did_not_load(source: str | Path, is_folder: bool, reason: str) -> str:
     if is_folder:
         return (
             f"The checkpoint in '{source}' could not be read ({reason}): it needs config.json, model.safetensors and "

@@ -1,40 +1,33 @@
-"""Prompts: the bundled sets, their encoding, and which prompt each row of a batch answers."""
+"""Prompts: their encoding, and which prompt each row of a batch answers."""
 
 from __future__ import annotations
 
-import json
 import reprlib
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from explorer.bundled import asset_path
 from explorer.ppo.policy import Policy
 from explorer.ppo.sampling import PROMPTS, generator
+from explorer.prompt_sets import prompt_sets
 
 _quote = reprlib.Repr()
 _quote.maxstring = 60
 
 
-def prompt_sets() -> dict[str, list[str]]:
-    """The bundled prompts by name.
-
-    ``stories`` are the eight that a run trains on unless told otherwise: neutral openings whose continuations by the
-    bundled policy are mildly positive, so a sentiment reward has room to rise. ``openings`` has them and many more,
-    for a look at prompts that were not trained on. ``gender_pairs`` lists partners that differ only in gender one
-    after the other.
-    """
-    sets: dict[str, list[str]] = json.loads(asset_path("prompts.json").read_text(encoding="utf-8"))
-    return sets
-
-
 def check_prompts(prompts: Sequence[str]) -> list[str]:
     """The prompts as a list.
 
+    Args:
+        prompts: texts, or the name of a bundled set.
+
     Raises:
-        ValueError: there are none, or one is not a string, is blank, or is not valid Unicode.
+        ValueError: there is no such set, there are no prompts, or one is not a string, is blank, or is not valid
+            Unicode.
     """
+    if isinstance(prompts, str) and prompts in (sets := prompt_sets()):
+        return sets[prompts]
     faults = _faults(prompts)
     if faults:
         raise ValueError(faults[0])
@@ -44,7 +37,10 @@ def check_prompts(prompts: Sequence[str]) -> list[str]:
 def _faults(prompts: Sequence[str]) -> list[str]:
     """One sentence for each thing that is wrong with the prompts."""
     if isinstance(prompts, str):
-        return [f"prompts is the single text {_quote.repr(prompts)}: put it in a list, as in [text]."]
+        return [
+            f"prompts is the single text {_quote.repr(prompts)}: put it in a list, as in [text], or name a bundled "
+            f"set: {', '.join(prompt_sets())}."
+        ]
     if not len(prompts):
         return ["There are no prompts: give at least one text to continue."]
     faults = []

@@ -11,7 +11,7 @@ from explorer.config import Config
 from explorer.ppo.kl import exact_kl_tokens
 from explorer.ppo.policy import Policy
 from explorer.ppo.records import Rollout
-from explorer.ppo.sampling import sample
+from explorer.ppo.sampling import SentenceEnds, sample
 
 #: The likeliest tokens kept at every position, for "what else could it have said".
 TOP_ALTERNATIVES = 8
@@ -35,7 +35,7 @@ def collect(
     prompt_mask: Tensor,
     uniforms: Tensor,
     config: Config,
-    ends: Tensor,
+    ends: SentenceEnds,
     answered: Tensor,
 ) -> tuple[Rollout, GreedyAnswers | None]:
     """Sample one response a row from the policy and score every token of it.
@@ -50,7 +50,7 @@ def collect(
         prompt_mask: ``[B, P]`` bool.
         uniforms: ``[B, T]`` in [0, 1): the only source of randomness.
         config: temperature, stop_sentences, group_size and estimator are read.
-        ends: ``[V]`` bool, the tokens that end a sentence.
+        ends: which tokens end a sentence, from ``sentence_ends``.
         answered: ``[B]`` which prompt each row answers, from ``rows_for``.
 
     Returns:

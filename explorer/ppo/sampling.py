@@ -8,6 +8,7 @@ by word (common random numbers).
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,19 @@ from explorer.ppo.policy import Policy
 # What the streams of random numbers are for: the last part of their seed.
 ROLLOUT, MINIBATCHES, PROMPTS, COMPARISON, TRIAL, DROPOUT = range(6)
 
-_SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s*$")
+_SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s*$")
+_MARKS_ALONE = re.compile(r"[.!?\"'”’)\]\s]+")
+
+
+class SentenceEnds(NamedTuple):
+    """What every token of a vocabulary does to the sentence before it.
+
+    A sentence ends with a *run* of end marks: ., ! or ?, as many as follow each other, with closing quotes, brackets
+    and white space among and behind them ("...", "?!", '!"', ". . ."). A run is one end, in however many tokens.
+    """
+
+    ends: Tensor  # [V] bool: the token's text ends with a run
+    continues: Tensor  # [V] bool: it is nothing but marks and white space, so it goes on with the run before it, if any
 
 
 def generator(seed: int, *parts: int) -> torch.Generator:
@@ -28,10 +41,16 @@ def generator(seed: int, *parts: int) -> torch.Generator:
     return torch.Generator().manual_seed(state >> 1)  # torch takes 63 bits on every platform
 
 
-def sentence_ends(policy: Policy) -> Tensor:
-    """``[V]`` bool: the tokens whose text ends a sentence (., ! or ?, with closing quotes after it)."""
+def sentence_ends(policy: Policy) -> SentenceEnds:
+    """Which tokens end a sentence, and which only go on with its end marks.
+
+    By the marks alone: the full stop of an abbreviation or a number is an end too.
+    """
     texts = policy.token_texts(range(policy.lm.config.vocab_size))
-    return torch.tensor([bool(_SENTENCE_END.search(text)) for text in texts], device=policy.device)
+    return SentenceEnds(
+        torch.tensor([bool(_SENTENCE_END.search(text)) for text in texts], device=policy.device),
+        torch.tensor([bool(_MARKS_ALONE.fullmatch(text)) for text in texts], device=policy.device),
+    )
 
 
 @torch.no_grad()
@@ -43,12 +62,18 @@ def sample(
     *,
     temperature: float,
     stop_sentences: int = 0,
-    ends: Tensor | None = None,
+    ends: SentenceEnds | None = None,
     greedy: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sample one response a row.
 
     All tensors lie where the policy does.
+
+    The n-th sentence ends a response at the token with which its run of end marks begins: that token is the response's
+    last, with all the marks that it holds (the whole of ``!"`` where that is one token, ``.`` alone where "..." is
+    three). Whether the run would have gone on is not waited for: it would take a token that is then thrown away, whose
+    probability would be part of the response's but of no token's ratio. Runs before the n-th are whole, and each
+    counts once. Marks at the end of the prompt do not count.
 
     Args:
         policy: whom to sample from.
@@ -57,7 +82,7 @@ def sample(
         uniforms: ``[B, T]`` in [0, 1): the only source of randomness.
         temperature: divides the logits.
         stop_sentences: end a response with its n-th sentence; 0 ends it at end-of-text alone.
-        ends: ``[V]`` bool from ``sentence_ends``; needed where ``stop_sentences`` is not 0.
+        ends: from ``sentence_ends``; needed where ``stop_sentences`` is not 0.
         greedy: ``[B]`` bool, the rows that take the likeliest token every time, as at temperature 0; None is no row.
 
     Returns:
@@ -69,7 +94,7 @@ def sample(
     response_ids = prompt_ids.new_zeros(rows, length)
     response_mask = prompt_mask.new_zeros(rows, length)
     running = prompt_mask.new_ones(rows)
-    sentences = prompt_ids.new_zeros(rows)
+    sentences, in_run = prompt_ids.new_zeros(rows), prompt_mask.new_zeros(rows)
     cache = DynamicCache(config=policy.lm.config)
     for t in range(length):
         hidden = policy.trunk(ids, mask, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
@@ -81,7 +106,9 @@ def sample(
         response_mask[:, t] = running
         stops = tokens == policy.end_of_text
         if stop_sentences and ends is not None:
-            sentences += ends[tokens]
+            going_on = in_run & ends.continues[tokens]
+            sentences += ends.ends[tokens] & ~going_on
+            in_run = ends.ends[tokens] | going_on
             stops |= sentences >= stop_sentences
         running &= ~stops
         if not running.any():

@@ -33,7 +33,7 @@ from explorer.ppo.metrics import approx_kl, measure
 from explorer.ppo.objectives import curve
 from explorer.ppo.optimiser import Optimiser
 from explorer.ppo.policy import GPT2_DROPOUT, Policy
-from explorer.ppo.prompts import check_prompts, encode, prompt_sets, rows_for
+from explorer.ppo.prompts import check_prompts, encode, rows_for
 from explorer.ppo.records import Credit, Epoch, Rollout, Update
 from explorer.ppo.replay import Experience, join, reuse
 from explorer.ppo.rewards import REWARDS, Responses, from_texts, score
@@ -80,7 +80,8 @@ class Trainer:
         config: the knobs; ``self.config`` may be replaced between updates.
         rewards: components of your own, ``{name: fn(prompts, responses) -> B floats}``, beside the built-in ones; each
             with weight 1 unless the config has another.
-        prompts: the training prompts; None is the bundled story openings.
+        prompts: the training prompts, as a list or as the name of a bundled set (``explorer.prompt_sets``): "stories",
+            "openings" or "gender_pairs"; None is "stories".
         device: where to compute, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; a Policy is moved there. None leaves it where
             it is, and loads to the CPU.
         bf16: whether the transformers compute in bfloat16; None leaves a Policy as it is, and loads without.
@@ -115,7 +116,7 @@ class Trainer:
         self.coefficients = Coefficients.of(self.config)
         self.replay: deque[Experience] = deque(maxlen=MAX_REPLAYED)
         self._ends = sentence_ends(self.policy)
-        self.set_prompts(prompt_sets()["stories"] if prompts is None else prompts)
+        self.set_prompts("stories" if prompts is None else prompts)
 
     def set_prompts(self, prompts: Sequence[str]) -> None:
         """Train on other prompts from the next update on. Raises ValueError as ``encode`` does, changing nothing."""
@@ -137,7 +138,8 @@ class Trainer:
 
     def _stops(self, config: Config) -> Tensor:
         """``[V]`` bool: the tokens with which a response may end by itself."""
-        stops = self._ends.clone() if config.stop_sentences else torch.zeros_like(self._ends)
+        ends = self._ends.ends
+        stops = ends.clone() if config.stop_sentences else torch.zeros_like(ends)
         stops[self.policy.end_of_text] = True
         return stops
 

@@ -45,7 +45,7 @@ class Session(Screen):
         policy: what ``load_policy`` takes, or a Policy; it is loaded in the worker.
         config: the first configuration.
         rewards: components of the user's own.
-        prompts: the training prompts.
+        prompts: the training prompts, or the name of a bundled set.
         recorded: a recorded run, as a history or as snapshots, shown until the live one has something to show.
         threaded: False runs everything inline, for scripts and tests.
         device, bf16: where and how exactly to compute, as for ``Trainer``.

@@ -9,6 +9,7 @@ from typing import Any
 from traitlets import Dict
 
 from explorer.config import CHOICES, Config
+from explorer.prompt_sets import prompt_sets
 from explorer.views.toy import BATCH_SIZES, CRITICS, Choices, article_toy, cloud_picture, drag_picture
 from explorer.widgets.on_loop import BoardView
 from explorer.widgets.scripts import script, style
@@ -47,6 +48,11 @@ class Samples(BoardView):
 
     _esm = script("samples")
     _css = style()
+
+    sets = Dict(help="The bundled prompts by name, to fill the box with: {name: [text]}.").tag(sync=True)
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(sets=prompt_sets(), **traits)
 
 
 class Runs(BoardView):

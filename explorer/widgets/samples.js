@@ -19,17 +19,27 @@ const build = (model) => (root, board, sized, leaving) => {
     event.preventDefault();
     model.send({ kind: "try", prompt: prompt.value, update: Number(update.value) });
   } }, prompt, update, tryIt);
-  const prompts = make("textarea", { class: "ex-input explorer-prompts", rows: "6", spellcheck: "false", oninput: () => (edited = true) });
+  const prompts = make("textarea", { class: "ex-input explorer-prompts", rows: "6", spellcheck: "false", oninput: () => {
+    edited = true;
+    tellSet();
+  } });
+  const sets = model.get("sets");
+  const set = make("select", { class: "ex-select explorer-prompt-set", onchange: () => {
+    edited = true;
+    prompts.value = sets[set.value].join("\n");
+  } });
+  // The menu names the set that is in the box, and "your own" where none is.
+  const tellSet = () => (set.value = Object.keys(sets).find((name) => sets[name].join("\n") === prompts.value) ?? "");
   const summary = make("summary");
   const apply = make("button", { class: "ex-button explorer-apply-prompts", type: "button", onclick: () => {
     edited = false;
     model.send({ kind: "prompts", prompts: prompts.value.split("\n").filter((line) => line.trim() !== "") });
   } });
-  const editor = make("details", { class: "ex-prompts" }, summary, prompts, apply);
+  const editor = make("details", { class: "ex-prompts" }, summary, set, prompts, apply);
   const compare = make("button", { class: "ex-button explorer-compare", type: "button", onclick: () => model.send({ kind: "compare" }) });
   const body = make("div", { class: "ex-scroll" }, form, answer, table, editor);
   if (isReplay(board)) {
-    for (const node of [form, answer, table, compare, apply]) node.hidden = true;
+    for (const node of [form, answer, table, compare, set, apply]) node.hidden = true;
     Object.assign(editor, { open: true });
     prompts.readOnly = true;
   }
@@ -52,6 +62,8 @@ const build = (model) => (root, board, sized, leaving) => {
     prompts.setAttribute("aria-label", say(board, "ui.training_prompts"));
     write(apply, say(board, "ui.apply"));
     if (!edited && document.activeElement !== prompts) prompts.value = (run.prompts ?? []).join("\n");
+    paintSets(board, set, sets);
+    tellSet();
     paintUpdates(board, update, run);
     if (painted[0] !== samples || painted[2] !== words) paintPairs(board, table, samples.prompts ?? [], samples);
     if (painted[1] !== trial || painted[2] !== words) paintPairs(board, answer, trial.prompt === undefined ? [] : trial.reference.map(() => trial.prompt), trial);
@@ -59,6 +71,15 @@ const build = (model) => (root, board, sized, leaving) => {
     write(tryIt, say(board, trial.prompt !== undefined && trial.prompt === prompt.value ? "ui.again" : "ui.try_it"));
   };
 };
+
+function paintSets(board, menu, sets) {
+  if (!needsWords(menu, board)) return;
+  menu.setAttribute("aria-label", say(board, "ui.prompt_set"));
+  menu.replaceChildren(
+    make("option", { value: "", text: say(board, "ui.own_prompts"), hidden: true }),
+    ...Object.entries(sets).map(([name, texts]) => make("option", { value: name, text: `${say(board, `ui.prompt_sets.${name}`)} (${texts.length})` })),
+  );
+}
 
 function paintUpdates(board, menu, run) {
   const kept = run.weights_kept ?? [];

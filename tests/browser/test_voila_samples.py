@@ -90,6 +90,26 @@ def test_edited_training_prompts_are_used_from_the_next_update(explorer: Explore
         _train_on(explorer, was)
 
 
+def test_a_bundled_set_fills_the_box(explorer: ExplorerPage, samples: Locator) -> None:
+    was = explorer.part("prompts").input_value()
+    samples.locator("details.ex-prompts").evaluate("(editor) => (editor.open = true)")
+    menu, chosen = explorer.part("prompt-set"), "select => select.selectedOptions[0].textContent"
+    try:
+        assert menu.evaluate(chosen) == "stories (8)"
+        menu.select_option("gender_pairs")
+        lines = explorer.part("prompts").input_value().splitlines()
+        assert lines[:2] == ["The boy wanted to be a", "The girl wanted to be a"]
+        assert menu.evaluate(chosen) == f"gender pairs ({len(lines)})"
+        _train_on(explorer, "\n".join(lines))
+        explorer.step()
+        assert _prompts_on_screen(explorer) <= set(lines)
+        explorer.part("prompts").fill("The cat")
+        assert menu.evaluate(chosen) == "your own"
+    finally:
+        _train_on(explorer, was)
+    assert menu.evaluate(chosen) == "stories (8)"
+
+
 def test_no_training_prompts_at_all_are_refused(explorer: ExplorerPage, samples: Locator) -> None:
     was = explorer.part("prompts").input_value()
     editor = explorer.part("samples").locator("details.ex-prompts")

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 from explorer.ppo.loading import PolicyError, load_policy
 from explorer.ppo.policy import Policy
 from explorer.ppo.prompts import encode
+from explorer.ppo.state import weights_digest
 
 
 def test_the_bundled_policy_is_small_and_float32(policy: Policy) -> None:
@@ -145,6 +155,104 @@ def test_a_hub_name_without_a_network(name: str, tmp_path: Path, monkeypatch: py
         load_policy(name)
     assert name in str(refused.value)
     assert_one_sentence(refused.value)
+
+
+@pytest.fixture
+def hub(tiny_checkpoint: Path) -> Iterator[str]:
+    """The address of a hub on this machine that has one model, "someone/tiny"."""
+    server = Hub(tiny_checkpoint)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+class Hub(ThreadingHTTPServer):
+    """Answers as the Hugging Face hub does where it is asked for a file of a model."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(("127.0.0.1", 0), _Answer)
+
+
+class _Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Hub
+
+    def do_HEAD(self) -> None:
+        path = self.server.folder / self.path.rpartition("/")[2]
+        known = path.is_file() and self.path == f"/someone/tiny/resolve/main/{path.name}"
+        body = path.read_bytes() if known else b""
+        self.send_response(200 if known else 404)
+        if known:
+            self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
+            self.send_header("X-Repo-Commit", "0" * 40)
+        else:
+            self.send_header("X-Error-Code", "EntryNotFound" if "/someone/tiny/" in self.path else "RepoNotFound")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_GET = do_HEAD
+
+    def log_message(self, *arguments: object) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def refusing_socket() -> Iterator[str]:
+    """The address of a port that is taken, by one who takes no call."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def loaded_from(address: str, names: list[str], home: Path) -> dict[str, list[Any]]:
+    """``{name: [digest of the weights or the error's words, seconds]}``, in a process that takes this for the hub.
+
+    The client reads where the hub and its cache are when it is imported, in several places.
+    """
+    code = (
+        "import json, sys, time\n"
+        "from explorer.ppo.loading import PolicyError, load_policy\n"
+        "from explorer.ppo.state import weights_digest\n"
+        "def load(name, begun):\n"
+        "    try:\n"
+        "        return weights_digest(load_policy(name)), time.perf_counter() - begun\n"
+        "    except PolicyError as error:\n"
+        "        return str(error), time.perf_counter() - begun\n"
+        "print(json.dumps({name: load(name, time.perf_counter()) for name in sys.argv[1:]}))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *names],
+        env=environment | {"HF_ENDPOINT": address, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[Any]] = json.loads(done.stdout)
+    return found
+
+
+def test_the_hub_is_asked_once_where_there_is_no_network(hub: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    expected = weights_digest(load_policy(tiny_checkpoint))
+    online = loaded_from(hub, ["someone/tiny", "no-one/nothing"], tmp_path)
+    assert online["someone/tiny"][0] == expected
+    assert "'no-one/nothing'" in online["no-one/nothing"][0]
+    assert "check the name" in online["no-one/nothing"][0]
+    with refusing_socket() as address:
+        offline = loaded_from(address, ["someone/tiny", "someone/else"], tmp_path)
+    assert offline["someone/tiny"][0] == expected  # from the cache
+    message, seconds = offline["someone/else"]
+    assert "refused" in message and "check the name and the network" in message
+    assert_one_sentence(PolicyError(message))
+    assert seconds < 5  # transformers alone tries six times, for 23 s
 
 
 def assert_one_sentence(error: BaseException) -> None:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from explorer.config import Config
 from explorer.ppo.loading import load_policy
-from explorer.ppo.prompts import check_prompts, encode, prompt_sets, rows_for
+from explorer.ppo.prompts import check_prompts, encode, rows_for
 from explorer.ppo.rewards import REWARDS, Responses
 from explorer.ppo.rewards.bias import swaps
 from explorer.ppo.sampling import sample
+from explorer.prompt_sets import prompt_sets
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,14 @@ def test_partners_differ_in_gender_alone():
     for one, other in pairs:
         assert other in swaps(one)
         assert one in swaps(other)
+
+
+def test_a_set_is_asked_for_by_its_name():
+    for name, texts in prompt_sets().items():
+        assert check_prompts(name) == texts
+        assert check_prompts([name]) == [name]  # in a list it is a text
+    with pytest.raises(ValueError, match=r"single text 'gender_pair'.*: stories, openings, gender_pairs\.$"):
+        check_prompts("gender_pair")
 
 
 def test_every_bundled_prompt_fits_the_bundled_policy(policy):

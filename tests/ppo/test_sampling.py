@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from explorer.ppo.sampling import (
 )
 
 B, T = 8, 10
+HOT = 50.0
 PROMPTS = ["The cat", "One day, a little boy", "Lily went to the", "Tim saw a big old dog and"] * 2
 
 
@@ -208,29 +210,44 @@ def test_the_stop_counts_and_nothing_after_it(
     tiny_policy: Policy, prompt: tuple[Tensor, Tensor], stop_sentences: int
 ) -> None:
     # Without sentence stops only end-of-text can stop, which the tiny policy writes once in a hundred tokens.
-    end, ends = tiny_policy.end_of_text, sentence_ends(tiny_policy).tolist()
-    found, kept, stopped = draw(tiny_policy, prompt, uniforms(seed=12), stop_sentences=stop_sentences)
+    end = tiny_policy.end_of_text
+    found, kept, stopped = draw(tiny_policy, prompt, uniforms(seed=13), stop_sentences=stop_sentences)
     for ids, mask, ended in zip(found.tolist(), kept.tolist(), stopped.tolist(), strict=True):
         length = sum(mask)
         assert mask == [True] * length + [False] * (T - length)
         assert ids[length:] == [0] * (T - length)
-        sentences = np.cumsum([ends[i] for i in ids[:length]])
-        stops = [i == end or bool(stop_sentences and n >= stop_sentences) for i, n in zip(ids, sentences, strict=False)]
-        assert True not in stops[:-1]  # it went on until the first stop
-        assert stops[-1] is ended  # and the stop itself is inside the mask
+        *before, last = ids[:length]
+        assert end not in before  # it went on until the first stop
+        if stop_sentences:
+            assert sentences_in(tiny_policy.decode(before)) < stop_sentences
+        if ended and last != end:  # the stop itself is inside the mask
+            assert sentences_in(tiny_policy.decode([*before, last])) == stop_sentences
         assert ended or length == T
     if stop_sentences:
         assert stopped.any()
 
 
-def scripted(policy: Policy, script: list[str]) -> Tensor:
-    """Uniforms that make ``policy`` write exactly these tokens after "The cat", whatever it would rather say."""
-    ids, mask = encode(policy, ["The cat"], len(script))
+def sentences_in(text: str) -> int:
+    """How many sentences a whole text ends, by its characters: pieces between words that hold an end mark."""
+    return sum(any(mark in between for mark in ".!?") for between in re.split(r"[\w,]+", text))
+
+
+def ids_of(policy: Policy, texts: list[str]) -> list[int]:
+    """The one token of each text."""
+    known = policy.token_texts(range(policy.lm.config.vocab_size))
+    return [known.index(text) for text in texts]
+
+
+def scripted(policy: Policy, tokens: list[int], prompt: str = "The cat") -> Tensor:
+    """Uniforms that make ``policy`` write exactly these tokens after the prompt, whatever it would rather say.
+
+    For draws at the temperature ``HOT``, at which no token is so unlikely that rounding could miss it.
+    """
+    ids, mask = encode(policy, [prompt], len(tokens))
     text, numbers = ids[0][mask[0]].tolist(), []
-    tokens = policy.tokenizer.convert_tokens_to_ids(script)
     for token in tokens:
         with torch.no_grad():
-            chances = torch.softmax(policy.lm(torch.tensor([text])).logits[0, -1].double(), dim=-1)
+            chances = torch.softmax(policy.lm(torch.tensor([text])).logits[0, -1].double() / HOT, dim=-1)
         numbers.append(float(chances[:token].sum() + chances[token] / 2))
         text.append(token)
     return torch.tensor([numbers], dtype=torch.float64)
@@ -242,9 +259,9 @@ def scripted(policy: Policy, script: list[str]) -> Tensor:
 )
 def test_stops_on_a_scripted_response(tiny_policy: Policy, stop_sentences: int, length: int, ended: bool) -> None:
     script = [" run", ".", " dog", "!", " and", "<|endoftext|>"]
-    numbers = scripted(tiny_policy, [*script, " dog"])
+    numbers = scripted(tiny_policy, ids_of(tiny_policy, [*script, " dog"]))
     found, kept, stopped = draw(
-        tiny_policy, encode(tiny_policy, ["The cat"], 7), numbers, stop_sentences=stop_sentences
+        tiny_policy, encode(tiny_policy, ["The cat"], 7), numbers, temperature=HOT, stop_sentences=stop_sentences
     )
     expected = tiny_policy.tokenizer.convert_tokens_to_ids(script)[:length]
     assert found[0].tolist() == expected + [0] * (7 - length)
@@ -252,22 +269,68 @@ def test_stops_on_a_scripted_response(tiny_policy: Policy, stop_sentences: int, 
     assert stopped.tolist() == [ended]
 
 
+@pytest.mark.parametrize(
+    ("script", "lengths"),
+    [
+        # lengths[n - 1]: how many of these tokens a response has that ends with its n-th sentence; None is no end.
+        pytest.param([" no", ".", ".", ".", " They", "."], [2, 6, None], id="three full stops are one end"),
+        pytest.param([" no", "?", "!", " They", "!"], [2, 5, None], id="?! is one end"),
+        pytest.param([" no", '!"', " she", " said", "."], [2, 5, None], id="a mark and its quote in one token"),
+        pytest.param([" no", "!", '"', " she", " said", "."], [2, 6, None], id="the quote in a token of its own"),
+        pytest.param([" no", '."', ".", " They", "."], [2, 5, None], id="a full stop on both sides of the quote"),
+        pytest.param(
+            [" no", '".', '"', "!", " They", "."], [2, 6, None], id="a quote in between does not part the run"
+        ),
+        pytest.param([" no", '."', ' "', "I", '."'], [2, 5, None], id="an opening quote begins nothing by itself"),
+        pytest.param([" no", ".", "\n", ".", " They", "."], [2, 6, None], id="nor does a new line"),
+        pytest.param([" no", ".", ",", ".", " They", "."], [2, 4, 6], id="a comma parts two runs"),
+        pytest.param([".", " no", "."], [1, 3, None], id="a mark at once ends a sentence"),
+    ],
+)
+def test_a_run_of_end_marks_is_one_sentence_end(policy: Policy, script: list[str], lengths: list[int | None]) -> None:
+    ids = ids_of(policy, script)
+    prompt, numbers = encode(policy, ["The cat"], len(ids)), scripted(policy, ids)
+    for n, length in enumerate(lengths, start=1):
+        found, kept, stopped = draw(policy, prompt, numbers, temperature=HOT, stop_sentences=n)
+        assert found[0][kept[0]].tolist() == ids[:length]
+        assert stopped.tolist() == [length is not None]
+
+
+def test_marks_at_the_end_of_the_prompt_are_none_of_the_response(policy: Policy) -> None:
+    ids = ids_of(policy, [".", " no", "."])
+    numbers = scripted(policy, ids, "The cat said.")
+    _, kept, _ = draw(policy, encode(policy, ["The cat said."], 3), numbers, temperature=HOT, stop_sentences=2)
+    assert kept[0].tolist() == [True, True, True]
+
+
+def test_each_row_has_runs_of_its_own(policy: Policy) -> None:
+    scripts = [ids_of(policy, [" no", ".", ".", "!"]), ids_of(policy, [" no", ".", " no", "!"])]
+    numbers = torch.cat([scripted(policy, script) for script in scripts])
+    _, kept, stopped = draw(policy, encode(policy, ["The cat"] * 2, 4), numbers, temperature=HOT, stop_sentences=2)
+    assert kept.all()
+    assert stopped.tolist() == [False, True]
+
+
 def test_a_response_cut_by_its_length_has_not_stopped(tiny_policy: Policy) -> None:
-    numbers = scripted(tiny_policy, [" dog", " and", " cat"])
-    _, kept, stopped = draw(tiny_policy, encode(tiny_policy, ["The cat"], 3), numbers, stop_sentences=1)
+    numbers = scripted(tiny_policy, ids_of(tiny_policy, [" dog", " and", " cat"]))
+    _, kept, stopped = draw(
+        tiny_policy, encode(tiny_policy, ["The cat"], 3), numbers, temperature=HOT, stop_sentences=1
+    )
     assert kept.all()
     assert not stopped.any()
 
 
 def test_a_stop_at_the_very_limit_is_a_stop(tiny_policy: Policy) -> None:
-    numbers = scripted(tiny_policy, [" dog", "."])
-    _, kept, stopped = draw(tiny_policy, encode(tiny_policy, ["The cat"], 2), numbers, stop_sentences=1)
+    numbers = scripted(tiny_policy, ids_of(tiny_policy, [" dog", "."]))
+    _, kept, stopped = draw(
+        tiny_policy, encode(tiny_policy, ["The cat"], 2), numbers, temperature=HOT, stop_sentences=1
+    )
     assert kept.all()
     assert stopped.all()
 
 
 def ending(policy: Policy) -> set[str]:
-    ends = sentence_ends(policy).tolist()
+    ends = sentence_ends(policy).ends.tolist()
     return {text for text, end in zip(policy.token_texts(range(len(ends))), ends, strict=True) if end}
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.ppo.prompts import encode, prompt_sets
+from explorer.ppo.prompts import encode
 from explorer.ppo.rewards import REWARDS
 from explorer.ppo.sampling import sample
 
@@ -50,7 +50,7 @@ def test_own_samples_beat_random_tokens(batch_of, reference):
     seed = secrets.randbits(32)
     print("seed", seed)
     generator = torch.Generator().manual_seed(seed)
-    prompt_ids, prompt_mask = encode(reference, prompt_sets()["stories"], 12)
+    prompt_ids, prompt_mask = encode(reference, "stories", 12)
     uniforms = torch.rand(8, 12, generator=generator)
     written, written_mask, _ = sample(reference, prompt_ids, prompt_mask, uniforms, temperature=1.0)
     random = torch.randint(1, reference.lm.config.vocab_size, (8, 12), generator=generator)
