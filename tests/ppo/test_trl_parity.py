@@ -4,8 +4,8 @@ The golden files hold what TRL itself computed (``golden/README.md``). From what
 functions must come to the same KL, rewards, returns, advantages, ratios and losses, each from the ones before it and
 not from TRL's. They are those that an update calls, under TRL's options as a Config: ``assign_credit``, which shapes
 and whitens rewards, estimates advantages and whitens them; ``join`` and ``Batch.take`` for the minibatches; ``losses``
-and ``record_epoch``. No formula is written down here. TRL counts one position after the stop for values and rewards, and
-puts the score there: that is a mask passed in, ``value_mask``.
+and ``record_epoch``. No formula is written down here. TRL counts one position after the stop for values and rewards,
+and puts the score there: that is a mask passed in, ``value_mask``.
 """
 
 from __future__ import annotations
