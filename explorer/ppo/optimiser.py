@@ -14,7 +14,7 @@ from explorer.ppo.gradient_parts import gradient_parts
 from explorer.ppo.losses import losses
 from explorer.ppo.masked import aggregate, masked_mean
 from explorer.ppo.objectives import judge_tokens, value_terms
-from explorer.ppo.policy import Policy, TokenScores
+from explorer.ppo.policy import Policy, TokenScores, longest
 from explorer.ppo.records import Epoch
 from explorer.ppo.replay import Batch
 
@@ -72,10 +72,10 @@ class Optimiser:
         for group, rate in zip(self.adam.param_groups, rates, strict=False):  # the third for a separate critic
             group["lr"] = rate
         logprobs, values, entropies = (torch.zeros_like(batch.old_logprobs) for _ in range(3))
-        norms, scales = [], []
+        norms, scales, upto = [], [], longest(batch.mask)
         for rows in minibatches:
             part = batch.take(rows)
-            scores = self._forward(part, config)
+            scores = self._forward(part, config, upto)
             loss = losses(part, scores, config).total
             self.adam.zero_grad(set_to_none=True)
             loss.backward()
@@ -112,7 +112,7 @@ class Optimiser:
             self.policy, lambda: self._forward(batch, config), lambda scores: losses(batch, scores, config).total
         )
 
-    def _forward(self, batch: Batch, config: Config) -> TokenScores:
+    def _forward(self, batch: Batch, config: Config, upto: int | None = None) -> TokenScores:
         return self.policy.score_tokens(
             batch.prompt_ids,
             batch.prompt_mask,
@@ -120,6 +120,7 @@ class Optimiser:
             batch.mask,
             config.temperature,
             entropy_grad=config.ent_coef > 0,
+            upto=upto,
         )
 
 
