@@ -32,9 +32,16 @@ RECIPES: Mapping[str, Config] = MappingProxyType(
             critic="separate", epochs=1, minibatches=8, kl_coef=0.02, value_clip_range=0.2, max_grad_norm=None
         ),
         # Ziegler et al. 2019 (arXiv 1909.08593) and Huang et al. 2023: temperature 0.7, adaptive KL with a target of 6
-        # nats a response (the horizon is scaled to this batch), whitened rewards, clipped values, no gradient clipping.
+        # nats a response (the horizon is scaled to this batch), whitened rewards, clipped values, no gradient clipping,
+        # and a learning rate that falls in a straight line to 0 over the run, here over 100 updates.
         "ppo_openai_2019": Config(
-            temperature=0.7, kl_coef=0.15, kl_target=6.0, whiten_rewards=True, value_clip_range=0.2, max_grad_norm=None
+            temperature=0.7,
+            kl_coef=0.15,
+            kl_target=6.0,
+            whiten_rewards=True,
+            value_clip_range=0.2,
+            max_grad_norm=None,
+            lr_schedule="linear",
         ),
         # Shao et al. 2024 (arXiv 2402.03300): group-relative advantages, k3 in the loss, a mean of sequence means.
         "grpo": Config(

@@ -29,7 +29,7 @@ def test_choosing_a_lesson_never_restarts_the_run(name: str) -> None:
 
 
 def test_a_recipe_is_what_its_paper_names() -> None:
-    """Every difference from PPO, and no other; that none is the learning rate is part of it."""
+    """Every difference from PPO, and no other; that none is the learning rate itself is part of it."""
     deltas = {
         name: {field: mine for field, (mine, _) in config.differences(Config()).items()}
         for name, config in RECIPES.items()
@@ -42,7 +42,7 @@ def test_a_recipe_is_what_its_paper_names() -> None:
         },
         "ppo_openai_2019": {
             **{"temperature": 0.7, "kl_coef": 0.15, "kl_target": 6.0, "whiten_rewards": True},
-            **{"value_clip_range": 0.2, "max_grad_norm": None},
+            **{"value_clip_range": 0.2, "max_grad_norm": None, "lr_schedule": "linear"},
         },
         "grpo": {
             **no_critic,

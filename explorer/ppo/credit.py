@@ -22,6 +22,8 @@ def assign_credit(
     components: Mapping[str, Tensor],
     scores: Tensor,
     greedy_components: Mapping[str, Tensor] | None = None,
+    *,
+    value_mask: Tensor | None = None,
 ) -> Credit:
     """Steps 3 and 4: rewards per token and advantages, from a rollout and its scores.
 
@@ -41,6 +43,9 @@ def assign_credit(
         scores: ``[B]``.
         greedy_components: ``{name: [groups]}`` of the greedy answer to each group's prompt, kept in the record; ReMax
             needs them.
+        value_mask: ``[B, T]`` bool, where rewards and values count and at whose last True the score comes; None is
+            ``response_mask``. TRL has one position more, the one past the stop. KL and whitened advantages are of the
+            tokens of ``response_mask`` either way.
 
     Raises:
         ValueError: the estimator compares the responses of a group and there is one only, or it is ReMax and there are
@@ -51,6 +56,7 @@ def assign_credit(
         are whitened with the mean kept (``shift_mean=False``); TRL 1.12's ``whiten_rewards`` does the same.
     """
     mask, values = rollout.response_mask, rollout.old_values
+    counted = mask if value_mask is None else value_mask
     log_ratios = rollout.old_logprobs - rollout.ref_logprobs
     ref_kl = reference_kl(config.kl_estimator, log_ratios, rollout.exact_ref_kl)
     rewards = shape(
@@ -61,29 +67,30 @@ def assign_credit(
         kl_coef=config.kl_coef if config.kl_in == "reward" else 0.0,
         kl_estimator=config.kl_estimator,
         exact_ref_kl=rollout.exact_ref_kl,
+        score_mask=counted,
     )
     if config.whiten_rewards:
-        rewards = whiten(rewards, mask, keep_mean=True)
+        rewards = whiten(rewards, counted, keep_mean=True)
     advantages = ADVANTAGES[config.estimator](
         rewards,
         values,
-        mask,
+        counted,
         gamma=config.gamma,
         gae_lambda=config.gae_lambda,
         groups=rollout.groups,
         greedy_scores=weighted(greedy_components, config.weights) if greedy_components else None,
     )
     with_critic = config.estimator in WITH_CRITIC
-    learnt = advantages if with_critic else monte_carlo(rewards, values, mask, gamma=config.gamma)
+    learnt = advantages if with_critic else monte_carlo(rewards, values, counted, gamma=config.gamma)
     return Credit(
         reward_components=dict(components),
         scores=scores,
         ref_kl=torch.where(mask, ref_kl, 0.0),
         rewards=rewards,
-        deltas=td_errors(rewards, values, mask, gamma=config.gamma),
+        deltas=td_errors(rewards, values, counted, gamma=config.gamma),
         advantages=advantages,
         whitened_advantages=whiten(advantages, mask) if whitens(config) else advantages,
-        returns=value_targets(learnt, values, mask, config.estimator),
+        returns=value_targets(learnt, values, counted, config.estimator),
         greedy_components=dict(greedy_components or {}),
     )
 

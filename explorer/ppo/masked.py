@@ -27,7 +27,7 @@ def row_means(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def aggregate(terms: Tensor, mask: Tensor, how: str, *, length: int) -> Tensor:
-    """One number out of the terms ``[B, T]`` of all tokens that count: what the policy's loss is made of.
+    """One number out of the terms ``[B, T]`` of all tokens that count: what each of the losses is made of.
 
     Args:
         terms: ``[B, T]``. What is masked may be NaN.

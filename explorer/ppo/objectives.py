@@ -157,9 +157,9 @@ def total_loss(policy_loss: Tensor, value_loss: Tensor, entropy: Tensor | None, 
     """What one optimiser step goes down: ``policy_loss + vf_coef * value_loss - ent_coef * entropy``, a scalar.
 
     Args:
-        policy_loss: minus the mean of the objective's terms, a scalar.
-        value_loss: the mean of ``value_terms``, a scalar.
-        entropy: mean entropy of the next-token distributions in nats, a scalar; None leaves the bonus out.
+        policy_loss: minus the objective's terms as one number (``masked.aggregate``), a scalar.
+        value_loss: ``value_terms`` likewise, a scalar.
+        entropy: likewise, entropy of the next-token distributions in nats, a scalar; None leaves the bonus out.
         config: ``vf_coef`` and ``ent_coef``.
 
     Source:

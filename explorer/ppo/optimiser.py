@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from explorer.config import Config
 from explorer.ppo.gradient_parts import gradient_parts
+from explorer.ppo.losses import losses
 from explorer.ppo.masked import aggregate, masked_mean
-from explorer.ppo.objectives import judge_tokens, optimised_terms, total_loss, value_terms
-from explorer.ppo.policy import Policy, TokenScores
+from explorer.ppo.objectives import judge_tokens, value_terms
+from explorer.ppo.policy import Policy, TokenScores, longest
 from explorer.ppo.records import Epoch
 from explorer.ppo.replay import Batch
 
@@ -71,11 +72,11 @@ class Optimiser:
         for group, rate in zip(self.adam.param_groups, rates, strict=False):  # the third for a separate critic
             group["lr"] = rate
         logprobs, values, entropies = (torch.zeros_like(batch.old_logprobs) for _ in range(3))
-        norms, scales = [], []
+        norms, scales, upto = [], [], longest(batch.mask)
         for rows in minibatches:
             part = batch.take(rows)
-            scores = self._forward(part, config)
-            loss = _loss(part, scores, config)
+            scores = self._forward(part, config, upto)
+            loss = losses(part, scores, config).total
             self.adam.zero_grad(set_to_none=True)
             loss.backward()
             limit = float("inf") if config.max_grad_norm is None else config.max_grad_norm
@@ -91,14 +92,16 @@ class Optimiser:
             logprobs[rows] = scores.logprobs.detach()
             values[rows] = scores.values.detach()
             entropies[rows] = scores.entropies.detach()
-        return _record(batch, logprobs, values, entropies, config, grad_norm=max(norms), grad_scale=min(scales))
+        return record_epoch(batch, logprobs, values, entropies, config, grad_norm=max(norms), grad_scale=min(scales))
 
     @torch.no_grad()
     def final(self, batch: Batch, config: Config) -> Epoch:
         """The batch under the policy after the last step."""
         scores = self._forward(batch, config)
         nan = float("nan")
-        return _record(batch, scores.logprobs, scores.values, scores.entropies, config, grad_norm=nan, grad_scale=nan)
+        return record_epoch(
+            batch, scores.logprobs, scores.values, scores.entropies, config, grad_norm=nan, grad_scale=nan
+        )
 
     def parts(self, batch: Batch, config: Config) -> Tensor:
         """Each token's exact part of the gradient that the next step over this batch would have: ``[rows, T]``.
@@ -106,10 +109,10 @@ class Optimiser:
         See ``explorer.ppo.gradient_parts``; they sum to 1, and nothing is changed by asking.
         """
         return gradient_parts(
-            self.policy, lambda: self._forward(batch, config), lambda scores: _loss(batch, scores, config)
+            self.policy, lambda: self._forward(batch, config), lambda scores: losses(batch, scores, config).total
         )
 
-    def _forward(self, batch: Batch, config: Config) -> TokenScores:
+    def _forward(self, batch: Batch, config: Config, upto: int | None = None) -> TokenScores:
         return self.policy.score_tokens(
             batch.prompt_ids,
             batch.prompt_mask,
@@ -117,28 +120,28 @@ class Optimiser:
             batch.mask,
             config.temperature,
             entropy_grad=config.ent_coef > 0,
+            upto=upto,
         )
 
 
-def _loss(part: Batch, scores: TokenScores, config: Config) -> Tensor:
-    """What a step goes down: the objective's terms, the critic's error and the entropy bonus, each as one mean."""
-    # What was recorded of the samples is given: the loss must not teach whoever made the advantages.
-    part = Batch(*(tensor.detach() for tensor in part))
-    log_ratios, to_ref = scores.logprobs - part.old_logprobs, scores.logprobs - part.ref_logprobs
-    terms = optimised_terms(log_ratios, part.advantages, part.mask, config, to_ref)
-    policy_loss = -aggregate(terms, part.mask, config.aggregation, length=config.response_length)
-    # A frozen critic's error has no gradient: neither the head nor the trunk under it hears of it.
-    predicted = scores.values.detach() if config.freeze_critic else scores.values
-    squares = value_terms(predicted, part.old_values, part.returns, config.value_clip_range)
-    # Without a bonus the backward pass need not go through the entropies.
-    entropy = masked_mean(scores.entropies, part.mask) if config.ent_coef > 0 else None
-    return total_loss(policy_loss, masked_mean(squares, part.mask), entropy, config)
-
-
 @torch.no_grad()
-def _record(
+def record_epoch(
     batch: Batch, logprobs: Tensor, values: Tensor, entropies: Tensor, config: Config, **gradient: float
 ) -> Epoch:
+    """What an epoch's forwards saw, as its record, 0 outside the mask.
+
+    ``policy_loss`` is by the config's aggregation. ``value_loss``, ``entropy``, ``approx_kl`` and ``clipfrac`` are
+    means over the tokens whatever it is, so that they can be compared between runs.
+
+    Args:
+        batch: all rows, ``[rows, T]``.
+        logprobs: ``[rows, T]`` of the tokens under the policy that was being trained; ``values`` and ``entropies``
+            likewise.
+        values: the critic's.
+        entropies: in nats.
+        config: the knobs.
+        gradient: ``grad_norm`` and ``grad_scale``.
+    """
     log_ratios, ref_log_ratios = logprobs - batch.old_logprobs, logprobs - batch.ref_logprobs
     tokens = judge_tokens(log_ratios, batch.advantages, batch.mask, config, ref_log_ratios)
     squares = value_terms(values, batch.old_values, batch.returns, config.value_clip_range)

@@ -2,7 +2,8 @@
 
 Departs from the textbook in three places, each to keep the ratio honest: dropout is off and the model never leaves
 eval mode, so the first ratio of an update is 1 (``dropping_out`` is the mistake, kept for lessons); logits are computed
-for response positions only; the temperature divides the logits in every forward, in sampling and in optimising alike.
+for response positions only, and nothing past the longest response; the temperature divides the logits in every forward,
+in sampling and in optimising alike.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from transformers import GPT2LMHeadModel
 from transformers.activations import NewGELUActivation
 
@@ -29,12 +31,12 @@ GPT2_DROPOUT = 0.1
 
 
 class TokenScores(NamedTuple):
-    """What one forward says about the response tokens, all ``[B, T]``."""
+    """What one forward says about the response tokens, ``[B, T]`` but for the last."""
 
     logprobs: Tensor  # log-probability of the token that was written, in nats
     entropies: Tensor  # entropy of the whole next-token distribution, in nats
     values: Tensor  # the value head's estimate before the token is written
-    all_logprobs: Tensor  # [B, T, V] the whole next-token distributions
+    all_logprobs: Tensor  # [B, longest, V] the whole next-token distributions, as far as the longest response goes
 
 
 class Policy(nn.Module):
@@ -152,6 +154,7 @@ class Policy(nn.Module):
         temperature: float,
         *,
         entropy_grad: bool = True,
+        upto: int | None = None,
     ) -> TokenScores:
         """Score every response token under this policy, with gradient unless the caller forbids it.
 
@@ -162,11 +165,19 @@ class Policy(nn.Module):
             response_mask: ``[B, T]`` bool; results are exactly 0 where it is False.
             temperature: divides the logits.
             entropy_grad: whether the entropies carry a gradient; an objective without a bonus needs none.
+            upto: how many response tokens to read, all that count among them; None is as far as the longest of these
+                responses. Some rows of a batch add up as the whole of it did where they are read as far: the last bits
+                of a sum depend on how many terms it has.
 
         Returns:
-            TokenScores of shape ``[B, T]``. Position t is predicted from the state at ``P - 1 + t``.
+            TokenScores of shape ``[B, T]``. Position t is predicted from the state at ``P - 1 + t``. Past ``upto``
+            nothing is computed and all is 0: ``all_logprobs`` ends there.
         """
+        missing = response_ids.shape[1] - (longest(response_mask) if upto is None else upto)
         prompt_length = prompt_ids.shape[1]
+        response_ids, response_mask = (
+            tokens[:, : tokens.shape[1] - missing] for tokens in (response_ids, response_mask)
+        )
         ids = torch.cat([prompt_ids, response_ids], dim=1)
         mask = torch.cat([prompt_mask, response_mask], dim=1)
         # The last response token is predicted, never read: drop it from the forward.
@@ -184,7 +195,7 @@ class Policy(nn.Module):
         values = self.value_head(judged)[..., 0]
 
         def keep(tokens: Tensor) -> Tensor:
-            return torch.where(response_mask, tokens, 0.0)
+            return pad(torch.where(response_mask, tokens, 0.0), (0, missing))
 
         return TokenScores(keep(logprobs), keep(entropies), keep(values), all_logprobs)
 
@@ -238,6 +249,12 @@ class Policy(nn.Module):
             raise NotADirectoryError(f"'{folder}' is a file: name a folder to save the policy in.")
         self.lm.save_pretrained(str(folder))
         self.tokenizer.save_pretrained(str(folder))
+
+
+def longest(mask: Tensor) -> int:
+    """How many tokens of ``mask [B, T]`` the longest row has, counted up to its last True; at least 1."""
+    counted = mask.any(dim=0).nonzero()
+    return int(counted[-1]) + 1 if len(counted) else 1
 
 
 def _use_fused_gelu(lm: nn.Module) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from explorer.config import Config
 from explorer.ppo.kl import exact_kl_tokens
@@ -74,7 +75,10 @@ def collect(
     )
     tokens = (prompt_ids, prompt_mask, ids[:rows], mask[:rows], config.temperature)
     old, ref = policy.score_tokens(*tokens), reference.score_tokens(*tokens)
+    scored = old.all_logprobs.shape[1]  # as far as the longest response
+    missing = ids.shape[1] - scored
     top = old.all_logprobs.topk(min(TOP_ALTERNATIVES, old.all_logprobs.shape[-1]), dim=-1)
+    exact_ref_kl = exact_kl_tokens(old.all_logprobs, ref.all_logprobs, mask[:rows, :scored])
     rollout = Rollout(
         prompt_ids=prompt_ids,
         prompt_mask=prompt_mask,
@@ -85,10 +89,10 @@ def collect(
         ref_logprobs=ref.logprobs,
         old_values=old.values,
         entropies=old.entropies,
-        exact_ref_kl=exact_kl_tokens(old.all_logprobs, ref.all_logprobs, mask[:rows]),
+        exact_ref_kl=pad(exact_ref_kl, (0, missing)),
         groups=every // config.group_size,
-        top_ids=top.indices,
-        top_logprobs=top.values,
+        top_ids=pad(top.indices, (0, 0, 0, missing)),
+        top_logprobs=pad(top.values, (0, 0, 0, missing)),
     )
     if not len(extra):
         return rollout, None

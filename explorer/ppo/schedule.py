@@ -14,7 +14,8 @@ def learning_rate_scale(config: Config, update: int) -> float:
         update: its number, 1 for the first, which always has the whole rate.
 
     Source:
-        Linear decay to 0, stepped once a rollout: OpenAI (2019) and TRL.
+        Linear decay to 0, stepped once a rollout: OpenAI (2019), in their code, lm-human-preferences, where it is
+        ``lr * (1 - steps made / all steps)``; and TRL.
     """
     if config.lr_schedule == "constant":
         return 1.0

@@ -14,7 +14,6 @@ optimiser and the counter as they were before it.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -26,6 +25,7 @@ from torch import Tensor
 from explorer.config import FIELDS, Config
 from explorer.ppo.adaptive import Coefficients
 from explorer.ppo.checks import check_update, first_minibatch
+from explorer.ppo.clock import Clock
 from explorer.ppo.credit import assign_credit
 from explorer.ppo.loading import load_policy
 from explorer.ppo.masked import masked_mean
@@ -202,7 +202,7 @@ class Trainer:
         self.optimiser = Optimiser(self.policy)
 
     def _stages(self, config: Config, coefficients: Coefficients) -> Iterator[Stage]:
-        number, clock = self.updates + 1, _Clock()
+        number, clock = self.updates + 1, Clock(self.policy.device)
         config = scheduled(coefficients.put_into(config), number)
 
         # 1. Collect trajectories: sample responses from the old policy, and score every token under it and under
@@ -395,17 +395,3 @@ def _custom_components(rewards: Mapping[str, Callable[..., Any]]) -> dict[str, C
         if not callable(fn):
             raise TypeError(f"the reward '{name}' is not a function (prompts, responses) -> one float a response.")
     return {name: from_texts(fn) for name, fn in rewards.items()}
-
-
-class _Clock:
-    """Wall time per stage; the time a consumer keeps the generator waiting is not counted."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.start()
-
-    def start(self) -> None:
-        self._since = time.perf_counter()
-
-    def mark(self, name: str) -> None:
-        self.seconds[name] = time.perf_counter() - self._since

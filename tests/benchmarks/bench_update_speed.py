@@ -5,6 +5,7 @@ of response, 4 epochs of one minibatch, float32, one thread. All are started bef
 turns, in an order that is turned round every time (A B C, C B A), so that a machine that slows down or speeds up
 meanwhile favours none. The explorer's time is that of ``Trainer.update()``: records and Snapshot are in it, as in the
 plain loop its records are. TRL keeps no record of a token. Its critic is a second trunk, so there is one row for it.
+The test fails where a ratio misses its aim (``AIMS``) by more than a stated slack.
 
 ``GPT2_SMALL`` is the same on a GPU at the size of GPT-2 small, in float32 and in bfloat16; it is skipped, and said to
 be, where PyTorch finds none.
@@ -36,10 +37,16 @@ GPT2_SMALL = Work(
     layers=12, width=768, heads=12, vocabulary=50257, batch=64, response=128, minibatches=4, device="cuda"
 )
 
-#: What is aimed for in ``SMALL``: the explorer's time over TRL's.
-AIMS = {"explorer, shared trunk": 0.45, "explorer, separate critic": 0.70}
-
 TRL = "TRL 1.12"
+
+#: What the explorer's time may be at most in ``SMALL``, as a ratio to that of others in the same run.
+AIMS = {
+    "explorer, shared trunk": {TRL: 0.45, "plain loop, shared trunk": 1.0},
+    "explorer, separate critic": {TRL: 0.70, "plain loop, separate critic": 1.0},
+}
+
+#: A ratio may be this part of itself over its aim: by so much have medians of twelve updates differed between runs.
+SLACK = 0.05
 
 NO_GPU = "NO GPU HERE: GPT-2 small, 64 responses of 128 tokens, has not been timed. Run make bench-trl where one is."
 
@@ -54,8 +61,8 @@ def test_update_on_a_gpu(bf16: int) -> None:
     compare(dataclasses.replace(GPT2_SMALL, bf16=bf16), {})
 
 
-def compare(work: Work, aims: Mapping[str, float]) -> None:
-    """Time all contenders at some work, in turns, and print what came out."""
+def compare(work: Work, aims: Mapping[str, Mapping[str, float]]) -> None:
+    """Time all contenders at some work, in turns, print what came out, and see that no aim is missed."""
     seconds: dict[str, list[float]] = {}
     stages: dict[str, list[dict[str, float]]] = {}
     with ExitStack() as running:
@@ -76,9 +83,21 @@ def compare(work: Work, aims: Mapping[str, float]) -> None:
             means = {stage: statistics.fmean(one[stage] for one in each) for stage in each[0]}
             print(f"  {name}: " + ", ".join(f"{stage} {mean:.3f}" for stage, mean in means.items()))
     assert all(len(each) == TURNS * UPDATES for each in seconds.values())
+    assert not (late := missed(seconds, aims)), "; ".join(late)
 
 
-def table(work: Work, seconds: Mapping[str, Sequence[float]], aims: Mapping[str, float]) -> list[str]:
+def missed(seconds: Mapping[str, Sequence[float]], aims: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """A sentence for each aim that a ratio of medians is above by more than ``SLACK``; who has not run is no aim."""
+    middles = {name: statistics.median(each) for name, each in seconds.items()}
+    return [
+        f"{name} takes {middles[name] / middles[other]:.2f} of the time of {other}, and {aim:.2f} is aimed for"
+        for name, others in aims.items()
+        for other, aim in others.items()
+        if name in middles and other in middles and middles[name] > middles[other] * aim * (1 + SLACK)
+    ]
+
+
+def table(work: Work, seconds: Mapping[str, Sequence[float]], aims: Mapping[str, Mapping[str, float]]) -> list[str]:
     """A line for each contender: its median, and how many new tokens an update makes in each of its seconds."""
     middles = {name: statistics.median(each) for name, each in seconds.items()}
     lines = [f"  {'':27}  seconds    least     most  tokens/s  / TRL  / plain loop with the same critic"]
@@ -86,7 +105,7 @@ def table(work: Work, seconds: Mapping[str, Sequence[float]], aims: Mapping[str,
         same_critic = name.replace("explorer", "plain loop").replace(TRL, "plain loop, separate critic")
         tokens = f"{work.batch * work.response / middles[name]:8.0f}"
         over_trl = f"{middles[name] / middles[TRL]:5.2f}" if TRL in middles else "    –"
-        aim = f"   (aim {aims[name]:.2f} of TRL)" if name in aims else ""
+        aim = f"   (aim {aims[name][TRL]:.2f} of TRL)" if TRL in aims.get(name, {}) else ""
         spread = f"{middles[name]:7.3f}  {min(each):7.3f}  {max(each):7.3f}"
         lines.append(f"  {name:27}  {spread}  {tokens}  {over_trl}  {middles[name] / middles[same_critic]:5.2f}{aim}")
     return lines

@@ -1,7 +1,8 @@
 """PPO as one would write it down in PyTorch, with a record of every token: the yardstick of the speed benchmark.
 
-One function a step and no thought of speed beyond what everyone does: sampling uses the key-value cache, and what needs
-no gradient gets none. It uses nothing of the explorer, whose own update must not be slower than this.
+One function a step and no thought of speed beyond what everyone does: sampling uses the key-value cache, logits are
+computed where they are needed, and what needs no gradient gets none. It uses nothing of the explorer, whose own update
+must not be slower than this.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ class PlainLoop:
         ids, cache, drawn = self.prompts, None, []
         for _ in range(self.work.response):
             with self.precision():
-                output = self.policy(input_ids=ids, past_key_values=cache, use_cache=True)
+                output = self.policy(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = output.past_key_values
             ids = torch.multinomial(torch.softmax(output.logits[:, -1].float() / TEMPERATURE, dim=-1), 1)
             drawn.append(ids)
@@ -117,20 +118,22 @@ class PlainLoop:
     def score(self, responses: Tensor, model: GPT2LMHeadModel | None = None, rows: Tensor | None = None) -> Scores:
         """Every response token under a model, the policy unless another is given; the values are the critic's."""
         prompts = self.prompts if rows is None else self.prompts[rows]
-        ids = torch.cat([prompts, responses], dim=1)
+        ids = torch.cat([prompts, responses], dim=1)[:, :-1]  # the last token is predicted, never read
+        lm, before_each = model or self.policy, slice(prompts.shape[1] - 1, None)
         with self.precision():
-            output = (model or self.policy)(input_ids=ids, use_cache=False, output_hidden_states=True)
-        before_each = slice(prompts.shape[1] - 1, -1)
-        distributions = torch.log_softmax(output.logits[:, before_each].float() / TEMPERATURE, dim=-1)
+            hidden = lm.transformer(input_ids=ids, use_cache=False).last_hidden_state[:, before_each]
+            logits = lm.lm_head(hidden)  # of the response's positions only
+        distributions = torch.log_softmax(logits.float() / TEMPERATURE, dim=-1)
         logprobs = distributions.gather(2, responses[..., None])[..., 0]
         with torch.no_grad():
             entropies = -(distributions.exp() * distributions).sum(-1)
         if model is not None:
             return Scores(logprobs, entropies, torch.zeros_like(logprobs), distributions)
         with self.precision():
-            separate = self.critic and self.critic(input_ids=ids, use_cache=False).last_hidden_state
-        hidden = output.hidden_states[-1] if separate is None else separate
-        return Scores(logprobs, entropies, self.value_head(hidden[:, before_each])[..., 0], distributions)
+            separate = self.critic and self.critic(input_ids=ids, use_cache=False).last_hidden_state[:, before_each]
+        return Scores(
+            logprobs, entropies, self.value_head(hidden if separate is None else separate)[..., 0], distributions
+        )
 
     def credit(self, responses: Tensor, mask: Tensor, old: Scores, ref_logprobs: Tensor) -> tuple[Tensor, Tensor]:
         """Whitened advantages and returns, ``[B, T]`` each; the reward is the share of even token ids."""

@@ -8,7 +8,7 @@ import os
 import pytest
 import torch
 
-from tests.benchmarks.bench_update_speed import GPT2_SMALL, TRL, contenders, table
+from tests.benchmarks.bench_update_speed import AIMS, GPT2_SMALL, SLACK, TRL, contenders, missed, table
 from tests.benchmarks.contender import Work, contender
 from tests.benchmarks.explorer_loop import trainer
 from tests.benchmarks.plain_loop import PlainLoop
@@ -59,12 +59,40 @@ def test_a_contender_that_ends_says_why() -> None:
 
 def test_the_table_by_hand() -> None:
     seconds = {TRL: [2.0, 4.0, 3.0], "plain loop, separate critic": [2.0], "explorer, separate critic": [1.5, 1.5]}
-    lines = table(Work(batch=64, response=128), seconds, {"explorer, separate critic": 0.7})
+    lines = table(Work(batch=64, response=128), seconds, {"explorer, separate critic": {TRL: 0.7}})
     assert [line.split() for line in lines[1:]] == [
         "TRL 1.12 3.000 2.000 4.000 2731 1.00 1.50".split(),
         "plain loop, separate critic 2.000 2.000 2.000 4096 0.67 1.00".split(),
         "explorer, separate critic 1.500 1.500 1.500 5461 0.50 0.75 (aim 0.70 of TRL)".split(),
     ]
+
+
+def test_an_aim_that_is_missed_is_named() -> None:
+    aims = {"a": {TRL: 0.5, "plain": 1.0}, "b": {TRL: 0.5}, "nobody": {TRL: 0.1}}
+    # The medians count: 2.0 for TRL, so that 1.05 is the most with the slack of a twentieth.
+    assert SLACK == 0.05
+    in_time = {TRL: [1.0, 2.0, 9.0], "a": [1.04, 1.04, 7.0], "b": [0.9]}
+    assert missed(in_time, aims) == []
+    late = missed({**in_time, "a": [1.06], "plain": [1.0]}, aims)
+    assert [sentence.split() for sentence in late] == [
+        f"a takes 0.53 of the time of {TRL}, and 0.50 is aimed for".split(),
+        "a takes 1.06 of the time of plain, and 1.00 is aimed for".split(),
+    ]
+    assert missed({"a": [100.0]}, aims) == []  # alone there is no ratio
+
+
+def test_every_aim_is_of_somebody_who_takes_part() -> None:
+    names = {*contenders(), TRL}
+    assert set(AIMS) < names and all(set(others) < names for others in AIMS.values())
+
+
+def test_the_plain_loop_computes_logits_where_they_are_needed() -> None:
+    plain = PlainLoop(TINY, "shared")
+    seen: list[int] = []
+    plain.policy.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(output.shape[1]))
+    plain.update()
+    # A token at a time in sampling; then responses of five: the old policy, 4 epochs of 4 minibatches, the final one.
+    assert seen == [1] * 5 + [5] * 18
 
 
 def test_the_work_on_a_gpu_is_gpt2_small() -> None:

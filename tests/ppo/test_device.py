@@ -295,8 +295,8 @@ def test_a_ratio_that_is_really_off_is_seen_in_bf16_too(
     trainer = make_trainer(tiny_config, bf16=True)
     forward = trainer.optimiser._forward
 
-    def warmer(batch: Any, config: Config) -> Any:
-        return forward(batch, config.replace(temperature=1.5))  # forgotten in one of the two forwards
+    def warmer(batch: Any, config: Config, *upto: int) -> Any:
+        return forward(batch, config.replace(temperature=1.5), *upto)  # forgotten in one of the two forwards
 
     monkeypatch.setattr(trainer.optimiser, "_forward", warmer)
     assert not run_update(trainer).checks["first_ratio"][0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -223,7 +223,7 @@ def test_outside_the_mask_every_array_is_exactly_zero(trainer: Trainer, batch: B
 
 def loss_gradient(trainer: Trainer, batch: Batch, config: Config, parts: Sequence[Tensor]) -> Tensor:
     """The gradients that the parts of a batch have, each alone, added up."""
-    still = config.replace(learning_rate=0.0, value_learning_rate=0.0, vf_coef=0.0, max_grad_norm=None)
+    still = config.replace(learning_rate=0.0, value_learning_rate=0.0, max_grad_norm=None)
     total = torch.zeros(())
     for part in parts:
         trainer.optimiser.epoch(batch, [part], still)
@@ -231,24 +231,47 @@ def loss_gradient(trainer: Trainer, batch: Batch, config: Config, parts: Sequenc
     return total
 
 
-@pytest.mark.parametrize("how", ["sequence_mean", "fixed_length"])
-def test_eight_parts_of_one_row_pull_as_one_part_of_eight(trainer: Trainer, batch: Batch, how: str) -> None:
-    config = CONFIG.replace(aggregation=how)
-    whole = loss_gradient(trainer, batch, config, ALL)
-    parts = loss_gradient(trainer, batch, config, torch.arange(8).split(1)) / 8
-    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
-    assert whole.norm() > 1e-3
+#: What may be in the loss beside the objective, each large enough to be seen on its own.
+LOSSES = {
+    "objective": {"vf_coef": 0.0},
+    "value": {"vf_coef": 1.0},
+    "value, clipped": {"vf_coef": 1.0, "value_clip_range": 0.01},
+    "entropy": {"vf_coef": 0.0, "ent_coef": 1.0},
+    "KL": {"vf_coef": 0.0, "kl_in": "loss", "kl_coef": 1.0, "kl_estimator": "k2"},
+    "all": {"vf_coef": 1.0, "ent_coef": 1.0, "kl_in": "loss", "kl_coef": 1.0, "kl_estimator": "k2"},
+}
 
 
-def test_a_mean_over_tokens_weighs_its_parts_by_their_tokens(trainer: Trainer, batch: Batch) -> None:
-    whole = loss_gradient(trainer, batch, CONFIG, ALL)
+@pytest.fixture
+def moved_trainer(trainer: Trainer, batch: Batch) -> Trainer:
+    """A step away from where the batch was sampled, with a head that is not 0: every part of the loss has a pull."""
+    torch.nn.init.normal_(trainer.policy.value_head.weight, generator=torch.Generator().manual_seed(6))
+    trainer.optimiser.epoch(batch, ALL, CONFIG)
+    return trainer
+
+
+@pytest.mark.parametrize("critic", ["shared", "separate"])
+@pytest.mark.parametrize("parts", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("how", ["token_mean", "sequence_mean", "fixed_length"])
+def test_eight_parts_of_one_row_pull_as_one_part_of_eight(
+    moved_trainer: Trainer, batch: Batch, how: str, parts: dict[str, Any], critic: str
+) -> None:
+    moved_trainer.policy.use_critic(critic)
+    moved_trainer.optimiser = Optimiser(moved_trainer.policy)
+    config = CONFIG.replace(aggregation=how, **parts)
+    whole = loss_gradient(moved_trainer, batch, config, ALL)
     lengths = batch.mask.sum(1)
-    weighted = sum(
-        loss_gradient(trainer, batch, CONFIG, [torch.tensor([row])]) * lengths[row] / lengths.sum() for row in range(8)
-    )
-    torch.testing.assert_close(weighted, whole, rtol=1e-4, atol=1e-6)
-    unweighted = loss_gradient(trainer, batch, CONFIG, torch.arange(8).split(1)) / 8
-    assert not torch.allclose(unweighted, whole, rtol=1e-2)
+    # A mean over tokens weighs its parts by their tokens, the others all alike.
+    shares = lengths / lengths.sum() if how == "token_mean" else torch.full((8,), 1 / 8)
+    rows = [loss_gradient(moved_trainer, batch, config, [torch.tensor([row])]) for row in range(8)]
+    together = sum(row * share for row, share in zip(rows, shares, strict=True))
+    torch.testing.assert_close(together, whole, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
+    assert whole.norm() > 1e-3
+    # What is in the loss is felt, and the other weights would not have done.
+    plain = loss_gradient(moved_trainer, batch, config.replace(vf_coef=0.0, ent_coef=0.0, kl_in="reward"), ALL)
+    assert torch.equal(plain, whole) == (parts == LOSSES["objective"])
+    others = torch.full((8,), 1 / 8) if how == "token_mean" else lengths / lengths.sum()
+    assert not torch.allclose(sum(row * share for row, share in zip(rows, others, strict=True)), whole, rtol=1e-2)
 
 
 @pytest.mark.parametrize("how", ["token_mean", "sequence_mean", "fixed_length"])

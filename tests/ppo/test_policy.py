@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel
 
-from explorer.ppo.policy import Policy
+from explorer.ppo.policy import Policy, longest
 from explorer.ppo.prompts import encode
 
 RESPONSES = [" saw the dog.", " and a cat", " not", " was happy and good!"]
@@ -103,7 +103,7 @@ def test_scores_equal_a_plain_forward_of_each_row(
         kept = mask[row]
         torch.testing.assert_close(scores.logprobs[row][kept].double(), words.log_prob(response), rtol=0, atol=2e-5)
         torch.testing.assert_close(scores.entropies[row][kept].double(), words.entropy(), rtol=0, atol=2e-5)
-        torch.testing.assert_close(scores.all_logprobs[row][kept].double(), words.logits, rtol=0, atol=2e-5)
+        torch.testing.assert_close(scores.all_logprobs[row, : len(response)].double(), words.logits, rtol=0, atol=2e-5)
         with torch.no_grad():
             states = tiny_policy.lm.transformer(torch.cat([prompt, response])[None]).last_hidden_state[0]
             before = states[len(prompt) - 1 : -1]  # the state before each token is written
@@ -138,6 +138,35 @@ def test_neither_more_padding_nor_what_stands_in_it_matters(
     torch.testing.assert_close(found.entropies[:, :6], expected.entropies, rtol=0, atol=1e-5)
 
 
+def test_nothing_is_computed_past_the_longest_response(
+    tiny_policy: Policy, tokens: tuple[Tensor, Tensor, Tensor, Tensor]
+) -> None:
+    nn.init.ones_(tiny_policy.value_head.bias)
+    prompt_ids, prompt_mask, response_ids, mask = tokens
+    seen: list[tuple[int, int]] = []
+    tiny_policy.lm.transformer.register_forward_hook(
+        lambda module, args, kwargs, output: seen.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    expected = tiny_policy.score_tokens(*tokens, 1.0)
+    long = (prompt_ids, prompt_mask, pad(response_ids, (0, 50), value=5), pad(mask, (0, 50)))
+    found = tiny_policy.score_tokens(*long, 1.0)
+    # The last token that is scored is predicted, never read.
+    read = (4, prompt_ids.shape[1] + longest(mask) - 1)
+    assert seen == [read, read]
+    for one, other in zip(expected[:3], found[:3], strict=True):
+        assert torch.equal(other[:, :6], one)
+        assert other.shape == (4, 56) and not other[:, 6:].any()
+    assert found.all_logprobs.shape[:2] == (4, longest(mask))
+
+
+def test_the_longest_row_by_hand() -> None:
+    def rows(*lengths: int) -> Tensor:
+        return torch.arange(5) < torch.tensor(lengths)[:, None]
+
+    assert [longest(rows(*lengths)) for lengths in [(1, 3, 2), (5, 0), (1,), (0, 0)]] == [3, 5, 1, 1]
+    assert longest(torch.tensor([[True, False, False, True, False]])) == 4  # a hole shortens nothing
+
+
 def test_the_cached_steps_of_sampling_agree_with_the_whole_forward(
     tiny_policy: Policy, tokens: tuple[Tensor, Tensor, Tensor, Tensor]
 ) -> None:
@@ -145,7 +174,7 @@ def test_the_cached_steps_of_sampling_agree_with_the_whole_forward(
     whole = tiny_policy.score_tokens(*tokens, 1.0).all_logprobs
     cache, ids, seen = DynamicCache(config=tiny_policy.lm.config), prompt_ids, prompt_mask
     with torch.no_grad():
-        for t in range(6):
+        for t in range(longest(mask)):
             hidden = tiny_policy.trunk(ids, seen, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
             step = torch.log_softmax(tiny_policy.lm.lm_head(hidden), dim=-1)
             running = mask[:, t]

@@ -8,6 +8,7 @@ import pytest
 
 from explorer.config import Config
 from explorer.ppo.schedule import learning_rate_scale, scheduled
+from explorer.presets import RECIPES
 from tests.ppo.comparing import same, weights
 
 if TYPE_CHECKING:
@@ -48,3 +49,19 @@ def test_a_run_records_the_rate_in_force_and_learns_with_it(
         assert same(weights(trainer.policy), before) == (number == 3)
     assert rates == [0.002, pytest.approx(0.001), 0.0]
     assert not same(weights(trainer.policy), weights(plain.policy))
+
+
+def test_openais_recipe_learns_less_and_less_and_stops(make_trainer: MakeTrainer, run_update: RunUpdate) -> None:
+    """As their run did, whose last update is here the hundredth."""
+    recipe = RECIPES["ppo_openai_2019"]
+    full = recipe.learning_rate
+    assert [scheduled(recipe, update).learning_rate for update in (1, 51, 100)] == [
+        full,
+        pytest.approx(full / 2),
+        pytest.approx(full / 100),
+    ]
+    trainer = make_trainer(recipe.replace(batch_size=8, response_length=6, lr_decay_updates=1))
+    run_update(trainer)
+    before = weights(trainer.policy)
+    assert run_update(trainer).metrics["optim/learning_rate"] == 0.0
+    assert same(weights(trainer.policy), before)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from explorer.config import Config
 from explorer.ppo.objectives import OBJECTIVES, TokenObjective, curve, judge_tokens
@@ -163,15 +166,44 @@ def test_the_gradient_is_the_slope(name: str, batch: list[tuple[float, float]]) 
         assert found[0, t].item() == pytest.approx(((above - below) / (2 * step)).item(), abs=1e-6)
 
 
+class Held(TorchFunctionMode):
+    """Inside, what ``detach`` gave the first time it gives again: a weight that lets no gradient through stays put."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[Tensor] = []
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        found = function(*args, **(kwargs or {}))
+        if function is not Tensor.detach:
+            return found
+        self.weights.append(found)
+        return self.weights[0]
+
+
 @given(batch=tokens)
 def test_cispos_gradient_is_the_slope_with_the_weight_frozen(batch: list[tuple[float, float]]) -> None:
-    # With its weight frozen the term is a straight line through 0, so its slope is the term over the log-ratio.
-    batch = [(x, a) for x, a in batch if abs(x) > 1e-6]
-    if not batch:
-        return
     at, weights = row([x for x, _ in batch]), row([a for _, a in batch])
-    terms = OBJECTIVES["cispo"](at, weights, settings("cispo"))
-    torch.testing.assert_close(pulls("cispo", at, weights), terms / at)
+    found, step = pulls("cispo", at, weights), 1e-6
+    with Held() as held:
+        OBJECTIVES["cispo"](at, weights, settings("cispo"))  # the weight of this place is held from here on
+        for t in range(len(batch)):
+            nudge = torch.zeros_like(at)
+            nudge[0, t] = step
+            above, below = (OBJECTIVES["cispo"](at + s * nudge, weights, settings("cispo")).sum() for s in (1, -1))
+            assert found[0, t].item() == pytest.approx(((above - below) / (2 * step)).item(), abs=1e-6)
+    # One weight a forward, truncated to the band.
+    assert len(held.weights) == 1 + 2 * len(batch)
+    assert held.weights[0].min() >= 0.8 and held.weights[0].max() <= 1.28
+
+
+def test_the_weight_of_cispo_moves_unless_it_is_held() -> None:
+    # rho = e^0.1, inside the band: d (rho log rho) / d log rho would be rho (1 + log rho), 1.1 times the pull.
+    at, weights, step = row([0.1]), row([1.0]), 1e-6
+    above, below = (OBJECTIVES["cispo"](at + s * step, weights, settings("cispo")).item() for s in (1, -1))
+    assert (above - below) / (2 * step) == pytest.approx(1.1 * pulls("cispo", at, weights).item(), rel=1e-5)
 
 
 # --- how they are related ---

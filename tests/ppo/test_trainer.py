@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from explorer.config import Config
+from explorer.ppo.policy import Policy
+from explorer.ppo.trainer import Trainer
 from tests.ppo.comparing import same, weights
 
 if TYPE_CHECKING:
@@ -166,3 +168,14 @@ def test_prompts_and_response_must_fit_into_the_positions(make_trainer: MakeTrai
 def test_a_batch_without_prompts_is_refused(prompts: list[str], make_trainer: MakeTrainer) -> None:
     with pytest.raises(ValueError, match=r"[Pp]rompt"):
         make_trainer(prompts=prompts)
+
+
+def test_the_first_ratio_is_1_to_the_last_bit_where_responses_end_early(policy: Policy, run_update: RunUpdate) -> None:
+    """Every minibatch is read as far as the rollout was, whoever is in it."""
+    trainer = Trainer(policy, Config(stop_sentences=1, minibatches=4, batch_size=16, epochs=1, learning_rate=0.0))
+    for _ in range(2):
+        update = run_update(trainer)
+        mask = update.rollout.response_mask
+        assert mask.sum(1).max() < mask.shape[1]  # there was something to leave out
+        assert len(set(mask.sum(1).tolist())) > 3
+        assert set(update.epochs[0].ratios[mask].tolist()) == {1.0}

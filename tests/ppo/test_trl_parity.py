@@ -2,9 +2,10 @@
 
 The golden files hold what TRL itself computed (``golden/README.md``). From what TRL started with, this project's own
 functions must come to the same KL, rewards, returns, advantages, ratios and losses, each from the ones before it and
-not from TRL's. Rewards and advantages come from ``assign_credit``, which a run calls, under TRL's options as a Config,
-whitened rewards among them. TRL counts one position after the stop for values and rewards, and puts the score there:
-the mask of the responses has it here. Advantages it whitens over the tokens up to the stop alone.
+not from TRL's. They are those that an update calls, under TRL's options as a Config: ``assign_credit``, which shapes
+and whitens rewards, estimates advantages and whitens them; ``join`` and ``Batch.take`` for the minibatches; ``losses``
+and ``record_epoch``. No formula is written down here. TRL counts one position after the stop for values and rewards,
+and puts the score there: that is a mask passed in, ``value_mask``.
 """
 
 from __future__ import annotations
@@ -22,14 +23,23 @@ from torch import Tensor
 from explorer.config import Config
 from explorer.ppo import credit as credit_module
 from explorer.ppo.credit import assign_credit
-from explorer.ppo.masked import masked_mean, whiten
-from explorer.ppo.objectives import clip, total_loss, unclipped, value_terms
-from explorer.ppo.records import Rollout
+from explorer.ppo.losses import losses
+from explorer.ppo.masked import whiten
+from explorer.ppo.optimiser import record_epoch
+from explorer.ppo.policy import TokenScores
+from explorer.ppo.records import Credit, Rollout
+from explorer.ppo.replay import Batch, Experience, join
 
 FOLDER = Path(__file__).parent / "golden"
 FILES = {"trl_k1": "trl_k1.npz", "trl_k3_whitened_rewards": "trl_k3_whitened_rewards.npz"}
 TOLERANCE = 1e-5
 END_OF_TEXT = 0
+
+#: TRL's names of the losses, and those of ``Losses``.
+LOSSES = {"policy_losses": "policy", "value_losses": "value", "total_losses": "total"}
+
+#: TRL's gradients are not in the files.
+NOT_OURS = {"grad_norm": float("nan"), "grad_scale": float("nan")}
 
 
 @dataclasses.dataclass
@@ -61,16 +71,6 @@ class Golden:
         return mask, torch.cat([torch.ones_like(mask[..., :1]), mask[..., :-1]], dim=-1)
 
 
-@dataclasses.dataclass
-class OurCredit:
-    """What this project makes of an update of TRL's, ``[B, T]`` each."""
-
-    ref_kl: Tensor
-    rewards: Tensor
-    returns: Tensor
-    whitened_advantages: Tensor
-
-
 @pytest.fixture(scope="module", params=FILES.values(), ids=FILES)
 def golden(request: pytest.FixtureRequest) -> Golden:
     with np.load(FOLDER / request.param) as arrays:
@@ -78,22 +78,16 @@ def golden(request: pytest.FixtureRequest) -> Golden:
         return Golden({name: torch.from_numpy(arrays[name]) for name in arrays if name != "settings"}, settings)
 
 
-def credit(
-    golden: Golden, update: int, *, counted: Tensor | None = None, whitened: Tensor | None = None, **changes: Any
-) -> OurCredit:
-    """An update's rewards and advantages.
-
-    ``counted [B, T]``, ``whitened [B, T]`` and ``changes`` of the Config replace one of TRL's conventions by another.
-    """
+def rollout(golden: Golden, update: int, *, counted: Tensor | None = None) -> Rollout:
+    """An update's responses as TRL sampled and scored them; ``counted [B, T]`` is another mask than TRL's."""
     trl = {name: tensors[update] for name, tensors in golden.trl.items()}
-    mask, with_one_more = (masks[update] for masks in golden.masks)
-    counted = with_one_more if counted is None else counted
+    mask = golden.masks[0][update]
     rows, length = mask.shape
-    rollout = Rollout(
+    return Rollout(
         prompt_ids=torch.zeros(rows, 1, dtype=torch.long),
         prompt_mask=torch.ones(rows, 1, dtype=torch.bool),
         response_ids=trl["response_ids"],
-        response_mask=counted,
+        response_mask=mask if counted is None else counted,
         stopped=~mask.all(-1),
         old_logprobs=trl["old_logprobs"],
         ref_logprobs=trl["ref_logprobs"],
@@ -103,22 +97,40 @@ def credit(
         top_ids=torch.zeros(rows, length, 1, dtype=torch.long),
         top_logprobs=torch.zeros(rows, length, 1),
     )
-    scores = trl["scores"]
-    found = assign_credit(golden.config.replace(**changes), rollout, {"trl": scores}, scores)
-    return OurCredit(
-        ref_kl=found.ref_kl,
-        rewards=found.rewards,
-        returns=found.returns,
-        whitened_advantages=whiten(found.advantages, mask if whitened is None else whitened),
+
+
+def credit(
+    golden: Golden, update: int, *, counted: Tensor | None = None, valued: Tensor | None = None, **changes: Any
+) -> Credit:
+    """An update's rewards and advantages.
+
+    ``counted [B, T]``, ``valued [B, T]`` and ``changes`` of the Config replace one of TRL's conventions by another.
+    """
+    scores = golden.trl["scores"][update]
+    return assign_credit(
+        golden.config.replace(**changes),
+        rollout(golden, update, counted=counted),
+        {"trl": scores},
+        scores,
+        value_mask=golden.masks[1][update] if valued is None else valued,
     )
 
 
-def distances(golden: Golden, update: int, ours: OurCredit) -> dict[str, float]:
+def distances(golden: Golden, update: int, ours: Credit) -> dict[str, float]:
     """How far each of our tensors is from TRL's at the worst token, the padded ones included."""
     return {
-        field.name: float((getattr(ours, field.name) - golden.trl[field.name][update]).abs().max())
-        for field in dataclasses.fields(ours)
+        name: float((getattr(ours, name) - golden.trl[name][update]).abs().max())
+        for name in ("ref_kl", "rewards", "returns", "whitened_advantages")
     }
+
+
+def minibatch(golden: Golden, update: int, number: int) -> tuple[Batch, TokenScores, Tensor]:
+    """What the optimiser is given: the rows, their tokens under the policy by then, and where TRL's values count."""
+    rows = golden.trl["rows"][update, number]
+    batch = join([Experience.of(rollout(golden, update), credit(golden, update), born=update)], update)
+    new = {name: golden.trl[f"new_{name}"][update, number] for name in ("logprobs", "values")}
+    scores = TokenScores(**new, entropies=torch.zeros_like(new["values"]), all_logprobs=torch.zeros(*rows.shape, 0, 0))
+    return batch.take(rows), scores, golden.masks[1][update, rows]
 
 
 @pytest.mark.parametrize("update", range(3))
@@ -127,26 +139,19 @@ def test_kl_rewards_returns_and_advantages(golden: Golden, update: int) -> None:
     assert max(found.values()) < TOLERANCE, found
 
 
-@pytest.mark.parametrize("minibatch", range(8))
+@pytest.mark.parametrize("number", range(8))
 @pytest.mark.parametrize("update", range(3))
-def test_ratios_and_losses(golden: Golden, update: int, minibatch: int) -> None:
-    config, ours = golden.config, credit(golden, update)
-    seen = {name: golden.trl[name][update, minibatch] for name in ("rows", "new_logprobs", "new_values")}
-    rows = seen["rows"]
-    mask, with_one_more = (masks[update, rows] for masks in golden.masks)
-    log_ratios = seen["new_logprobs"] - golden.trl["old_logprobs"][update, rows]
-    terms = clip(log_ratios, ours.whitened_advantages[rows], config, mask)
-    old_values = golden.trl["old_values"][update, rows]
-    squares = value_terms(seen["new_values"], old_values, ours.returns[rows], config.value_clip_range)
-    policy_loss, value_loss = -masked_mean(terms, mask), masked_mean(squares, with_one_more)
-    found = {
-        "ratios": unclipped(log_ratios, torch.ones_like(log_ratios), config, mask),  # at an advantage of 1
-        "policy_losses": policy_loss,
-        "value_losses": value_loss,
-        "total_losses": total_loss(policy_loss, value_loss, None, config),
-    }
-    for name, tensor in found.items():
-        torch.testing.assert_close(tensor, golden.trl[name][update, minibatch], rtol=0, atol=TOLERANCE, msg=name)
+def test_ratios_and_losses(golden: Golden, update: int, number: int) -> None:
+    part, scores, valued = minibatch(golden, update, number)
+    found = losses(part, scores, golden.config, value_mask=valued)
+    record = record_epoch(part, scores.logprobs, scores.values, scores.entropies, golden.config, **NOT_OURS)
+    trl = {name: golden.trl[name][update, number] for name in ("ratios", *LOSSES)}
+    for name, ours in {name: getattr(found, ours) for name, ours in LOSSES.items()}.items():
+        torch.testing.assert_close(ours, trl[name], rtol=0, atol=TOLERANCE, msg=name)
+    torch.testing.assert_close(record.ratios[part.mask], trl["ratios"][part.mask], rtol=0, atol=TOLERANCE)
+    assert bool((trl["ratios"][~part.mask] == 1).all())  # TRL's mark; a ratio that does not count is 0 here
+    # What the trainer reports of the minibatch is what it went down.
+    assert record.policy_loss == pytest.approx(float(trl["policy_losses"]), abs=TOLERANCE)
 
 
 def test_the_mask_is_trls(golden: Golden) -> None:
@@ -160,8 +165,8 @@ def test_each_of_trls_conventions_shows(golden: Golden, monkeypatch: pytest.Monk
     for update in range(3):
         mask, with_one_more = (masks[update] for masks in golden.masks)
         others: list[dict[str, Any]] = [
-            {"counted": mask},
-            {"whitened": with_one_more},
+            {"valued": mask},
+            {"counted": with_one_more},
             {"whiten_rewards": not whitens_rewards},
         ]
         for other in others:

@@ -30,8 +30,9 @@ def shape(
         kl_coef: the penalty's weight, in units of score per nat.
         kl_estimator: ``k1``, ``k2``, ``k3`` or ``exact``.
         exact_ref_kl: ``[B, T]`` the exact KL of the next-token distributions; ``exact`` needs it.
-        score_mask: ``[B, T]`` bool, whose last True in a row is where the score goes; None is ``mask``. With one
-            position more than ``mask`` the score comes one past the stop, as in TRL.
+        score_mask: ``[B, T]`` bool, whose last True in a row is where the score goes; None is ``mask``, as in every run
+            here. With one position more than ``mask`` the score comes one past the stop, as in TRL: it gets there
+            through ``assign_credit(value_mask=)``, and from its golden numbers to its rewards, returns and losses.
 
     Returns:
         ``[B, T]`` rewards, exactly 0 where neither mask is True.
