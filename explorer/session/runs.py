@@ -117,7 +117,7 @@ class Runs(HasTraits):
             there = ", ".join(map(str, self.states)) or "none yet"
             raise ValueError(f"The state after update {update} is not kept: choose one of those that are ({there}).")
         self._session.pause()
-        self.opening = True
+        self.opening, self._as_opened = True, self._session.config
         self._session.worker.submit(lambda: self._go_back(run, update))
 
     @property
@@ -262,7 +262,10 @@ class Runs(HasTraits):
         session, recording = self._session, line.recording
         try:
             following = update + 1 in recording.metrics.column("update").to_pylist()
-            self._take_settings(recording.config_at(update + 1) if following else state.config, "")
+            then = self._as_opened or session.config
+            edited = {name: now for name, (now, _) in session.config.differences(then).items()}  # meanwhile: that stays
+            config = recording.config_at(update + 1) if following else state.config
+            self._take_settings(config.replace(**edited), "")
             branch = Branch(run=run, update=update, changed={}, parent=parent)
             states = tuple(kept for kept in line.states if kept <= update)
             self._show(Place(states=states, branch=branch, runs=frozenset(line.runs)))

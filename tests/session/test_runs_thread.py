@@ -94,7 +94,9 @@ def test_every_trait_of_the_runs_is_written_on_the_loop(
         session.runs.rewind(2)
         session.set(clip_range=0.01)
         session.train(2)
-        await until(session, lambda: session.runs.parting is not None)
+        await until(session, lambda: session.updates == 4 and session.mode == "paused")
+        await settled(session)
+        assert session.runs.parting.update == 3  # the change that was made while it went back is not lost
         session.reset()
         session.library.refresh()
         await settled(session)
