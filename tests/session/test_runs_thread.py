@@ -265,24 +265,6 @@ def test_a_seed_grid_has_the_worker_to_itself(run: Callable[..., Any], shelf: Sh
     run(story, shelf=shelf)
 
 
-def test_slow_motion_keeps_the_state_at_a_pause(run: Callable[..., Any], shelf: Shelf) -> None:
-    async def story(session: Session) -> None:
-        await paused_after(session, 1)
-        session.step()
-        await until(session, lambda: session.updates == 2 and session.mode == "paused")
-        session.train(1)
-        await until(session, lambda: session.updates == 3 and session.mode == "paused")
-        session.set_slow(3600)
-        session.train()
-        await until(session, lambda: session.progress.finished == "sample" and session.mode == "running")
-        session.pause()
-        await settled(session)
-        await settled(session)
-        assert session.runs.states == (0, 1, 2, 3)
-
-    run(story, shelf=shelf)
-
-
 #: A page that records until it is killed, and says of every update that it has been made.
 RECORDS_FOR_EVER = """
 import sys
