@@ -19,7 +19,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +109,21 @@ def thin_checkpoints(root: Path, megabytes: float) -> None:
         for update in going:
             checkpoint_path(root, update).unlink()
         kept = [update for update in kept if update not in going]
+
+
+def copy_checkpoints(root: Path, target: Path, updates: Iterable[int]) -> None:
+    """Copy the states after some updates into another folder; one that has been thinned out meanwhile is left out.
+
+    Raises:
+        RecordingError: one of them is no plain file of its folder.
+        OSError: it cannot be read, or the target not be written.
+    """
+    for update in updates:
+        relative = checkpoint_path(Path(), update)
+        if (root / relative).exists():
+            source = inside(root, str(relative), "choose another update.")
+            (target / relative).parent.mkdir(exist_ok=True)
+            replace_file(target / relative, partial(shutil.copyfile, source))
 
 
 def read_checkpoint(root: Path, update: int, run: str) -> State:

@@ -3,7 +3,7 @@
     run A        1 ────────── 20 ────────── 40
     branch B                   └─ 21 ─ 30          lineage of B: 1–20 of A, 21–30 of B
 
-A parent that has been deleted is missing, and the run begins where it branched off.
+A parent that has been deleted, or is damaged, is missing, and the run begins where it branched off.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from explorer.recording.checkpoints import checkpoint_updates
 from explorer.recording.columns import column
 from explorer.recording.folder import RecordingError
+from explorer.recording.origin import states_of
 from explorer.recording.shelf import Entry, Shelf
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording
 
-#: More branches upon branches than anybody makes; two runs that name each other as parent end here too.
+#: More branches upon branches than anybody makes.
 MAX_DEPTH = 50
 
 
@@ -36,6 +36,7 @@ class Line:
         parent: the recording that it branched off, with that one's own past; None where it is no branch, or the parent
             is gone.
         branched: after which update, 0 where it is no branch.
+        runs: the ids of the run and of those before it, the newest first.
     """
 
     recording: Recording
@@ -43,16 +44,25 @@ class Line:
     states: dict[int, Path]
     parent: Recording | None = None
     branched: int = 0
+    runs: tuple[str, ...] = ()
 
 
-def line_of(shelf: Shelf, entry: Entry, depth: int = MAX_DEPTH) -> Line:
-    """A run of the shelf with its past. Raises RecordingError where it, or a parent, is damaged."""
-    own = Recording.load(entry.folder)
-    states = dict.fromkeys(checkpoint_updates(entry.folder), entry.folder)
-    branched, parent = _parent(shelf, entry) if depth else (0, None)
-    if parent is None:
-        return Line(recording=own, own=own, states=states, branched=branched)
-    past = line_of(shelf, parent, depth - 1)
+def line_of(shelf: Shelf, entry: Entry, later: tuple[str, ...] = ()) -> Line:
+    """A run of the shelf with its past.
+
+    Args:
+        shelf: where it and its parents are.
+        entry: the run.
+        later: the ids of the runs that came from it, on the way to which it is asked for.
+
+    Raises:
+        RecordingError: the run is damaged.
+    """
+    own, runs = Recording.load(entry.folder), (*later, entry.id)
+    states = dict.fromkeys(states_of(entry.folder, own), entry.folder)
+    branched, past = _past(shelf, entry, runs)
+    if past is None:
+        return Line(recording=own, own=own, states=states, branched=branched, runs=runs)
     earlier = {update: folder for update, folder in past.states.items() if update <= branched}
     return Line(
         recording=joined(past.recording, branched, own),
@@ -60,6 +70,7 @@ def line_of(shelf: Shelf, entry: Entry, depth: int = MAX_DEPTH) -> Line:
         states=dict(sorted((earlier | {n: f for n, f in states.items() if n > branched or n not in earlier}).items())),
         parent=past.recording,
         branched=branched,
+        runs=past.runs,
     )
 
 
@@ -71,6 +82,8 @@ def until(recording: Recording, last: int) -> Recording:
 
 def joined(past: Recording, last: int, branch: Recording) -> Recording:
     """The updates of ``past`` up to ``last``, then those of ``branch``, as one recording; nothing is read or copied."""
+    if branch.metrics.num_rows:  # whatever it says of where it branched off, no update happens twice
+        last = min(last, int(column(branch.metrics, "update")[0]) - 1)
     before = past.metrics.slice(0, int(np.searchsorted(column(past.metrics, "update"), last, side="right")))
     metrics = pa.concat_tables([before, branch.metrics], promote_options="default").combine_chunks()
     kept = [update for update in past.updates if update <= last]
@@ -93,14 +106,16 @@ def _none(update: int) -> Snapshot:
     raise KeyError(update)
 
 
-def _parent(shelf: Shelf, entry: Entry) -> tuple[int, Entry | None]:
-    """After which update a run branched off, and from which run; None where that is not there any more."""
+def _past(shelf: Shelf, entry: Entry, runs: tuple[str, ...]) -> tuple[int, Line | None]:
+    """After which update a run branched off, and from what; None where that is not there any more, or comes from it."""
     if entry.parent is None:
         return 0, None
     run, update = entry.parent.get("id"), entry.parent.get("update")
     if not isinstance(run, str) or type(update) is not int or update < 0:
         raise RecordingError(f"'{entry.folder}' does not say which run it branched off: restore its run.json.")
+    if run in runs or len(runs) >= MAX_DEPTH:
+        return update, None
     try:
-        return update, shelf.find(run)
+        return update, line_of(shelf, shelf.find(run), runs)
     except RecordingError:
         return update, None

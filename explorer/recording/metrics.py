@@ -31,15 +31,7 @@ def read_metrics(root: Path) -> pa.Table:
     starts = part_numbers(root, METRICS_FOLDER)
     tables = [read_table(root, METRICS_FOLDER, start, MAX_METRICS_ROWS) for start in starts]
     for start, table in zip(starts, tables, strict=True):
-        path = part_path(root, METRICS_FOLDER, start)
-        try:
-            numbers = column(table, "update")
-            if len(numbers) == 0 or numbers[0] != start or (np.diff(numbers) < 1).any():
-                raise ValueError("its updates are not in order")
-            if any(field.type != pa.float64() for field in table.schema if field.name != "update"):
-                raise TypeError("a metric is not a column of real numbers")
-        except (KeyError, TypeError, ValueError) as error:
-            raise damaged(path, error) from None
+        _check(root, start, table)
     whole = pa.concat_tables([metrics_table({}), *tables], promote_options="default").combine_chunks()
     numbers = column(whole, "update")
     if (np.diff(numbers) < 1).any():
@@ -57,8 +49,18 @@ def last_metrics(root: Path) -> tuple[int, dict[str, float]]:
     if not starts:
         return 0, {}
     table = read_table(root, METRICS_FOLDER, starts[-1], MAX_METRICS_ROWS)
-    try:
-        update = int(column(table, "update")[-1])
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise damaged(part_path(root, METRICS_FOLDER, starts[-1]), error) from None
+    _check(root, starts[-1], table)
+    update = int(column(table, "update")[-1])
     return update, metrics_of(table, update)
+
+
+def _check(root: Path, start: int, table: pa.Table) -> None:
+    """See that a part is one of metrics. Raises RecordingError where it is not."""
+    try:
+        numbers = column(table, "update")
+        if len(numbers) == 0 or numbers[0] != start or (np.diff(numbers) < 1).any():
+            raise ValueError("its updates are not in order")
+        if any(field.type != pa.float64() for field in table.schema if field.name != "update"):
+            raise TypeError("a metric is not a column of real numbers")
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(part_path(root, METRICS_FOLDER, start), error) from None

@@ -116,7 +116,7 @@ def find_origin(folder: str | Path, update: int | None = None) -> tuple[Origin, 
     """
     root = Path(folder)
     recording = Recording.load(root)
-    kept = _kept(root, recording)
+    kept = states_of(root, recording)
     if not kept:
         raise RecordingError(
             f"'{root}' keeps no checkpoint to go on from: it was recorded without any, or by an older PPO Explorer."
@@ -144,7 +144,7 @@ def find_origin(folder: str | Path, update: int | None = None) -> tuple[Origin, 
     return origin, state
 
 
-def _kept(root: Path, recording: Recording) -> list[int]:
-    """The updates with a checkpoint; one of an update that has not happened counts only where none has."""
+def states_of(root: Path, recording: Recording) -> list[int]:
+    """The updates with a checkpoint, ascending; one of an update that has not happened counts only where none has."""
     numbers = recording.metrics.column("update").to_pylist()
     return [update for update in checkpoint_updates(root) if not numbers or update <= numbers[-1]]

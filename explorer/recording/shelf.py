@@ -10,61 +10,26 @@ A run is found by its id, which ``run.json`` says. What else lies on the shelf i
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import os
-import re
 import shutil
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from explorer.recording.claim import Claim
-from explorer.recording.folder import METRICS_FOLDER, RUN_FILE, RecordingError, check_unused, read_run, replace_file
+from explorer.recording.entry import MAX_NAME, NAME_FILE, Entry, is_id, read_entry, stamp
+from explorer.recording.folder import METRICS_FOLDER, RUN_FILE, RecordingError, check_unused, replace_file
 from explorer.recording.grid import GRID_FILE, is_seed_folder
-from explorer.recording.metrics import last_metrics
+
+__all__ = ["Entry", "Shelf", "copy_run"]
 
 #: Names the folder instead of the user's own one.
 RUNS_VARIABLE = "PPO_EXPLORER_RUNS"
-NAME_FILE = "name.txt"
-MAX_NAME = 80
-
-_ID = re.compile(r"[0-9a-f]{8,64}")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A run on the shelf.
-
-    Attributes:
-        id: of ``run.json``; empty where that cannot be read.
-        folder: where it lies.
-        name: what it is called; empty where nobody has named it.
-        created: when it was begun, UTC, as ISO 8601.
-        updates: the number of its last update, 0 before the first.
-        score: the mean score of that update; None before the first.
-        megabytes: what it weighs, in millions of bytes.
-        parent: where it is a branch: ``{"id", "update", "changed"}`` as ``explorer.recording.origin`` writes it.
-        preset: the preset that it was begun with; empty where none is told.
-        seed: its seed; None where none is told.
-        grid: the name of the seed grid's folder that it belongs to; empty where to none.
-        problem: why it cannot be opened; empty where it can.
-    """
-
-    id: str
-    folder: Path
-    name: str = ""
-    created: str = ""
-    updates: int = 0
-    score: float | None = None
-    megabytes: float = 0.0
-    parent: Mapping[str, Any] | None = None
-    preset: str = ""
-    seed: int | None = None
-    grid: str = ""
-    problem: str = ""
 
 
 class Shelf:
@@ -107,40 +72,29 @@ class Shelf:
             RecordingError: the folder cannot be read.
         """
         try:
-            entries = {folder: self._entry(folder, grid) for folder, grid in self._folders()}
+            paths = list(self.root.iterdir())
         except FileNotFoundError:
             return []
         except OSError as error:
             raise RecordingError(f"'{self.root}' cannot be read ({error.strerror}): name another folder.") from None
-        self._known = {folder: known for folder, known in self._known.items() if folder in entries}
+        entries = {folder: self._entry(folder, grid) for folder, grid in _runs_in(paths)}
+        # A copy: a run may be looked for in another thread meanwhile.
+        self._known = {folder: known for folder, known in self._known.copy().items() if folder in entries}
         return sorted(entries.values(), key=lambda entry: (entry.created, str(entry.folder)), reverse=True)
-
-    def _folders(self) -> Iterator[tuple[Path, str]]:
-        """The folder of each run, and the name of the grid that it belongs to."""
-        for path in self.root.iterdir():
-            if path.is_symlink():
-                continue
-            if (path / RUN_FILE).is_file():
-                yield path, ""
-            elif (path / GRID_FILE).is_file():
-                for seed in path.iterdir():
-                    if is_seed_folder(seed) and (seed / RUN_FILE).is_file() and not seed.is_symlink():
-                        yield seed, path.name
 
     def _entry(self, folder: Path, grid: str = "") -> Entry:
         """What a folder says of its run, read again where something in it has been replaced since."""
-        stamp = tuple(_changed(folder / name) for name in ("", METRICS_FOLDER))
-        known = self._known.get(folder)
-        if known is None or known[0] != stamp:
-            known = self._known[folder] = (stamp, read_entry(folder, grid))
+        now, known = stamp(folder), self._known.get(folder)
+        if known is None or known[0] != now:
+            known = self._known[folder] = (now, read_entry(folder, grid))
         return known[1]
 
     def find(self, run: str) -> Entry:
         """The run with an id. Raises RecordingError where there is none that can be opened."""
-        if _ID.fullmatch(run):
+        if is_id(run):
             # The folder's name ends with the first digits of the id; a folder that was renamed is found all the same.
-            likely = sorted(self.root.glob(f"*_{run[:8]}")) if self.root.is_dir() else []
-            found = next((entry for entry in map(self._entry, likely) if entry.id == run), None)
+            likely = _runs_in(sorted(self.root.glob(f"*_{run[:8]}"))) if self.root.is_dir() else iter(())
+            found = next((entry for entry in (self._entry(*where) for where in likely) if entry.id == run), None)
             found = found or next((entry for entry in self.entries() if entry.id == run), None)
             if found is not None:
                 return found
@@ -181,13 +135,20 @@ class Shelf:
         entry, target = self.find(run), Path(folder).expanduser()
         if not str(folder).strip():
             raise RecordingError("Say where to save the run: name a new folder.")
-        if target.resolve().is_relative_to(entry.folder.resolve()):
-            raise RecordingError(f"'{target}' lies within the run itself: name a folder outside it.")
-        check_unused(target)
+        if target.resolve().is_relative_to(self.root.resolve()):  # where it would be the same run a second time
+            raise RecordingError(f"'{target}' lies among the runs of this page: name a folder outside '{self.root}'.")
+        # Under another name until it is whole: what is cut off on the way is not taken for a run.
+        unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         try:
-            copy_run(entry.folder, target)
+            check_unused(target)
+            copy_run(entry.folder, unfinished)
+            if target.is_dir():
+                target.rmdir()
+            unfinished.rename(target)
         except OSError as error:
-            raise RecordingError(f"'{target}' cannot be written to ({error.strerror}): make room there.") from None
+            raise RecordingError(f"'{target}' cannot be written to ({error.strerror}): name another folder.") from None
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
         return target
 
     def delete(self, run: str) -> None:
@@ -196,76 +157,55 @@ class Shelf:
         Args:
             run: its id, or the name of its folder where it is damaged and says no id.
         """
-        entry = next((entry for entry in self.entries() if run and run in (entry.id, entry.folder.name)), None)
+        entry = next((entry for entry in self.entries() if run and run == (entry.id or entry.folder.name)), None)
         if entry is None:
             raise RecordingError(f"There is no run {run[:12]!r} in '{self.root}': it may have been deleted already.")
-        claim = Claim(entry.folder)
+        claim = None
         try:
+            claim = Claim(entry.folder)
             # First what makes it a run: a deletion that is cut short leaves nothing that looks like one.
             (entry.folder / RUN_FILE).unlink()
             shutil.rmtree(entry.folder)
         except OSError as error:
             raise RecordingError(f"'{entry.folder}' cannot be deleted ({error.strerror}).") from None
         finally:
-            claim.release()
+            if claim is not None:
+                claim.release()
 
 
-def read_entry(folder: Path, grid: str = "") -> Entry:
-    """What a run's folder says of it; ``grid`` is the name of the seed grid that it belongs to."""
-    megabytes = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-    try:
-        content = read_run(folder)
-        info = content["info"]
-        update, metrics = last_metrics(folder)
-        parent, seed = info.get("parent"), info.get("seed")
-        return Entry(
-            id=str(info.get("id", "")),
-            folder=folder,
-            name=_name(folder),
-            created=str(info.get("created", ""))[:40],
-            updates=update,
-            score=metrics.get("objective/score"),
-            megabytes=megabytes,
-            parent=parent if isinstance(parent, dict) else None,
-            preset=str(info.get("preset", ""))[:40],
-            seed=seed if type(seed) is int else None,
-            grid=grid,
-        )
-    except (RecordingError, KeyError, TypeError, AttributeError) as error:
-        said = " ".join(str(error).split())
-        return Entry(id="", folder=folder, name=folder.name, megabytes=megabytes, grid=grid, problem=said)
+def _runs_in(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """The folder of each run among some paths, and the name of the grid that it belongs to. Links are left alone."""
+    for path in paths:
+        if path.is_symlink():
+            continue
+        if (path / RUN_FILE).is_file():
+            yield path, ""
+        elif (path / GRID_FILE).is_file():
+            with suppress(OSError):  # it has been deleted meanwhile
+                for seed in path.iterdir():
+                    if is_seed_folder(seed) and (seed / RUN_FILE).is_file() and not seed.is_symlink():
+                        yield seed, path.name
 
 
 def copy_run(folder: Path, target: Path) -> None:
-    """Copy a run that may still be written to: first the metrics, since whatever they name is there already.
+    """Copy a run that may still be written to into a new folder.
+
+    First the metrics are copied, and then what is there by then: so whatever they name is there. Links are left out.
 
     Raises:
         OSError: it cannot be read, or the target not be written.
     """
-    whole = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink() and path.name[0] != "."]
-    for path in sorted(whole, key=lambda path: path.parent.name != METRICS_FOLDER):
-        copied = target / path.relative_to(folder)
-        copied.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            shutil.copyfile(path, copied)
-        except FileNotFoundError:  # a state that has been thinned out meanwhile
-            if not copied.parent.is_dir():
-                raise
-    for path in folder.iterdir():  # those that are still empty belong to a recording too
-        if path.is_dir():
-            (target / path.name).mkdir(exist_ok=True)
+    target.mkdir(parents=True)
+    folders = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
+    for path in sorted(folders, key=lambda path: path.name != METRICS_FOLDER):
+        (target / path.name).mkdir()
+        _copy_files(path, target / path.name)
+    _copy_files(folder, target)
 
 
-def _changed(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _name(folder: Path) -> str:
-    try:
-        with (folder / NAME_FILE).open(encoding="utf-8") as file:
-            return " ".join(file.read(4 * MAX_NAME).split())[:MAX_NAME]
-    except (OSError, UnicodeDecodeError):
-        return ""
+def _copy_files(folder: Path, target: Path) -> None:
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
+            # One that is gone is a state that has been thinned out meanwhile.
+            with suppress(FileNotFoundError):
+                shutil.copyfile(path, target / path.name)

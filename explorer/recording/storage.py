@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from explorer.config import Config
+from explorer.recording.checkpoints import checkpoint_updates
 from explorer.recording.folder import (
     SCHEMA_VERSION,
     RecordingError,
@@ -51,6 +52,7 @@ class Recording:
             ``pyarrow.Table``; ``.to_pandas()`` makes it a DataFrame.
         updates: the kept snapshots' update numbers: ``recording[i].update == recording.updates[i]``.
         configs: ``{update: Config}``, each in force from that update until the next one that is named.
+        folder: where it lies; None in memory.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class Recording:
         updates: Sequence[int],
         read: Callable[[int], Snapshot],
         name: str = "",
+        folder: Path | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.folder = name, folder
         self.info = dict(info)
         self.metrics = metrics
         self.configs = dict(configs)
@@ -108,7 +111,10 @@ class Recording:
 
         kept = [update for update in part_numbers(root, LAST_FOLDER) if update in happened]
         cached = lru_cache(CACHED_SNAPSHOTS)(read)
-        return cls(info=info, metrics=metrics, configs=configs, updates=kept, read=cached, name=root.resolve().name)
+        where = root.resolve()
+        return cls(
+            info=info, metrics=metrics, configs=configs, updates=kept, read=cached, name=where.name, folder=where
+        )
 
     @classmethod
     def in_memory(
@@ -138,17 +144,21 @@ class Recording:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the recording into a new or empty folder.
+        """Write the recording into a new or empty folder, with the states that its own folder keeps.
 
         Raises:
-            RecordingError: the folder holds something already, or cannot be made.
+            RecordingError: the folder holds something already, cannot be made, or takes no more.
         """
+        happened = self.metrics.column("update").to_pylist()
         with RunWriter(path, self.info) as writer:
-            for update in self.metrics.column("update").to_pylist():
+            for update in happened:
                 if update in self._kept:
                     writer.append(self._read(update))
                 else:
                     writer.append_metrics(update, self.config_at(update), metrics_of(self.metrics, update))
+            if self.folder is not None:
+                kept = checkpoint_updates(self.folder)
+                writer.copy_states(self.folder, [n for n in kept if not happened or n <= happened[-1]])
 
     def __len__(self) -> int:
         """How many snapshots are kept."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from explorer.config import Config
-from explorer.recording.checkpoints import thin_checkpoints, write_checkpoint
+from explorer.recording.checkpoints import copy_checkpoints, thin_checkpoints, write_checkpoint
 from explorer.recording.claim import Claim
 from explorer.recording.continuing import drop_after
 from explorer.recording.folder import (
@@ -167,6 +167,11 @@ class RunWriter:
         with self._telling():
             write_checkpoint(self.root, state, self._id, durable=self._durable)
             thin_checkpoints(self.root, self._megabytes)
+
+    def copy_states(self, folder: Path, updates: Iterable[int]) -> None:
+        """Take over the states that another folder of this run keeps after some updates. Raises RecordingError."""
+        with self._telling():
+            copy_checkpoints(folder, self.root, updates)
 
     def close(self) -> None:
         """Keep the last update's snapshot too, where it was thinned out, and let go of the folder."""

@@ -223,8 +223,7 @@ class Engine:
         if not rewound:
             self.checkpoints.clear()
             self.checkpoints.keep(0, trainer.reference)
-        if state.updates:
-            self.checkpoints.keep(state.updates, trainer.policy)
+        self.checkpoints.keep(state.updates, trainer.policy)
 
     def _drop_update(self) -> None:
         if self._stages is not None:

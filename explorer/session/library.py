@@ -70,8 +70,10 @@ class Library(HasTraits):
     def delete(self, run: str) -> None:
         """Delete a run for good. Raises ValueError where it is on screen; what else hinders it is reported."""
         shelf = self.shelf
-        if run and run == self._session.runs.run:
-            raise ValueError("This run is on screen: open another one, or press Reset, before you delete it.")
+        if run in self._session.runs.on_screen:
+            raise ValueError(
+                "This run, or a branch of it, is on screen: open another one, or press Reset, before you delete it."
+            )
         self._aside(lambda: shelf.delete(run), lambda done: self.refresh())
 
     def save(self, run: str, folder: str | Path) -> None:
@@ -99,8 +101,10 @@ class Library(HasTraits):
         self._session.grid.start(seeds, updates, self.shelf.new_folder("seeds"))
 
     def _take(self, entries: list[Entry]) -> None:
-        self.entries = tuple(entries)
-        self._end_reading()
+        try:
+            self.entries = tuple(entries)
+        finally:  # whatever a view makes of them
+            self._end_reading()
 
     def _end_reading(self) -> None:
         self._reading = False

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.config import Config
 from explorer.recording.background import BackgroundWriter
+from explorer.recording.checkpoints import checkpoint_updates
 from explorer.recording.claim import Claim
 from explorer.recording.folder import RecordingError
 from explorer.recording.origin import Origin
@@ -51,7 +52,8 @@ class Recorder:
     Args:
         shelf: where to; None records nothing.
         on_run: called with the run's id, and what it says of its parent, when it has its folder.
-        on_kept: called with the update whose state has been kept.
+        on_kept: called with every update whose state the run's folder keeps, when that changes.
+        on_update: called with an update when it has been given to the folder, or there is none.
         on_error: called with what goes wrong; training goes on.
     """
 
@@ -59,11 +61,12 @@ class Recorder:
         self,
         shelf: Shelf | None = None,
         on_run: Callable[[str, Mapping[str, Any] | None], None] = lambda run, parent: None,
-        on_kept: Callable[[int], None] = lambda update: None,
+        on_kept: Callable[[Sequence[int]], None] = lambda updates: None,
+        on_update: Callable[[Snapshot], None] = lambda snapshot: None,
         on_error: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self.shelf, self.preset = shelf, ""
-        self._on_run, self._on_kept, self._on_error = on_run, on_kept, on_error
+        self._on_run, self._on_kept, self._on_update, self._on_error = on_run, on_kept, on_update, on_error
         self._writer: BackgroundWriter | None = None
         self._origin: Origin | None = None  # what the run is, or else comes from, on the shelf
         self._resumed: Resumed | None = None
@@ -77,9 +80,18 @@ class Recorder:
         return self._origin.run if self._origin is not None and self._writer is not None else ""
 
     def before_update(self, live: Trainer, config: Config) -> None:
-        """What a new run starts from is kept until it has an update."""
-        if self.shelf is not None and self._newest is None:
+        """What a new run starts from is kept until it has an update; a state has the settings of what follows it."""
+        if self.shelf is None:
+            return
+        before, prompts = self._newest, tuple(live.prompts)
+        if before is None:
             self._newest = live.state(config)
+            return
+        self._newest = dataclasses.replace(before, config=config, prompts=prompts)
+        if prompts != before.prompts and self._writer is not None:
+            # Other prompts stand in no update's config: whoever goes on from the newest state finds them there.
+            self._kept = before.updates - 1
+            self._keep()
 
     def after_update(self, live: Trainer, snapshot: Snapshot, config: Config) -> None:
         """Write an update; ``config`` are the settings in the page, which the next one will have."""
@@ -90,11 +102,12 @@ class Recorder:
             if not self._broken:
                 writer = self._writer or self._begin(live, snapshot)
                 writer.append(snapshot)
-        except RecordingError as error:
+        except Exception as error:
             self._break_off(error)
         self._newest = state
         if snapshot.update % self.shelf.checkpoint_every == 0:
             self._keep()
+        self._on_update(snapshot)
 
     def keep(self) -> None:
         """Keep the state after the last whole update, and wait until all is safe."""
@@ -102,7 +115,7 @@ class Recorder:
         if self._writer is not None:
             try:
                 self._writer.settle()
-            except RecordingError as error:
+            except Exception as error:
                 self._break_off(error)
 
     def leave(self) -> None:
@@ -112,7 +125,7 @@ class Recorder:
         if writer is not None:
             try:
                 writer.close()
-            except RecordingError as error:
+            except Exception as error:
                 self._on_error(error)
         if self._resumed is not None:
             self._resumed.claim.release()
@@ -139,31 +152,43 @@ class Recorder:
         """The folder of the run whose first update has just been made."""
         assert self.shelf is not None
         assert self._newest is not None
-        shelf, start, resumed, origin = self.shelf, self._newest, self._resumed, self._origin
-        self._resumed = None
-        if resumed is not None:
-            resumed.claim.release()  # the writer takes it itself
-        if (
-            origin is not None
-            and resumed is not None
-            and not any(config.differences(snapshot.config) for config in resumed.ahead)
-        ):
-            here, parent = origin, None
-            writer = RunWriter.go_on(
-                here.folder, start.updates, shelf.keep_every, megabytes=shelf.checkpoint_megabytes, durable=True
-            )
-        else:
+        shelf, start, origin = self.shelf, self._newest, self._origin
+        writer, parent = self._in_place(live, start, snapshot.config), None
+        if writer is None or origin is None:
             info = run_info(live, snapshot.config, start.prompts, origin) | {"preset": self.preset}
             parent = info.get("parent")
-            here = _place(info, shelf.new_folder(info["id"]), start, snapshot.config)
+            origin = _place(info, shelf.new_folder(info["id"]), start, snapshot.config)
             writer = RunWriter(
-                here.folder, info, shelf.keep_every, start=start, megabytes=shelf.checkpoint_megabytes, durable=True
+                origin.folder, info, shelf.keep_every, start=start, megabytes=shelf.checkpoint_megabytes, durable=True
             )
         self._writer = BackgroundWriter(writer)
-        self._origin, self._kept = here, start.updates
-        self._on_run(here.run, parent)
-        self._on_kept(start.updates)
+        self._origin, self._kept = origin, start.updates
+        self._on_run(origin.run, parent)
+        if start.prompts != origin.prompts:  # in place, where the state has those of before
+            self._writer.checkpoint(start)
+        self._on_kept(self._states(start.updates))
         return self._writer
+
+    def _in_place(self, live: Trainer, start: State, config: Config) -> RunWriter | None:
+        """What goes on in the run's own folder; None where it cannot, and the run becomes a branch."""
+        resumed, origin, shelf = self._resumed, self._origin, self.shelf
+        self._resumed = None
+        if resumed is None or origin is None or shelf is None:
+            return None
+        resumed.claim.release()  # the writer takes it itself
+        changed = any(ahead.differences(config) for ahead in resumed.ahead)
+        if (resumed.ahead and (changed or start.prompts != origin.prompts)) or live.policy.bf16 != origin.bf16:
+            return None
+        try:
+            return RunWriter.go_on(
+                origin.folder, start.updates, shelf.keep_every, megabytes=shelf.checkpoint_megabytes, durable=True
+            )
+        except RecordingError:  # somebody has been quicker, or it is of an older schema
+            return None
+
+    def _states(self, newest: int) -> list[int]:
+        """The updates whose states the run's folder keeps, with the newest, which may still be on its way there."""
+        return sorted({*checkpoint_updates(self._origin.folder), newest}) if self._origin is not None else []
 
     def _keep(self) -> None:
         state = self._newest
@@ -171,17 +196,16 @@ class Recorder:
             return
         try:
             self._writer.checkpoint(state)
-        except RecordingError as error:
+            self._kept = state.updates
+            self._on_kept(self._states(state.updates))
+        except Exception as error:
             self._break_off(error)
-            return
-        self._kept = state.updates
-        self._on_kept(state.updates)
 
-    def _break_off(self, error: RecordingError) -> None:
-        """Nothing more is written, until ``retry``."""
+    def _break_off(self, error: Exception) -> None:
+        """Nothing more is written, until ``retry``. Whatever it was, training goes on."""
         writer, self._writer, self._broken = self._writer, None, True
         if writer is not None:
-            with suppress(RecordingError):  # the same that has been raised
+            with suppress(Exception):  # the same that has been raised
                 writer.close()
         self._on_error(RecordingError(f"The run is no longer recorded, and goes on: {error}"))
 

@@ -10,8 +10,8 @@ Commands and traits belong to the loop; what needs the policy is done in the wor
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from traitlets import Any as AnyTrait
@@ -19,7 +19,7 @@ from traitlets import Bool, HasTraits, Unicode
 
 from explorer.config import Config
 from explorer.presets import PRESETS
-from explorer.recording.branches import Parting, parting, parting_of
+from explorer.recording.branches import Parting, parting_of
 from explorer.recording.folder import RecordingError
 from explorer.recording.history import History
 from explorer.recording.lineage import Line, line_of, until
@@ -29,7 +29,10 @@ from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording
 from explorer.session.behind import Behind, run_behind
 from explorer.session.library import called
+from explorer.session.on_screen import Before, Branch, Place, branch_of, last_update, parting_from
 from explorer.session.recorder import Resumed, claim_soon
+
+__all__ = ["Branch", "Runs"]
 
 if TYPE_CHECKING:
     from explorer.ppo.state import State
@@ -37,23 +40,6 @@ if TYPE_CHECKING:
 
 #: How long a page that was left may take to let go of its run: a stage, and writing its state.
 LEAVING_SECONDS = 6.0
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Branch:
-    """Where the run on screen comes from.
-
-    Attributes:
-        run: the id of its parent.
-        update: after which update it branched off.
-        changed: ``{knob: [before, after]}`` as recorded; empty until its first update is there.
-        parent: the parent with its own past; None where it is gone.
-    """
-
-    run: str
-    update: int
-    changed: Mapping[str, Any]
-    parent: Recording | None
 
 
 class Runs(HasTraits):
@@ -64,7 +50,7 @@ class Runs(HasTraits):
     """
 
     run = Unicode("", help="The id of the run on screen; empty before its first update, and where none is recorded.")
-    opening = Bool(False, help="Whether the trainer is still being put to the state of the run on screen.")
+    opening = Bool(False, help="Whether the trainer is just being put to a state: of another run, or an earlier one.")
     states = AnyTrait((), help="The updates that the run on screen can go back to, ascending.")
     branch = AnyTrait(None, help="The Branch that the run on screen is; None where it is none.")
     parting = AnyTrait(None, help="The Parting where it first differs from its parent; None as long as it does not.")
@@ -72,9 +58,13 @@ class Runs(HasTraits):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
+        self._place = Place()
         self._as_opened: Config | None = None
         self._behind: Behind | None = None
-        self._parent: Recording | None = None  # the worker's: with what each update is compared until they part
+        self._before: Before | None = None  # while another run is being opened
+        # The worker's: from which run the trainer goes on, and with what each update is compared until they part.
+        self._from: tuple[str, Recording] | None = None
+        self._parent: Recording | None = None
 
     # ------------------------------------------------------------------ commands, called on the loop
 
@@ -93,19 +83,23 @@ class Runs(HasTraits):
         line = line_of(shelf, entry)
         if not line.recording.metrics.num_rows:
             raise RecordingError(f"The run {run[:8]} has no update yet: choose another, or delete it.")
-        session, before = self._session, self._on_screen()
-        session.pause()
         # One without states can be looked at, as the bundled one: Train then begins a run of its own.
         resumable = entry.folder in line.states.values()
-        self.run, self.parting = run, None
-        self.branch, self.states = _branch(entry, line), tuple(line.states) if resumable else ()
-        self._lay_behind(self._parent_behind(self.branch))
-        config = line.recording.config_at(line.recording.metrics.column("update")[-1].as_py())
-        self._take_settings(config, entry.preset)
-        session.put_on(History(recorded=line.recording), live=resumable)
+        branch, config = branch_of(entry, line), line.recording.config_at(last_update(line.recording))
+        session = self._session
+        session.pause()
+        self._before, self.opening = self._look(), True
+        states = tuple(line.states) if resumable else ()
+        try:
+            self._show(Place(run=run, states=states, branch=branch, runs=frozenset(line.runs)))
+            self._lay_behind(self._parent_behind(branch))
+            self._take_settings(config, entry.preset, only_known=not resumable)
+            session.put_on(History(recorded=line.recording), live=resumable)
+        except Exception:  # as where its newest update is damaged
+            self._come_back()
+            raise
         if resumable:
-            self.opening = True
-            session.worker.submit(lambda: self._resume(entry, line, before))
+            session.worker.submit(lambda: self._resume(entry))
         else:
             session.note = "shown_only"
             session.worker.submit(self._show_only)
@@ -117,12 +111,29 @@ class Runs(HasTraits):
             ValueError: that update's state is not kept, or a seed grid is running.
         """
         self._check_free()
-        if not self.run or update not in self.states:
+        # One that has just been rewound is no run of its own yet, and goes back in the one that it came from.
+        run = self.run or (self.branch.run if self.branch is not None else "")
+        if not run or update not in self.states:
             there = ", ".join(map(str, self.states)) or "none yet"
             raise ValueError(f"The state after update {update} is not kept: choose one of those that are ({there}).")
         self._session.pause()
-        run = self.run
+        self.opening, self._as_opened = True, self._session.config
         self._session.worker.submit(lambda: self._go_back(run, update))
+
+    @property
+    def on_screen(self) -> frozenset[str]:
+        """The ids of the runs whose updates are on screen: that of the run, and of those that it came from."""
+        return self._place.runs
+
+    @property
+    def turning(self) -> bool:
+        """Whether what the worker still posts is about the run that was on screen before."""
+        return self._before is not None
+
+    def collect_late(self, snapshot: Snapshot) -> None:
+        """Take an update of the run that was on screen before."""
+        if self._before is not None:
+            self._before = self._before.with_update(snapshot)
 
     # ------------------------------------------------------------------ on the worker
 
@@ -135,68 +146,78 @@ class Runs(HasTraits):
             theirs = parent.at(snapshot.update)
         except KeyError:  # thinned out, or beyond the parent's end
             return
+        except RecordingError:  # it has been deleted meanwhile, or is damaged
+            self._parent = None
+            return
         found = parting_of(theirs, snapshot)
         if found is not None:
             self._parent = None
-            self._session.loop.post(self.set_trait, "parting", found)
+            self._session.loop.post(self._found, found)
 
     def began(self, run: str, parent: Mapping[str, Any] | None) -> None:
         """The run on screen has its folder: the recorder says so."""
-        self._session.loop.post(self._began, run, parent)
+        known = None
+        if parent is not None:
+            known = self._parent = self._from[1] if self._from is not None and self._from[0] == parent["id"] else None
+        self._session.loop.post(self._began, run, parent, known)
 
-    def kept_state(self, update: int) -> None:
-        """The state after an update has been kept."""
-        self._session.loop.post(self._kept_state, update)
+    def kept_states(self, updates: Sequence[int]) -> None:
+        """The folder of the run on screen keeps these states."""
+        self._session.loop.post(self._kept_states, tuple(updates))
 
     def begin_anew(self) -> None:
         """What comes next is another run."""
-        self._parent = None
+        self._from = self._parent = None
         self._session.loop.post(self._forget)
 
     def _show_only(self) -> None:
-        self._parent = None
-        self._session.engine.restart()
+        try:
+            self._from = self._parent = None
+            self._session.engine.restart()
+        finally:
+            self._session.loop.post(self._end_opening)
 
-    def _resume(self, entry: Entry, line: Line, before: _OnScreen) -> None:
+    def _resume(self, entry: Entry) -> None:
         session, claim = self._session, None
         try:
             claim = claim_soon(entry.folder, time.sleep, LEAVING_SECONDS)
-            # Only now: a page that was just being left has written its last state meanwhile.
+            # Read only now: a page that was just being left has written its last state meanwhile.
             line = line_of(session.library.shelf, entry)
             origin, state = find_origin(entry.folder)
+            where = branch_of(entry, line)
+            parent = where.parent if where is not None else None
+            differs = parting_from(parent, line.own)
+            ahead = [line.own.config_at(n) for n in line.own.metrics.column("update").to_pylist() if n > state.updates]
             self._put_to(origin, state, rewound=False)
-            updates = line.recording.metrics.column("update").to_pylist()
-            ahead = [line.recording.config_at(update) for update in updates if update > state.updates]
             session.recorder.go_on(origin, state, None if claim is None else Resumed(claim=claim, ahead=ahead))
         except BaseException:
             if claim is not None:
                 claim.release()
-            session.worker.pause()
-            session.loop.post(self._come_back, before)
+            session.loop.post(self._come_back)
             raise
-        where = _branch(entry, line)
-        differs = None
-        if where is not None and where.parent is not None:
-            differs = parting(where.parent, line.own)
-            self._parent = where.parent if differs is None else None
-        else:
-            self._parent = None
-        session.loop.post(self._opened, line, state.config, bool(ahead), claim is not None, differs)
+        self._from, self._parent = (entry.id, line.recording), parent if differs is None else None
+        session.loop.post(self._opened, line, state, bool(ahead), claim is not None, differs)
 
     def _go_back(self, run: str, update: int) -> None:
         session = self._session
-        session.recorder.keep()
-        shelf = session.library.shelf
-        entry = shelf.find(run)
-        line = line_of(shelf, entry)
-        if update not in line.states:
-            there = ", ".join(map(str, line.states)) or "none"
-            raise RecordingError(f"The state after update {update} has been thinned out: those kept are {there}.")
-        origin, state = find_origin(line.states[update], update)
-        self._put_to(origin, state, rewound=True)
-        session.recorder.go_on(origin, state, None)
-        self._parent = line.recording
-        session.loop.post(self._went_back, entry, line, origin.run, update, state.config)
+        try:
+            session.recorder.keep()
+            shelf = session.library.shelf
+            entry = shelf.find(run)
+            line = line_of(shelf, entry)
+            if update not in line.states:
+                there = ", ".join(map(str, line.states)) or "none"
+                raise RecordingError(f"The state after update {update} has been thinned out: those kept are {there}.")
+            origin, state = find_origin(line.states[update], update)
+            # A state of before the run branched off is one of its parent's, or of that one's.
+            parent = line if origin.run == entry.id else line_of(shelf, shelf.find(origin.run))
+            self._put_to(origin, state, rewound=True)
+            session.recorder.go_on(origin, state, None)
+        except BaseException:
+            session.loop.post(self._come_back)
+            raise
+        self._from, self._parent = (origin.run, parent.recording), parent.recording
+        session.loop.post(self._went_back, entry, line, origin.run, parent.recording, update, state)
 
     def _put_to(self, origin: Origin, state: State, rewound: bool) -> None:
         from explorer.ppo.state import weights_digest
@@ -207,66 +228,82 @@ class Runs(HasTraits):
 
     # ------------------------------------------------------------------ posted to the loop
 
-    def _began(self, run: str, parent: Mapping[str, Any] | None) -> None:
-        if run != self.run:
-            before, self.run = self.branch, run
-            if parent is None:
-                self.branch, self.states, self.parting = None, (), None
-            else:
-                known = before is not None and before.run == parent["id"]
-                self.branch = Branch(
-                    run=parent["id"],
-                    update=parent["update"],
-                    changed=parent["changed"],
-                    parent=before.parent if known and before is not None else None,
-                )
+    def _began(self, run: str, parent: Mapping[str, Any] | None, recording: Recording | None) -> None:
+        self._change(lambda place: place.begun(run, parent, recording))
         self._session.library.refresh()
 
-    def _kept_state(self, update: int) -> None:
-        self.states = tuple(sorted({*self.states, update}))
+    def _kept_states(self, own: tuple[int, ...]) -> None:
+        self._change(lambda place: place.keeping(own))
 
-    def _opened(self, line: Line, config: Config, ahead: bool, free: bool, differs: Parting | None) -> None:
+    def _found(self, parting: Parting) -> None:
+        self._change(lambda place: replace(place, parting=parting))
+
+    def _change(self, change: Callable[[Place], Place]) -> None:
+        """Of the run that the worker spoke of: while another is being opened it is not the one on screen."""
+        if self._before is not None:
+            self._before = replace(self._before, place=change(self._before.place))
+        else:
+            self._show(change(self._place))
+
+    def _opened(self, line: Line, state: State, ahead: bool, free: bool, differs: Parting | None) -> None:
         session = self._session
-        self.opening = False
-        if line.recording.metrics.num_rows != session.updates:  # it went on until its page let go of it
-            session.put_on(History(recorded=line.recording), live=True)
-        self.states, self.parting = tuple(line.states), differs
-        if session.config is self._as_opened:  # what was edited meanwhile stays
-            self._take_settings(config, "")
-        session.prompts = tuple(session.engine.prompts)
-        session.note = "taken" if not free else "cut_off" if ahead else ""
+        try:
+            if line.recording.metrics.num_rows != session.updates:  # it went on until its page let go of it
+                session.put_on(History(recorded=line.recording), live=True)
+            self._show(replace(self._place, states=tuple(line.states), parting=differs))
+            if session.config is self._as_opened:  # what was edited meanwhile stays
+                self._take_settings(state.config, "")
+            session.prompts = state.prompts
+            session.note = "taken" if not free else "cut_off" if ahead else ""
+        finally:
+            self._end_opening()
 
-    def _went_back(self, entry: Entry, line: Line, run: str, update: int, config: Config) -> None:
-        session = self._session
-        recording = line.recording
-        following = update + 1 in recording.metrics.column("update").to_pylist()
-        self._take_settings(recording.config_at(update + 1) if following else config, "")
-        self.run, self.parting = "", None
-        self.branch = Branch(run=run, update=update, changed={}, parent=recording)
-        self.states = tuple(state for state in line.states if state <= update)
-        session.prompts = tuple(session.engine.prompts)
-        session.put_on(History(recorded=until(recording, update)), live=True)
-        self._lay_behind(run_behind(called(entry), History(recorded=recording), entry.id))
+    def _went_back(self, entry: Entry, line: Line, run: str, parent: Recording, update: int, state: State) -> None:
+        session, recording = self._session, line.recording
+        try:
+            following = update + 1 in recording.metrics.column("update").to_pylist()
+            then = self._as_opened or session.config
+            edited = {name: now for name, (now, _) in session.config.differences(then).items()}  # meanwhile: that stays
+            config = recording.config_at(update + 1) if following else state.config
+            self._take_settings(config.replace(**edited), "")
+            branch = Branch(run=run, update=update, changed={}, parent=parent)
+            states = tuple(kept for kept in line.states if kept <= update)
+            self._show(Place(states=states, branch=branch, runs=frozenset(line.runs)))
+            session.prompts = state.prompts
+            session.put_on(History(recorded=until(recording, update)), live=True)
+            self._lay_behind(run_behind(called(entry), History(recorded=recording), entry.id))
+        finally:
+            self._end_opening()
 
-    def _come_back(self, before: _OnScreen) -> None:
+    def _end_opening(self) -> None:
+        """The trainer is where it is to be; what was ordered meanwhile begins."""
+        self._before, self.opening = None, False
+        self._session.catch_up()
+
+    def _come_back(self) -> None:
         """Opening has failed: what was on screen before comes back."""
-        self.opening = False
-        self.run, self.states, self.branch, self.parting = before.run, before.states, before.branch, before.parting
-        self._session.config = self._session.engine.config = before.config
-        self._session.preset, self._session.compared = before.preset, PRESETS[before.preset]
-        self._session.put_on(before.history, before.live)
+        before, session = self._before, self._session
+        if before is not None:
+            self._show(before.place)
+            session.config = session.engine.config = before.config
+            session.preset, session.compared = before.preset, PRESETS[before.preset]
+            session.recorder.preset = before.preset
+            session.put_on(before.history, before.live and not before.waiting)
+            session.behind, self._behind = before.behind, before.parent_behind
+        session.pause()  # what was ordered was meant for the other run
+        self._end_opening()
 
     # ------------------------------------------------------------------ the rest
 
     def _forget(self) -> None:
-        self.run, self.states, self.branch, self.parting = "", (), None, None
+        self._show(Place())
         self._lay_behind(None)
 
     def _parent_behind(self, branch: Branch | None) -> Behind | None:
         if branch is None or branch.parent is None:
             return None
-        entry = self._session.library.shelf.find(branch.run)
-        return run_behind(called(entry), History(recorded=branch.parent), branch.run)
+        parent = self._session.library.shelf.find(branch.run)
+        return run_behind(called(parent), History(recorded=branch.parent), branch.run)
 
     def _lay_behind(self, behind: Behind | None) -> None:
         """The parent behind the curves, instead of the one before; what else lies there stays."""
@@ -274,54 +311,36 @@ class Runs(HasTraits):
             self._session.behind = behind
         self._behind = behind
 
-    def _on_screen(self) -> _OnScreen:
+    def _show(self, place: Place) -> None:
+        self._place = place
+        with self.hold_trait_notifications():
+            self.run, self.states, self.branch, self.parting = place.run, place.states, place.branch, place.parting
+
+    def _look(self) -> Before:
         session = self._session
-        return _OnScreen(
-            run=self.run,
-            states=self.states,
-            branch=self.branch,
-            parting=self.parting,
+        return Before(
+            place=self._place,
             history=session.history,
-            live=session.live and not session.waiting,
+            live=session.live,
+            waiting=session.waiting,
             config=session.config,
             preset=session.preset,
+            behind=session.behind,
+            parent_behind=self._behind,
         )
 
-    def _take_settings(self, config: Config, preset: str) -> None:
-        """The run's settings, with a weight for every component that the page has."""
+    def _take_settings(self, config: Config, preset: str, only_known: bool = False) -> None:
+        """The run's settings, with a weight for every component that the page has, or for those alone."""
         session = self._session
-        weights = {**dict.fromkeys(session.config.weights, 0.0), **config.weights}
-        session.config = session.engine.config = self._as_opened = config.replace(weights=weights)
+        known = dict.fromkeys(session.config.weights, 0.0)
+        weights = {name: value for name, value in config.weights.items() if name in known or not only_known}
+        session.config = session.engine.config = self._as_opened = config.replace(weights={**known, **weights})
         if preset in PRESETS:
             session.preset, session.compared = preset, PRESETS[preset]
+            session.recorder.preset = preset
 
     def _check_free(self) -> None:
         if self._session.grid.running:
             raise ValueError("A seed grid is running: stop it first, or wait until it has ended.")
         if self.opening:
             raise ValueError("A run is just being opened: wait a moment.")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _OnScreen:
-    """What was on screen before a run was opened."""
-
-    run: str
-    states: tuple[int, ...]
-    branch: Branch | None
-    parting: Parting | None
-    history: History
-    live: bool
-    config: Config
-    preset: str
-
-
-def _branch(entry: Entry, line: Line) -> Branch | None:
-    if entry.parent is None:
-        return None
-    return Branch(
-        run=str(entry.parent["id"]),
-        update=line.branched,
-        changed=dict(entry.parent.get("changed") or {}),
-        parent=line.parent,
-    )

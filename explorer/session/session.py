@@ -67,9 +67,14 @@ class Session(Screen):
         super().__init__(Loop(self.report), config or PRESETS["learn"], recorded)
         self.compared = PRESETS[self.preset]
         self._flat_from: int | None = None
+        self._ordered: Callable[[], None] | None = None
         self.library, self.runs = Library(self, shelf, threaded), Runs(self)
         self.recorder = Recorder(
-            shelf, self.runs.began, self.runs.kept_state, lambda error: self.loop.post(self.report, error)
+            shelf,
+            self.runs.began,
+            self.runs.kept_states,
+            self.runs.compare_with_parent,
+            lambda error: self.loop.post(self.report, error),
         )
         self.recorder.preset = self.preset
         self.engine = Engine(
@@ -112,7 +117,7 @@ class Session(Screen):
         if needing and self.live and self.history and not reset:
             raise ResetNeeded(needing)
         if needing:
-            self.worker.pause()
+            self._halt()
         self.config = self.engine.config = config
         if needing and self.phase == "ready":  # before that there is nothing to go back from
             if self.live:
@@ -148,26 +153,29 @@ class Session(Screen):
         """Train until paused, for so many updates, or until the score stops rising."""
         if updates is not None and (type(updates) is not int or updates < 1):
             raise ValueError(f"'{updates}' updates cannot be trained: give a whole number of at least 1.")
-        self._begin()
+        if not self._begin(lambda: self.train(updates, until_flat=until_flat)):
+            return
         self._flat_from = (0 if self.waiting else len(self.history)) if until_flat else None
         self.worker.run(updates)
         self._sync_mode()
 
     def pause(self) -> None:
         """Stop after the stage that is running; a seed grid stops after its update."""
-        self.worker.pause()
+        self._halt()
         self.grid.stop()
         self._sync_mode()
 
     def step(self) -> None:
         """Run to the end of the update."""
-        self._begin()
+        if not self._begin(self.step):
+            return
         self.worker.step_update()
         self._sync_mode()
 
     def step_stage(self) -> None:
         """Run one stage of the update."""
-        self._begin()
+        if not self._begin(self.step_stage):
+            return
         self.engine.show_stages = True
         self.worker.step_stage()
         self._sync_mode()
@@ -179,7 +187,7 @@ class Session(Screen):
 
     def reset(self) -> None:
         """Clear the run and go back to the untouched policy, with the settings as they are."""
-        self.worker.pause()
+        self._halt()
         self.worker.submit(self._restart)
         self._sync_mode()
 
@@ -239,7 +247,6 @@ class Session(Screen):
         self.loop.post(self._publish_stage, progress)
 
     def _on_update(self, snapshot: Snapshot) -> None:
-        self.runs.compare_with_parent(snapshot)
         self.loop.post(self._collect, snapshot, time.monotonic())
 
     def _on_worker_error(self, error: BaseException) -> None:
@@ -265,6 +272,9 @@ class Session(Screen):
         self.policy = {"name": policy.name, "parameters": f"{policy.parameter_count / 1e6:.2f} M"}
 
     def _publish_stage(self, progress: Progress) -> None:
+        if self.runs.turning:  # it is about the run that was on screen before
+            self._sync_mode()
+            return
         self.progress = progress
         if progress.unfinished is not None:
             self._go_live()
@@ -272,18 +282,40 @@ class Session(Screen):
         self._sync_mode()
 
     def _collect(self, snapshot: Snapshot, ended: float) -> None:
+        if self.runs.turning:
+            self.runs.collect_late(snapshot)
+            return
         self._take(snapshot, ended)
         scores = self.history.series("objective/score")[1]
         if self._flat_from is not None and has_stopped_rising(list(scores[self._flat_from :])):
             self._flat_from = None
             self.note = "stopped_rising"
-            self.worker.pause()
+            self._halt()
         self._sync_mode()
 
-    def _begin(self) -> None:
-        """From a recorded run to a live one. Raises ValueError while a seed grid has the worker."""
+    def catch_up(self) -> None:
+        """Do what was ordered while a run was being opened."""
+        ordered, self._ordered = self._ordered, None
+        if ordered is not None:
+            ordered()
+
+    def _halt(self) -> None:
+        """Stop after the stage that is running, and keep the state even where none is."""
+        self._ordered = None
+        self.worker.pause()
+        self.worker.submit(self.recorder.keep)
+
+    def _begin(self, order: Callable[[], None]) -> bool:
+        """From a recorded run to a live one; False where the order waits until a run has been opened.
+
+        Raises:
+            ValueError: a seed grid has the worker.
+        """
         if self.grid.running:
             raise ValueError("A seed grid is running, and the run waits for it: stop the grid first.")
+        if self.runs.opening:
+            self._ordered = order
+            return False
         if not self.live:
             self.live = self.waiting = True
         self.dismiss()
@@ -292,6 +324,7 @@ class Session(Screen):
         self._ends.clear()
         self.engine.show_stages = self.worker.slow_seconds > 0
         self.cursor.follow = True
+        return True
 
     def _sync_mode(self) -> None:
         self.mode = self.worker.mode

@@ -1,0 +1,552 @@
+"""Opening and rewinding: going on equals never having stopped, a branch tells where it parts, failing costs nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from explorer.config import Config
+from explorer.ppo.policy import Policy
+from explorer.recording.branches import parting
+from explorer.recording.checkpoints import checkpoint_path, checkpoint_updates
+from explorer.recording.claim import Claim
+from explorer.recording.shelf import Entry, Shelf
+from explorer.recording.storage import Recording
+from explorer.session import runs as runs_module
+from explorer.session.session import Session
+from tests.session.shelved import recorded, shown, unbroken_run
+from tests.test_resume import CONFIGS, SMALL
+
+if TYPE_CHECKING:
+    from tests.session.conftest import MakeSession
+
+MORE = {
+    "ReMax": Config(**SMALL, estimator="remax"),
+    "groups": Config(**{**SMALL, "group_size": 4}, estimator="grpo", objective="gspo"),
+    "early stop": Config(**{**SMALL, "epochs": 6}, target_kl=0.002, minibatches=2),
+}
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    monkeypatch.setattr(runs_module, "LEAVING_SECONDS", 0.1)
+    return Shelf(tmp_path / "shelf", checkpoint_every=2)
+
+
+@pytest.fixture
+def unbroken(make_tiny_policy: Callable[[], Policy], tiny_config: Config) -> Callable[..., list[dict[str, Any]]]:
+    """``unbroken(updates, config=...)``: the same run without a page."""
+    return lambda updates, config=tiny_config: unbroken_run(make_tiny_policy(), config, updates)
+
+
+@pytest.fixture
+def left(make_session: MakeSession, shelf: Shelf) -> Callable[..., str]:
+    """``left(updates)``: a run that a page has made before it was closed; gives its id."""
+
+    def make(updates: int = 4, **arguments: Any) -> str:
+        session = make_session(shelf=shelf, **arguments)
+        session.train(updates)
+        session.close()
+        return session.runs.run
+
+    return make
+
+
+def killed(shelf: Shelf, run: str, newest: int) -> Entry:
+    """A run as a kill leaves it: the states after ``newest`` had not been kept yet."""
+    entry = shelf.find(run)
+    for update in checkpoint_updates(entry.folder):
+        if update > newest:
+            checkpoint_path(entry.folder, update).unlink()
+    return entry
+
+
+def look(session: Session) -> tuple[Any, ...]:
+    """All that is on screen of a run."""
+    runs = session.runs
+    place = (runs.run, runs.states, runs.branch, runs.parting, runs.opening, runs.on_screen)
+    return (*place, shown(session), session.live, session.config, session.preset, session.behind, session.prompts)
+
+
+# --- going on ---
+
+
+@pytest.mark.parametrize("name", [*CONFIGS, *MORE])
+@pytest.mark.parametrize("updates", [3, 4])
+def test_opening_and_going_on_equals_never_having_stopped(
+    make_session: MakeSession,
+    shelf: Shelf,
+    unbroken: Callable[..., Any],
+    left: Callable[..., str],
+    name: str,
+    updates: int,
+) -> None:
+    config = {**CONFIGS, **MORE}[name]
+    run = left(updates, config=config)
+    session = make_session(shelf=shelf)  # with other settings
+    session.train(1)
+    other = session.runs.run
+    session.runs.open(run)
+    assert (session.error, session.note, session.runs.opening) == ({}, "", False)
+    assert (session.runs.run, session.updates, session.live) == (run, updates, True)
+    assert not session.config.differences(config)
+    session.train(6 - updates)
+    assert session.error == {}
+    assert shown(session) == unbroken(6, config)
+    assert recorded(shelf.root, run) == unbroken(6, config)
+    assert (session.runs.run, session.runs.branch) == (run, None)
+    assert recorded(shelf.root, other) == unbroken(1)
+    assert len(shelf.entries()) == 2
+
+
+def test_the_run_before_is_kept_as_it_is_in_the_middle_of_an_update_too(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any], left: Callable[..., str]
+) -> None:
+    run, session = left(), make_session(shelf=shelf)
+    session.train(3)
+    for _ in range(5):
+        session.step_stage()
+    first = session.runs.run
+    session.runs.open(run)
+    session.runs.open(first)
+    assert (session.updates, session.progress) == (3, None)
+    session.train(2)
+    assert recorded(shelf.root, first) == shown(session) == unbroken(5)
+
+
+def test_the_preset_and_the_prompts_of_the_run_come_with_it(make_session: MakeSession, shelf: Shelf) -> None:
+    session = make_session(shelf=shelf)
+    session.use_preset("balanced", reset=True)
+    session.set_prompts(["The cat", "Lily went"])
+    session.train(1)
+    run = session.runs.run
+    session.close()
+    session = make_session(shelf=shelf)
+    session.runs.open(run)
+    assert (session.preset, session.prompts) == ("balanced", ("The cat", "Lily went"))
+    session.runs.rewind(0)
+    session.train(1)
+    assert {entry.preset for entry in shelf.entries()} == {"balanced"}
+
+
+def test_what_was_kept_in_a_pause_has_the_settings_of_then(
+    make_session: MakeSession, shelf: Shelf, left: Callable[..., str]
+) -> None:
+    session = make_session(shelf=shelf)
+    session.train(1)
+    session.set(clip_range=0.3)
+    session.train(1)
+    run = session.runs.run
+    session.close()
+    session = make_session(shelf=shelf)
+    session.runs.open(run)
+    assert session.config.clip_range == 0.3
+    session.set(clip_range=0.1)
+    session.train(1)
+    assert [Recording.load(shelf.find(run).folder).config_at(n).clip_range for n in (1, 2, 3)] == [0.2, 0.3, 0.1]
+
+
+def test_a_run_without_states_is_shown_only_and_train_begins_another(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any], left: Callable[..., str], tiny_config: Config
+) -> None:
+    def mine(prompts: list[str], responses: list[str]) -> list[float]:
+        return [1.0] * len(responses)
+
+    run = left(3, rewards={"mine": mine}, config=tiny_config.replace(weight_mine=0.5))
+    shutil.rmtree(shelf.find(run).folder / "checkpoints")
+    before = recorded(shelf.root, run)
+    session = make_session(shelf=shelf)
+    session.train(1)
+    session.runs.open(run)
+    assert (session.note, session.live, session.updates, session.runs.opening) == ("shown_only", False, 3, False)
+    assert (session.runs.run, session.runs.states) == (run, ())
+    with pytest.raises(ValueError, match="is not kept"):
+        session.runs.rewind(1)
+    session.train(2)  # under its settings, as far as this page has them
+    assert session.error == {}
+    assert session.runs.run != run
+    assert shown(session) == unbroken(2)
+    assert recorded(shelf.root, run) == before
+
+
+# --- rewinding ---
+
+
+@pytest.mark.parametrize("update", [0, 2, 4])
+@pytest.mark.parametrize("stages", [0, 3])
+def test_rewound_without_a_change_a_run_is_its_parent_bit_for_bit(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any], update: int, stages: int
+) -> None:
+    session = make_session(shelf=shelf)
+    session.train(4)
+    for _ in range(stages):
+        session.step_stage()  # in the middle of an update
+    parent = session.runs.run
+    assert session.runs.states == (0, 2, 4)
+    session.runs.rewind(update)
+    assert (session.error, session.runs.run, session.updates) == ({}, "", update)
+    assert session.history.updates == list(range(1, update + 1))
+    assert (session.runs.branch.run, session.runs.branch.update) == (parent, update)
+    assert session.weights_kept[-1] == update
+    assert len(shelf.entries()) == 1
+    session.train(6 - update)
+    assert session.runs.parting is None
+    assert shown(session) == recorded(shelf.root, session.runs.run) == unbroken(6)
+    assert recorded(shelf.root, parent) == unbroken(4)
+    entry = shelf.find(session.runs.run)
+    assert entry.parent == {"folder": shelf.find(parent).folder.name, "id": parent, "update": update, "changed": {}}
+    assert parting(*(Recording.load(shelf.find(run).folder) for run in (parent, entry.id))) is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"clip_range": 0.01}, {"epochs": 1}, {"weight_length": 1.0}, {"kl_coef": 0.5}, {"temperature": 0.7}]
+)
+def test_with_one_change_the_first_number_that_differs_is_told(
+    make_session: MakeSession, shelf: Shelf, change: dict[str, Any]
+) -> None:
+    session = make_session(shelf=shelf)
+    session.train(5)
+    parent = session.runs.run
+    session.runs.rewind(2)
+    session.set(**change)
+    session.train(2)
+    branch = session.runs.run
+    found = parting(*(Recording.load(shelf.find(run).folder) for run in (parent, branch)))
+    assert found is not None
+    assert session.runs.parting == found
+    (name,) = change
+    assert session.runs.branch.changed.keys() == {name}
+    assert session.runs.branch.changed[name][1] == change[name]
+    session.close()
+    again = make_session(shelf=shelf)
+    again.runs.open(branch)  # from disk it is told anew
+    assert again.runs.parting == found
+    assert (again.runs.branch.run, again.runs.branch.changed) == (parent, session.runs.branch.changed)
+    assert shown(again)[:2] == recorded(shelf.root, parent)[:2]
+
+
+def test_rewound_the_run_has_the_settings_of_then(make_session: MakeSession, shelf: Shelf) -> None:
+    session = make_session(shelf=shelf)
+    session.train(2)
+    session.set(clip_range=0.3)
+    session.train(2)
+    session.set(clip_range=0.5)
+    session.runs.rewind(0)
+    assert session.config.clip_range == 0.2
+    session.runs.open(shelf.entries()[0].id)
+    session.runs.rewind(2)
+    assert session.config.clip_range == 0.3
+
+
+def test_a_branch_of_a_branch_goes_on_from_its_grandparent_too(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any]
+) -> None:
+    session = make_session(shelf=shelf)
+    session.train(4)
+    first = session.runs.run
+    session.runs.rewind(2)
+    session.set(clip_range=0.01)
+    session.train(4)
+    second = session.runs.run
+    session.runs.rewind(4)
+    session.set(epochs=1)
+    session.train(2)
+    third = session.runs.run
+    assert session.runs.states == (0, 2, 4, 6)
+    assert session.runs.on_screen == {first, second, third}
+    assert session.runs.branch.run == second
+    assert session.runs.parting == parting(*(Recording.load(shelf.find(run).folder) for run in (second, third)))
+    session.runs.rewind(2)  # where the first of them branched off: so it is a branch of that one
+    session.train(2)
+    assert shown(session)[:2] == unbroken(2)
+    fourth = shelf.find(session.runs.run)
+    assert fourth.parent is not None
+    assert (fourth.parent["id"], fourth.parent["update"]) == (first, 2)
+    assert session.runs.branch.run == first
+    session.runs.rewind(2)
+    session.runs.rewind(0)  # and once more, before anything has been trained
+    session.train(1)
+    assert shown(session) == recorded(shelf.root, session.runs.run)
+    assert shelf.find(session.runs.run).parent["update"] == 0  # type: ignore[index]
+
+
+def test_other_prompts_are_a_change_too(make_session: MakeSession, shelf: Shelf) -> None:
+    session = make_session(shelf=shelf)
+    session.train(2)
+    before = list(session.prompts)
+    session.runs.rewind(2)
+    session.set_prompts(["The cat", "Lily went"])
+    session.train(1)
+    assert session.runs.branch.changed == {"prompts": [before, ["The cat", "Lily went"]]}
+    assert Recording.load(shelf.find(session.runs.run).folder).info["prompts"] == ["The cat", "Lily went"]
+
+
+def test_a_state_that_has_been_thinned_out_meanwhile_is_told(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any]
+) -> None:
+    session = make_session(shelf=shelf)
+    session.train(4)
+    run = session.runs.run
+    checkpoint_path(shelf.find(run).folder, 2).unlink()
+    session.runs.rewind(2)
+    assert "has been thinned out: those kept are 0, 4" in session.error["message"]
+    assert (session.runs.run, session.runs.opening) == (run, False)
+    with pytest.raises(ValueError, match="The state after update 3 is not kept"):
+        session.runs.rewind(3)
+    session.train(1)
+    assert recorded(shelf.root, run) == unbroken(5)
+
+
+def test_a_parent_that_is_deleted_meanwhile_stops_nothing(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any]
+) -> None:
+    session = make_session(shelf=shelf)
+    session.train(4)
+    parent = session.runs.run
+    session.runs.rewind(2)
+    shutil.rmtree(shelf.find(parent).folder)  # by another page
+    session.train(3)
+    assert (session.error, session.updates, session.runs.parting) == ({}, 5, None)
+    assert recorded(shelf.root, session.runs.run) == unbroken(5)[2:]
+
+
+# --- a folder that somebody else holds, or that a kill has left ---
+
+
+def test_a_run_that_another_page_holds_becomes_a_branch(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any]
+) -> None:
+    one, other = make_session(shelf=shelf), make_session(shelf=shelf)
+    one.train(3)
+    one.pause()
+    run = one.runs.run
+    other.runs.open(run)
+    assert (other.note, other.error, other.runs.run) == ("taken", {}, run)
+    other.train(2)
+    one.train(3)
+    assert shown(other) == unbroken(5)
+    assert recorded(shelf.root, run) == shown(one) == unbroken(6)
+    assert (other.runs.branch.run, other.runs.branch.update) == (run, 3)
+    assert recorded(shelf.root, other.runs.run) == unbroken(5)
+
+
+def test_after_a_kill_the_same_settings_make_the_same_updates_in_place(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any], left: Callable[..., str]
+) -> None:
+    run = left(5)
+    killed(shelf, run, 2)
+    session = make_session(shelf=shelf)
+    session.runs.open(run)
+    assert (session.note, session.updates, session.runs.states) == ("cut_off", 5, (0, 2))
+    session.train(4)
+    assert shown(session) == recorded(shelf.root, run) == unbroken(6)
+    assert (session.runs.run, session.runs.branch, session.runs.parting) == (run, None, None)
+    assert len(shelf.entries()) == 1
+
+
+@pytest.mark.parametrize("change", ["settings", "prompts"])
+def test_after_a_kill_a_change_makes_a_branch_and_drops_nothing(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any], left: Callable[..., str], change: str
+) -> None:
+    run = left(5)
+    killed(shelf, run, 2)
+    session = make_session(shelf=shelf)
+    session.runs.open(run)
+    if change == "settings":
+        session.set(clip_range=0.01)
+    else:
+        session.set_prompts(["The cat", "Lily went"])
+    session.train(2)
+    assert recorded(shelf.root, run) == unbroken(5)
+    branch = shelf.find(session.runs.run)
+    assert branch.parent is not None
+    assert (branch.parent["id"], branch.parent["update"]) == (run, 2)
+    assert (session.runs.branch.run, session.runs.on_screen) == (run, {run, branch.id})
+    found = parting(*(Recording.load(shelf.find(name).folder) for name in (run, branch.id)))
+    assert session.runs.parting == found is not None
+    assert shown(session) == recorded(shelf.root, branch.id)
+    Claim(shelf.find(run).folder).release()  # it was let go of
+
+
+def test_a_run_of_an_older_schema_goes_on_as_a_branch(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any], left: Callable[..., str]
+) -> None:
+    run = left(2)
+    path = shelf.find(run).folder / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 2}))
+    session = make_session(shelf=shelf)
+    session.runs.open(run)
+    session.train(2)
+    assert session.error == {}
+    assert session.runs.branch.run == run
+    assert recorded(shelf.root, session.runs.run) == unbroken(4)
+
+
+# --- what goes wrong ---
+
+
+@pytest.mark.parametrize("harm", ["policy", "checkpoint", "reward", "newest update"])
+@pytest.mark.parametrize("stages", [0, 5])
+def test_where_opening_fails_the_page_is_as_before_and_goes_on(
+    make_session: MakeSession,
+    shelf: Shelf,
+    unbroken: Callable[..., Any],
+    left: Callable[..., str],
+    tiny_config: Config,
+    harm: str,
+    stages: int,
+) -> None:
+    def mine(prompts: list[str], responses: list[str]) -> list[float]:
+        return [1.0] * len(responses)
+
+    own_reward = {"rewards": {"mine": mine}, "config": tiny_config.replace(weight_mine=0.5)}
+    run = left(2, **(own_reward if harm == "reward" else {}))
+    entry, message = shelf.find(run), ""
+    if harm == "policy":
+        path, message = entry.folder / "run.json", "was begun with another policy"
+        content = json.loads(path.read_text())
+        content["info"]["policy_digest"] = "0" * 64
+        path.write_text(json.dumps(content))
+    elif harm == "reward":
+        message = "There is no reward component 'mine'"
+    elif harm == "newest update":
+        (entry.folder / "tokens" / "000002.parquet").write_bytes(b"no")
+    else:
+        path, message = checkpoint_path(entry.folder, 2), "is damaged"
+        path.write_bytes(path.read_bytes()[:-7])
+    session = make_session(shelf=shelf)
+    session.train(4)
+    session.runs.rewind(2)
+    session.set(clip_range=0.19)
+    session.train(2)
+    for _ in range(stages):
+        session.step_stage()
+    before, own = look(session), session.runs.run
+    assert session.behind is not None
+    if harm == "newest update":
+        with pytest.raises(ValueError, match="000002.parquet. is damaged"):
+            session.runs.open(run)
+    else:
+        session.runs.open(run)
+        assert message in session.error["message"]
+    assert look(session) == before
+    Claim(entry.folder).release()  # it was let go of
+    session.train(2)
+    assert (session.error, session.runs.run) == ({}, own)
+    assert recorded(shelf.root, own) == shown(session)
+    assert len(shown(session)) == 6
+
+
+def test_a_run_that_is_not_there_or_has_no_update_is_refused(
+    make_session: MakeSession, shelf: Shelf, left: Callable[..., str]
+) -> None:
+    run, session = left(1), make_session(shelf=shelf)
+    (shelf.find(run).folder / "metrics" / "000001.parquet").unlink()
+    before = look(session)
+    for asked, message in ((run, "has no update yet"), ("0123456789", "There is no run"), ("../x", "There is no run")):
+        with pytest.raises(ValueError, match=message):
+            session.runs.open(asked)
+    assert look(session) == before
+
+
+def test_what_a_branch_says_of_its_changes_is_taken_with_care(make_session: MakeSession, shelf: Shelf) -> None:
+    session = make_session(shelf=shelf)
+    session.train(2)
+    session.runs.rewind(2)
+    session.train(1)
+    run = session.runs.run
+    session.close()
+    path = shelf.find(run).folder / "run.json"
+    for told, kept in ((["x"], {}), ({"a": 1, "b": [1, 2, 3], "clip_range": [0.1, 0.2]}, {"clip_range": [0.1, 0.2]})):
+        content = json.loads(path.read_text())
+        content["info"]["parent"]["changed"] = told
+        path.unlink()
+        path.write_text(json.dumps(content))
+        session = make_session(shelf=shelf)
+        session.runs.open(run)
+        assert (session.error, session.runs.branch.changed) == ({}, kept)
+
+
+def test_a_damaged_parent_hides_where_a_branch_parts_and_nothing_else(make_session: MakeSession, shelf: Shelf) -> None:
+    session = make_session(shelf=shelf)
+    session.train(4)
+    parent = session.runs.run
+    session.runs.rewind(2)
+    session.set(clip_range=0.01)
+    session.train(1)
+    run = session.runs.run
+    session.close()
+    (shelf.find(parent).folder / "tokens" / "000003.parquet").write_bytes(b"no")
+    session = make_session(shelf=shelf)
+    session.runs.open(run)
+    assert (session.error, session.runs.opening, session.runs.parting, session.updates) == ({}, False, None, 3)
+    session.train(1)
+    assert (session.error, session.updates) == ({}, 4)
+
+
+# --- the library ---
+
+
+def test_a_run_on_screen_and_those_that_it_came_from_are_not_deleted(make_session: MakeSession, shelf: Shelf) -> None:
+    session = make_session(shelf=shelf)
+    session.train(2)
+    first = session.runs.run
+    session.runs.rewind(2)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="is on screen: open another one, or press Reset"):
+            session.library.delete(first)
+        session.train(1)
+    second = session.runs.run
+    with pytest.raises(ValueError, match="is on screen"):
+        session.library.delete(second)
+    session.reset()
+    session.library.delete(first)
+    session.library.delete(second)
+    assert (shelf.entries(), session.library.entries, session.error) == ([], (), {})
+    session.library.delete("0123456789")
+    assert "may have been deleted already" in session.error["message"]
+
+
+def test_the_library_names_saves_and_compares(
+    make_session: MakeSession, shelf: Shelf, left: Callable[..., str], tmp_path: Path
+) -> None:
+    run, session = left(3), make_session(shelf=shelf)
+    session.library.rename(run, "<b>mine</b>")
+    assert [entry.name for entry in session.library.entries] == ["<b>mine</b>"]
+    session.library.compare(run)
+    ((name, history),) = session.behind.runs
+    assert (name, history.updates) == ("<b>mine</b>", [1, 2, 3])
+    session.library.compare("")
+    assert session.behind is None
+    session.library.save(run, tmp_path / "copy")
+    assert session.library.saved == str(tmp_path / "copy")
+    session.library.save(run, tmp_path / "copy")
+    assert (session.library.saved, "is not empty" in session.error["message"]) == ("", True)
+    session.library.start_seeds(2, 1)
+    assert sorted(entry.seed for entry in shelf.entries() if entry.grid) == [0, 1]
+
+
+def test_a_shelf_that_cannot_be_read_once_is_read_again(
+    make_session: MakeSession, shelf: Shelf, left: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left(1)
+    session = make_session(shelf=shelf)
+    with monkeypatch.context() as patch:
+        patch.setattr(Shelf, "entries", lambda shelf: (_ for _ in ()).throw(OSError("no")))
+        session.library.refresh()
+    assert session.error["message"] == "no"
+
+    def refuse(change: Any) -> None:
+        raise KeyError("a view")
+
+    session.library.observe(refuse, "entries")
+    session.library.refresh()
+    session.library.unobserve(refuse, "entries")
+    session.library.entries = ()
+    session.library.refresh()
+    assert len(session.library.entries) == 1
