@@ -78,14 +78,15 @@ function makeControl(board, model, tip, edit, field) {
   const back = make("button", { class: "ex-back", type: "button", hidden: true, onclick: () => edit(field.name, model.get("preset_values")[field.name]) });
   const node = make("div", { class: `ex-control explorer-${field.css}`, "data-effect": field.effect }, name, back);
   const value = () => model.get("values")[field.name];
-  const explain = () => {
-    const { right, top, bottom } = node.getBoundingClientRect();
-    tip.show(tipNodes(board, field, label), { left: right + 14, top: bottom + 8, bottom: top - 8 });
-  };
+  const explain = () => tip.show(tipNodes(board, field, label), node, true);
   name.addEventListener("mouseenter", explain);
   name.addEventListener("mouseleave", tip.hide);
-  node.addEventListener("focusin", (event) => event.target.matches("input[type=range]:focus-visible") && explain());
+  // On the keyboard's focus: every slider, number, menu and box explains itself. A click that types needs no telling.
+  let pointed = false;
+  node.addEventListener("pointerdown", () => (pointed = true));
+  node.addEventListener("focusin", (event) => !pointed && event.target.matches(":is(input, select):focus-visible") && explain());
   node.addEventListener("focusout", tip.hide);
+  for (const over of ["pointerup", "pointercancel", "focusout"]) node.addEventListener(over, () => (pointed = false));
   const inputs = { slider: sliderInputs, choice: choiceInputs, toggle: toggleInputs }[field.kind](board, field, id, label, edit, value);
   node.append(...inputs.nodes);
   if (isReplay(board) && field.effect !== "what_if") {
