@@ -37,15 +37,26 @@ const build = (model) => (root, board, sized, leaving) => {
         : make("div", { class: `ex-group ex-group-${key}` }, make("h3", { text: title }), key === "next_update" && isReplay(board) ? make("p", { class: "ex-hint", text: say(board, "ui.replay_idle") }) : null, ...rows);
     });
     recipe = make("details", { class: "ex-group explorer-recipe", open: true }, make("summary"), make("ul", { class: "ex-health" }));
-    root.replaceChildren(recipe, ...nodes, make("div", { class: "ex-group" }, make("h3", { text: say(board, "ui.panels.health.title") }), health), root.querySelector(".ex-tip") ?? "");
+    root.replaceChildren(recipe, ...nodes, make("div", { class: "ex-group ex-group-health" }, make("h3", { text: say(board, "ui.panels.health.title") }), health), root.querySelector(".ex-tip") ?? "");
     return health;
   };
 
   let laid = "";
   let health = null;
+  let fitted = "";
+  // The list of what a recipe changes is open where the panel then still shows all of itself, until the reader folds it.
+  const fitRecipe = () => {
+    const stamp = JSON.stringify([model.get("deltas"), sized(root)]);
+    if (fitted === stamp) return;
+    fitted = stamp;
+    recipe.open = true;
+    recipe.open = root.scrollHeight <= root.clientHeight + 1;
+  };
   const refresh = () => {
     controls.forEach((control) => control.paint());
-    if (recipe) paintRecipe(board, model, recipe);
+    if (!recipe) return;
+    paintRecipe(board, model, recipe);
+    fitRecipe();
   };
   leaving(listen(model, ["values", "preset_values", "deltas"], refresh));
   leaving(hear(model, "msg:custom", (message) => message.kind === "rejected" && controls.forEach((control) => control.paint(true))));
@@ -54,10 +65,11 @@ const build = (model) => (root, board, sized, leaving) => {
     const stamp = JSON.stringify(model.get("groups").map((g) => g.fields.map((f) => f.name)));
     if (needsWords(root, board) || laid !== stamp) {
       laid = stamp;
+      fitted = "";
       health = lay();
     }
-    refresh();
     paintHealth(board, health);
+    refresh();
   };
 };
 
