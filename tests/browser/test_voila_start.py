@@ -114,6 +114,8 @@ def test_the_health_list_stays_in_sight_below_an_open_drawer(explorer: ExplorerP
     drawer.locator("summary").click()
     last = drawer.locator(".ex-control").last
     assert explorer.root.evaluate(SCROLLING) == ["explorer-controls"]
+    unscrolled = explorer.part("health").bounding_box()
+    assert unscrolled is not None and unscrolled["y"] + unscrolled["height"] <= 800
     last.scroll_into_view_if_needed()
     lights, control = explorer.part("health").bounding_box(), last.bounding_box()
     assert lights is not None and control is not None
