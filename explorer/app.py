@@ -228,7 +228,7 @@ class Explorer(ipywidgets.Box):
             "follow": lambda: self.session.cursor.set_trait("follow", True),
             "language": self._next_language,
             "dismiss": self.session.dismiss,
-            "compare": lambda: self._training.compare(),
+            "compare": lambda: self._training.compare(message.get("first")),
             "try": lambda: self._training.try_prompt(str(message["prompt"]), int(message["update"])),
             "prompts": lambda: self._training.set_prompts(list(message["prompts"])),
         }
