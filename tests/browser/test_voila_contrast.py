@@ -131,7 +131,8 @@ FAINT = f"""(root) => {{ {COLOURS} {TEXTS}
     const [r, g, b, a] = parsed(drawn ? style.fill : inked.color);
     const ink = over([r, g, b, a * seeThrough(node) * (drawn ? Number(style.fillOpacity) : 1)], sheet);
     const size = parseFloat(style.fontSize);
-    const least = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700) ? 3 : 4.5;
+    const mark = node.matches('.ex-beyond'); // an arrowhead, and no letter
+    const least = mark || size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700) ? 3 : 4.5;
     const ratio = contrast(ink, sheet);
     const found = [ratio.toFixed(2), ink.map(Math.round), sheet.map(Math.round), node.outerHTML.slice(0, 90)];
     if (ratio < least) faint.push(found.join(' '));
