@@ -21,9 +21,11 @@ from explorer.session.session import ResetNeeded, Session
 from explorer.text import LANGUAGES, labels, text
 from explorer.views.batch import telling_token
 from explorer.views.curves import Curves
+from explorer.views.kept import Kept
 from explorer.views.mirror import Mirror
 from explorer.views.panels import Advantages, ExactToy, Kl, Objective, Samples, Tokens
 from explorer.views.quantities import scales
+from explorer.views.still import still_line
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
 from explorer.widgets.player import Player
@@ -107,6 +109,7 @@ class Explorer(ipywidgets.Box):
         super().__init__([self.player, self.controls, *panels, self.samples, self.toy, self.curves])
         self.add_class("explorer")
         self.mirror = Mirror(self.session, self.board, self.player, self.controls, self.curves)
+        self._kept = Kept(self.session, self.board)
         self.board.observe(lambda change: setattr(self, "_page_seen", time.monotonic()), "heartbeat")
         self.session.observe(lambda change: self._watch_page(), "updates")
         if not isinstance(self.session, Replay):
@@ -149,6 +152,17 @@ class Explorer(ipywidgets.Box):
             for child in [*self.children, self.board]:
                 child.close()
         super().close()
+
+    def _ipython_display_(self) -> None:
+        """The live page, and below it the still that a notebook keeps of it."""
+        from IPython.display import display
+
+        if self.comm is None:
+            display({"text/plain": repr(self)}, raw=True)
+            return
+        words = {"text/plain": still_line(self.board.batch, self.board.language)}
+        display({**self._repr_mimebundle_(), **words}, raw=True)
+        self._kept.show()
 
     def _watch_page(self) -> None:
         """Pause when the page has not been heard of for long."""
