@@ -67,7 +67,9 @@ def still_svg(batch: Mapping[str, Any], series: Mapping[str, Any], language: str
 
 
 def still_html(batch: Mapping[str, Any], series: Mapping[str, Any], language: str, model: str) -> str:
-    """The still in both themes, above one line that says how to go live.
+    """The still, above one line that says how to go live.
+
+    The rules that come with it are dropped where a notebook is not trusted: it is then light in the dark theme too.
 
     Args:
         batch: as for ``still_svg``.
@@ -78,25 +80,25 @@ def still_html(batch: Mapping[str, Any], series: Mapping[str, Any], language: st
             without a kernel are "Loading widget..." or "model not found".
     """
     line = still_line(batch, language)
-    images = "".join(
-        f'<img class="ex-still-{theme}" alt={quoteattr(line)} src="data:image/svg+xml;base64,{encoded}"{hidden}>'
-        for theme, hidden in (("light", ""), ("dark", " hidden"))
-        for encoded in [base64.b64encode(still_svg(batch, series, language, theme).encode()).decode()]
-    )
+    light, dark = (_as_address(still_svg(batch, series, language, theme)) for theme in ("light", "dark"))
     own = f"explorer-still-{model}"
     rules = (
         f".{own} img {{ max-width: 100%; }}"
-        f'body[data-jp-theme-light="false"] .{own} .ex-still-light {{ display: none; }}'
-        f'body[data-jp-theme-light="false"] .{own} .ex-still-dark {{ display: inline; }}'
+        f'body[data-jp-theme-light="false"] .{own} img {{ content: url("{dark}"); }}'
         f".jp-OutputArea-child:has(+ .jp-OutputArea-child .{own}):not(:has(.explorer)) {{ display: none; }}"
     )
-    return f'<style>{rules}</style><div class="explorer-still {own}">{images}<p>{escape(line)}</p></div>'
+    image = f'<img alt={quoteattr(line)} src="{light}">'
+    return f'<style>{rules}</style><div class="explorer-still {own}">{image}<p>{escape(line)}</p></div>'
 
 
 def still_line(batch: Mapping[str, Any], language: str) -> str:
     """What the picture is of, and how to go live."""
     shown = text(language, "ui.update", update=batch["update"]) if batch else text(language, "ui.still.nothing")
     return text(language, "ui.still.line", shown=shown)
+
+
+def _as_address(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def _clip_panel(
