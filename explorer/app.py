@@ -25,7 +25,6 @@ from explorer.views.kept import Kept
 from explorer.views.mirror import Mirror
 from explorer.views.panels import Advantages, ExactToy, Kl, Objective, Samples, Tokens
 from explorer.views.quantities import scales
-from explorer.views.still import still_line
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
 from explorer.widgets.player import Player
@@ -160,7 +159,7 @@ class Explorer(ipywidgets.Box):
         if self.comm is None:
             display({"text/plain": repr(self)}, raw=True)
             return
-        words = {"text/plain": still_line(self.board.batch, self.board.language)}
+        words = {"text/plain": text(self.board.language, "ui.title")}
         display({**self._repr_mimebundle_(), **words}, raw=True)
         self._kept.show()
 
