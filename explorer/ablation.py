@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from explorer.config import Config
+from explorer.memory import keep_freed_memory
 
 #: What each variant changes; "all on" is the Config itself.
 VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -86,6 +87,7 @@ def run_one(
     from explorer.ppo.loading import load_policy
 
     torch.set_num_threads(1)
+    keep_freed_memory()
     trainer = Trainer(policy=load_policy(policy, device), config=config.replace(**VARIANTS[variant]), prompts=prompts)
     scores, kls, entropies, seconds = [], [], [], [0.0]
     failure = ""

@@ -23,6 +23,7 @@ from explorer.session.session import ResetNeeded, Session
 from explorer.text import LANGUAGES, labels, text
 from explorer.views.batch import telling_token
 from explorer.views.curves import Curves
+from explorer.views.kept import Kept
 from explorer.views.mirror import Mirror
 from explorer.views.panels import Advantages, ExactToy, Kl, Objective, Runs, Samples, Tokens
 from explorer.views.quantities import scales
@@ -118,6 +119,7 @@ class Explorer(ipywidgets.Box):
         super().__init__([self.player, self.controls, *panels, self.samples, self.toy, self.runs, self.curves])
         self.add_class("explorer")
         self.mirror = Mirror(self.session, self.board, self.player, self.controls, self.curves)
+        self._kept = Kept(self.session, self.board)
         self.board.observe(lambda change: setattr(self, "_page_seen", time.monotonic()), "heartbeat")
         self.session.observe(lambda change: self._watch_page(), "updates")
         if not isinstance(self.session, Replay):
@@ -168,6 +170,17 @@ class Explorer(ipywidgets.Box):
             for child in [*self.children, self.board]:
                 child.close()
         super().close()
+
+    def _ipython_display_(self) -> None:
+        """The live page, and below it the still that a notebook keeps of it."""
+        from IPython.display import display
+
+        if self.comm is None:
+            display({"text/plain": repr(self)}, raw=True)
+            return
+        words = {"text/plain": text(self.board.language, "ui.title")}
+        display({**self._repr_mimebundle_(), **words}, raw=True)
+        self._kept.show()
 
     def _watch_page(self) -> None:
         """Pause when the page has not been heard of for long."""
@@ -247,7 +260,7 @@ class Explorer(ipywidgets.Box):
             "follow": lambda: self.session.cursor.set_trait("follow", True),
             "language": self._next_language,
             "dismiss": self.session.dismiss,
-            "compare": lambda: self._training.compare(),
+            "compare": lambda: self._training.compare(message.get("first")),
             "try": lambda: self._training.try_prompt(str(message["prompt"]), int(message["update"])),
             "prompts": lambda: self._training.set_prompts(list(message["prompts"])),
             "open": lambda: self.open_run(str(message["run"])),

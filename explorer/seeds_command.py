@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from explorer.memory import keep_freed_memory
 from explorer.train_command import (
     INTERRUPTED,
     Device,
@@ -76,6 +77,7 @@ def seeds(
     import torch
 
     torch.set_num_threads(threads)
+    keep_freed_memory()
     failed, interrupted = 0, False
     try:
         failed = _run(grid, as_json)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from explorer.config import CHOICES, DEFAULT_WEIGHTS, FIELDS, Config
+from explorer.memory import keep_freed_memory
 from explorer.presets import PRESETS
 from explorer.prompt_sets import prompt_sets
 
@@ -111,6 +112,7 @@ def train(
     from explorer.ppo.loading import load_policy
 
     torch.set_num_threads(threads)
+    keep_freed_memory()
     if resume is None:
         trainer = Trainer(policy=load_policy(policy, device, bf16), config=config, prompts=texts)
     else:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from explorer.config import Config
+from explorer.memory import keep_freed_memory
 from explorer.recording.snapshot import Snapshot, Tokens, decode, freeze, take_snapshot
 from explorer.recording.what_if import with_coefficients
 from explorer.session.checkpoints import Checkpoints
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from explorer.ppo.records import Credit, Curve, Epoch, Rollout
     from explorer.ppo.state import State
     from explorer.ppo.trainer import Stage, Trainer
+
+#: How many training prompts are answered at a time: the panel turns over the others.
+COMPARED = 8
 
 #: The stages before the epochs, in order.
 BEFORE_EPOCHS = ("sample", "score", "shape", "advantage")
@@ -113,6 +117,7 @@ class Engine:
         self._scratch: Policy | None = None
         self._failure: Exception | None = None
         self._trials: tuple[Any, int] = (None, 0)
+        self._compared = 0
 
     def load(self) -> None:
         """Import torch, load the policy and make the trainer. Raises as ``Trainer`` does."""
@@ -131,6 +136,7 @@ class Engine:
 
         # Two threads were 5 to 10 times slower than one whenever another program kept the second core busy.
         torch.set_num_threads(1)
+        keep_freed_memory()
         # The loop answers a slider in several short turns; at Python's 5 ms each of them waits for the training thread.
         sys.setswitchinterval(SWITCH_SECONDS)
         policy, *others = self._arguments
@@ -239,13 +245,26 @@ class Engine:
         """Other training prompts from the next update on. Raises ValueError, changing nothing."""
         self.trainer.set_prompts(prompts)
 
-    def compare(self) -> dict[str, Any]:
-        """The training prompts answered by the reference and by the policy, with the same random numbers."""
+    def compare(self, first: int | None = None) -> dict[str, Any]:
+        """Some training prompts answered by the reference and by the policy, with the same random numbers.
+
+        Args:
+            first: the first of the ``COMPARED`` prompts to answer; None for those that were answered before. Past the
+                end it is the first again.
+
+        Returns:
+            ``{update, first, at_once, total, prompts, reference, policy}``; ``total`` is how many training prompts
+            there are.
+        """
         from explorer.ppo.sampling import COMPARISON
 
-        prompts = self.trainer.prompts[:8]
+        total = len(self.trainer.prompts)
+        first = self._compared if first is None else max(0, first)
+        self._compared = first = first if first < total else 0
+        prompts = self.trainer.prompts[first : first + COMPARED]
         reference, policy = (self._answers(p, prompts, COMPARISON) for p in self._pair(self.trainer.updates))
-        return {"update": self.trainer.updates, "prompts": prompts, "reference": reference, "policy": policy}
+        shown = {"update": self.trainer.updates, "first": first, "at_once": COMPARED, "total": total}
+        return {**shown, "prompts": prompts, "reference": reference, "policy": policy}
 
     def try_prompt(self, prompt: str, update: int | None) -> dict[str, Any]:
         """One prompt answered three times by the reference and by the policy as of an update.

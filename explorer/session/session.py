@@ -201,9 +201,12 @@ class Session(Screen):
 
         self.worker.submit(job)
 
-    def compare(self) -> None:
-        """Answer the training prompts by the reference and by the policy now, with the same random numbers."""
-        self.worker.submit(lambda: self.loop.post(self.set_trait, "samples", self.engine.compare()))
+    def compare(self, first: int | None = None) -> None:
+        """Answer training prompts by the reference and by the policy now, with the same random numbers.
+
+        As many as fit in the panel, from ``first`` on; None for the same as before.
+        """
+        self.worker.submit(lambda: self.loop.post(self.set_trait, "samples", self.engine.compare(first)))
 
     def try_prompt(self, prompt: str, update: int | None = None) -> None:
         """Answer a prompt by the policy as of an update (None: now) and by the reference."""

@@ -37,15 +37,26 @@ const build = (model) => (root, board, sized, leaving) => {
         : make("div", { class: `ex-group ex-group-${key}` }, make("h3", { text: title }), key === "next_update" && isReplay(board) ? make("p", { class: "ex-hint", text: say(board, "ui.replay_idle") }) : null, ...rows);
     });
     recipe = make("details", { class: "ex-group explorer-recipe", open: true }, make("summary"), make("ul", { class: "ex-health" }));
-    root.replaceChildren(recipe, ...nodes, make("div", { class: "ex-group" }, make("h3", { text: say(board, "ui.panels.health.title") }), health), root.querySelector(".ex-tip") ?? "");
+    root.replaceChildren(recipe, ...nodes, make("div", { class: "ex-group ex-group-health" }, make("h3", { text: say(board, "ui.panels.health.title") }), health), root.querySelector(".ex-tip") ?? "");
     return health;
   };
 
   let laid = "";
   let health = null;
+  let fitted = "";
+  // The list of what a recipe changes is open where the panel then still shows all of itself, until the reader folds it.
+  const fitRecipe = () => {
+    const stamp = JSON.stringify([model.get("deltas"), sized(root)]);
+    if (fitted === stamp) return;
+    fitted = stamp;
+    recipe.open = true;
+    recipe.open = root.scrollHeight <= root.clientHeight + 1;
+  };
   const refresh = () => {
     controls.forEach((control) => control.paint());
-    if (recipe) paintRecipe(board, model, recipe);
+    if (!recipe) return;
+    paintRecipe(board, model, recipe);
+    fitRecipe();
   };
   leaving(listen(model, ["values", "preset_values", "deltas"], refresh));
   leaving(hear(model, "msg:custom", (message) => message.kind === "rejected" && controls.forEach((control) => control.paint(true))));
@@ -54,10 +65,11 @@ const build = (model) => (root, board, sized, leaving) => {
     const stamp = JSON.stringify(model.get("groups").map((g) => g.fields.map((f) => f.name)));
     if (needsWords(root, board) || laid !== stamp) {
       laid = stamp;
+      fitted = "";
       health = lay();
     }
-    refresh();
     paintHealth(board, health);
+    refresh();
   };
 };
 
@@ -78,14 +90,15 @@ function makeControl(board, model, tip, edit, field) {
   const back = make("button", { class: "ex-back", type: "button", hidden: true, onclick: () => edit(field.name, model.get("preset_values")[field.name]) });
   const node = make("div", { class: `ex-control explorer-${field.css}`, "data-effect": field.effect }, name, back);
   const value = () => model.get("values")[field.name];
-  const explain = () => {
-    const { right, top, bottom } = node.getBoundingClientRect();
-    tip.show(tipNodes(board, field, label), { left: right + 14, top: bottom + 8, bottom: top - 8 });
-  };
+  const explain = () => tip.show(tipNodes(board, field, label), node, true);
   name.addEventListener("mouseenter", explain);
   name.addEventListener("mouseleave", tip.hide);
-  node.addEventListener("focusin", (event) => event.target.matches("input[type=range]:focus-visible") && explain());
+  // On the keyboard's focus: every slider, number, menu and box explains itself. A click that types needs no telling.
+  let pointed = false;
+  node.addEventListener("pointerdown", () => (pointed = true));
+  node.addEventListener("focusin", (event) => !pointed && event.target.matches(":is(input, select):focus-visible") && explain());
   node.addEventListener("focusout", tip.hide);
+  for (const over of ["pointerup", "pointercancel", "focusout"]) node.addEventListener(over, () => (pointed = false));
   const inputs = { slider: sliderInputs, choice: choiceInputs, toggle: toggleInputs }[field.kind](board, field, id, label, edit, value);
   node.append(...inputs.nodes);
   if (isReplay(board) && field.effect !== "what_if") {

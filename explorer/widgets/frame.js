@@ -75,22 +75,28 @@ function heading(board, path, values) {
 function tooltip(root) {
   const box = make("div", { class: "ex-tip", role: "tooltip", hidden: true, popover: "manual" });
   root.append(box);
+  const onEscape = (event) => event.key === "Escape" && hide();
+  const hide = () => {
+    document.removeEventListener("keydown", onEscape, true);
+    if (box.hidePopover && box.matches(":popover-open")) box.hidePopover();
+    box.hidden = true;
+  };
   return {
-    show(nodes, anchor) {
+    hide,
+    show(nodes, anchor, aside = false) {
       box.replaceChildren(...nodes);
       box.hidden = false;
       if (box.isConnected && box.showPopover && !box.matches(":popover-open")) box.showPopover();
-      const at = anchor.getBoundingClientRect ? anchor.getBoundingClientRect() : anchor;
+      const at = anchor.getBoundingClientRect();
       const size = box.getBoundingClientRect();
-      const below = at.bottom + 8 + size.height < innerHeight;
-      // Over its own panel where it can, so that what the other panels say of the same token stays in sight.
+      // Aside, where there is room, it hides none of the controls below; else over its own panel where it can, so that
+      // what the other panels say of the same token stays in sight.
+      const beside = aside && at.right + 22 + size.width < innerWidth;
       const edge = Math.min(innerWidth - 8, root.getBoundingClientRect().right);
-      box.style.left = `${Math.max(8, Math.min(at.left, edge - size.width))}px`;
-      box.style.top = `${below ? at.bottom + 8 : Math.max(8, at.top - size.height - 8)}px`;
-    },
-    hide() {
-      if (box.hidePopover && box.matches(":popover-open")) box.hidePopover();
-      box.hidden = true;
+      const [down, up] = beside ? [at.top, at.bottom - size.height] : [at.bottom + 8, at.top - size.height - 8];
+      box.style.left = `${beside ? at.right + 14 : Math.max(8, Math.min(at.left, edge - size.width))}px`;
+      box.style.top = `${down + size.height < innerHeight ? down : Math.max(8, up)}px`;
+      document.addEventListener("keydown", onEscape, true); // wherever the focus is: a tooltip may be in the way
     },
   };
 }

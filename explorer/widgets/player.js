@@ -49,7 +49,10 @@ const build = (model) => (root, board, sized, leaving) => {
   const caption = make("p", { class: "ex-caption", "aria-live": "polite" });
   const question = make("div", { class: "ex-question explorer-confirm", role: "alertdialog", hidden: true });
   const error = make("div", { class: "ex-error explorer-error", role: "alert", hidden: true });
-  root.append(top, second, caption, question, error);
+  // While this page is live, the still that the notebook keeps of it is not shown: see views/kept.py.
+  const still = `explorer-still-${model.get("board").replace("IPY_MODEL_", "")}`;
+  const noStill = make("style", { text: `.${still}, .jp-OutputArea-child:has(.${still}) { display: none !important; }` });
+  root.append(noStill, top, second, caption, question, error);
 
   let slowOn = false;
   const act = (kind) => {

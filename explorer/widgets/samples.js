@@ -37,13 +37,20 @@ const build = (model) => (root, board, sized, leaving) => {
   } });
   const editor = make("details", { class: "ex-prompts" }, summary, set, prompts, apply);
   const compare = make("button", { class: "ex-button explorer-compare", type: "button", onclick: () => model.send({ kind: "compare" }) });
+  const turn = (key, step) => make("button", { class: `ex-button ex-turn explorer-${key}`, type: "button", onclick: () => {
+    const { first, at_once } = board.get("samples");
+    model.send({ kind: "compare", first: Math.max(0, first + step * at_once) });
+  } });
+  const [back, on] = [turn("prompts-back", -1), turn("prompts-on", 1)];
+  const place = make("span", { class: "ex-muted", role: "status" });
+  const pages = make("span", { class: "ex-pages explorer-pages", hidden: true }, back, place, on);
   const body = make("div", { class: "ex-scroll" }, form, answer, table, editor);
   if (isReplay(board)) {
     for (const node of [form, answer, table, compare, set, apply]) node.hidden = true;
     Object.assign(editor, { open: true });
     prompts.readOnly = true;
   }
-  root.append(tabs.node, make("div", { class: "ex-row" }, hint, compare), body);
+  root.append(tabs.node, make("div", { class: "ex-row" }, hint, pages, compare), body);
   let edited = false;
   let painted = [];
 
@@ -65,6 +72,15 @@ const build = (model) => (root, board, sized, leaving) => {
     paintSets(board, set, sets);
     tellSet();
     paintUpdates(board, update, run);
+    const { first = 0, total = 0, prompts: shown = [] } = samples;
+    pages.hidden = shown.length >= total;
+    write(place, say(board, "ui.prompts_shown", { from: first + 1, to: first + shown.length, total }));
+    for (const [node, key, sign, end] of [[back, "prompts_back", "‹", first === 0], [on, "prompts_on", "›", first + shown.length >= total]]) {
+      write(node, sign);
+      node.title = say(board, `ui.${key}`);
+      node.setAttribute("aria-label", node.title);
+      node.disabled = run.phase !== "ready" || end;
+    }
     if (painted[0] !== samples || painted[2] !== words) paintPairs(board, table, samples.prompts ?? [], samples);
     if (painted[1] !== trial || painted[2] !== words) paintPairs(board, answer, trial.prompt === undefined ? [] : trial.reference.map(() => trial.prompt), trial);
     painted = [samples, trial, words];

@@ -163,9 +163,11 @@ HEADLESS = """
 import sys, time
 import torch
 from explorer import Trainer
+from explorer.memory import keep_freed_memory
 from explorer.presets import PRESETS
 
 torch.set_num_threads(1)
+keep_freed_memory()
 trainer = Trainer(config=PRESETS["learn"])
 trainer.update()
 print("ready", flush=True)

@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
+from tests.browser.witness import Witness
 
 pytestmark = [pytest.mark.browser, pytest.mark.kernel]
 
@@ -197,6 +198,45 @@ def test_two_live_side_by_side_and_a_cell_run_again_closes_its_own(notebook: Not
     expect(notebook.page.locator(".explorer")).to_have_count(2)
 
 
+def test_a_notebook_reopened_without_a_kernel_shows_how_it_stood(
+    notebook: Notebook, explorer: ExplorerPage, lab_url: str, open_page: OpenPage, witness: Witness
+) -> None:
+    explorer.train_to(1)
+    stood = explorer.newest
+    cell = notebook.cells.first
+    still = cell.locator(".explorer-still")
+    expect(still).to_contain_text(f"update {stood}:")  # as training has left it, not as the cell has drawn it
+    assert still.is_hidden()  # while the page is live
+    notebook.page.keyboard.press("Control+s")
+    notebook.page.wait_for_function(SAVED, arg=f"update {stood}:")
+    notebook.page.evaluate(COPIES)
+
+    for name in ("trusted", "untrusted"):
+        page = open_page()
+        page.goto(f"{lab_url}/workspaces/{name}/tree/{name}.ipynb?reset")
+        later = Notebook(page).cells.first
+        # JupyterLab starts a kernel, which knows nothing of the page, and then there is none.
+        for end in (lambda page: page.get_by_text(re.compile(r"Python 3.*\| Idle")).wait_for(), _shut_down):
+            end(page)
+            picture = later.locator(".explorer-still img:visible")
+            expect(picture).to_have_count(1)
+            rendered = later.locator(".jp-OutputArea-output", has=page.locator(".explorer-still"))
+            assert ("jp-mod-trusted" in (rendered.get_attribute("class") or "")) == (name == "trusted")
+            assert picture.evaluate("(image) => image.complete && image.naturalWidth") == 900
+            expect(later.locator(".explorer-still p")).to_contain_text(f"update {stood}: a picture")
+            expect(later.locator(".explorer-still p")).to_contain_text("Run the cell to go live")
+            assert later.get_by_text(re.compile("Loading widget|model not found")).locator("visible=true").count() == 0
+        if name == "trusted":
+            _choose_theme(page, "JupyterLab Dark")
+            expect(picture).to_have_css("content", re.compile("^url"))
+            _choose_theme(page, "JupyterLab Light")
+            expect(picture).to_have_css("content", "normal")
+        page.context.close()
+    # JupyterLab's own words, of a kernel that knows no such widget and of one that was ended.
+    own = re.compile("widget model not found|Could not restore the debugger state")
+    witness.faults = [fault for fault in witness.faults if not own.search(fault)]
+
+
 def test_html_in_the_name_of_a_reward_is_text_in_the_curves(notebook: Notebook) -> None:
     mine = notebook.explorer(notebook.add(OWN_REWARDS))
     mine.step()
@@ -229,7 +269,33 @@ def _pin(explorer: ExplorerPage, row: int, t: int) -> None:
     expect(explorer.token(row, t)).to_have_class(re.compile("ex-pinned"), timeout=AT_ONCE)
 
 
+def _shut_down(page: Page) -> None:
+    """End the notebook's kernel."""
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Shut Down Kernel$")).click()
+    page.get_by_text("No Kernel").first.wait_for()
+
+
 def _choose_theme(page: Page, theme: str) -> None:
     page.get_by_role("menuitem", name="Settings").click()
     page.locator(".lm-Menu-itemLabel", has_text="Theme").first.hover()
     page.locator(".lm-Menu-itemLabel", has_text=theme).first.click()
+
+
+#: The notebook on the server holds an output with these words.
+SAVED = """(words) => fetch('/api/contents/explorer.ipynb', { cache: 'no-store' }).then((answer) => answer.json())
+  .then(({ content }) => JSON.stringify(content.cells[0].outputs).includes(words))"""
+
+#: Saves the notebook under two more names: as one of the user's own, and as one that has come from elsewhere.
+COPIES = """async () => {
+  const token = document.cookie.match(/_xsrf=([^;]*)/)?.[1] ?? '';
+  const { content } = await (await fetch('/api/contents/explorer.ipynb', { cache: 'no-store' })).json();
+  for (const trusted of [true, false]) {
+    content.metadata.title = `${trusted}`; // JupyterLab trusts by content, and a true copy with the original
+    for (const cell of content.cells) cell.metadata.trusted = trusted;
+    await fetch(`/api/contents/${trusted ? 'trusted' : 'untrusted'}.ipynb`, {
+      method: 'PUT', headers: { 'Content-Type': 'application/json', 'X-XSRFToken': token },
+      body: JSON.stringify({ type: 'notebook', format: 'json', content }),
+    });
+  }
+}"""

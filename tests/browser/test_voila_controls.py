@@ -182,6 +182,52 @@ def test_a_setting_says_what_it_does(explorer: ExplorerPage) -> None:
     expect(tip).to_be_hidden()
 
 
+@pytest.mark.parametrize(
+    ("field", "part", "words"),
+    [
+        ("clip_range", "input[type=range]", "same samples, new scoring"),
+        ("epochs", "input.ex-number", "from the next update"),
+        ("estimator", "select", "same samples, new scoring"),
+        ("whiten", "input[type=checkbox]", "same samples, new scoring"),
+    ],
+)
+def test_every_kind_of_control_says_it_on_the_keyboards_focus(
+    explorer: ExplorerPage, field: str, part: str, words: str
+) -> None:
+    tip, control = explorer.part("controls").locator(".ex-tip"), explorer.part(field)
+    control.locator(part).focus()
+    _leave_and_come_back(explorer)
+    expect(control.locator(part)).to_be_focused()
+    expect(tip).to_be_visible()
+    expect(tip.locator("strong")).to_have_text(control.locator("label").inner_text())
+    expect(tip).to_contain_text(words)
+    box, panel = tip.bounding_box(), control.bounding_box()
+    assert box is not None and panel is not None
+    assert box["x"] >= panel["x"] + panel["width"] and box["y"] >= 0 and box["y"] + box["height"] <= 800
+    explorer.page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    expect(control.locator(part)).to_be_focused()
+    _leave_and_come_back(explorer)
+    expect(tip).to_be_visible()
+    control.locator(part).blur()
+    expect(tip).to_be_hidden()
+
+
+def test_escape_hides_what_the_pointer_has_opened_and_a_click_into_a_number_opens_nothing(
+    explorer: ExplorerPage,
+) -> None:
+    tip = explorer.part("controls").locator(".ex-tip")
+    explorer.part("clip_range").locator("label").hover()
+    expect(tip).to_be_visible()
+    explorer.page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    number = explorer.part("epochs").locator(".ex-number")
+    number.click()
+    expect(number).to_be_focused()
+    assert tip.is_hidden()
+    number.blur()
+
+
 def test_the_language_changes_in_place(explorer: ExplorerPage) -> None:
     explorer.train_as_set()
     tokens = explorer.texts
@@ -218,6 +264,11 @@ def test_the_theme_changes_in_place(explorer: ExplorerPage) -> None:
     explorer.press("theme")
     expect(explorer.root).to_have_attribute("data-theme", "light")
     assert _background(explorer) == light
+
+
+def _leave_and_come_back(explorer: ExplorerPage) -> None:
+    explorer.page.keyboard.press("Shift+Tab")
+    explorer.page.keyboard.press("Tab")
 
 
 def _scores(explorer: ExplorerPage) -> list[str]:

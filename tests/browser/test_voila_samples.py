@@ -110,6 +110,34 @@ def test_a_bundled_set_fills_the_box(explorer: ExplorerPage, samples: Locator) -
     assert menu.evaluate(chosen) == "stories (8)"
 
 
+def test_more_prompts_than_fit_are_turned_over(explorer: ExplorerPage, samples: Locator) -> None:
+    was = explorer.part("prompts").input_value()
+    pages, shown = (
+        explorer.part("pages"),
+        samples.locator(".ex-pairs:not(.explorer-trial) p:nth-of-type(odd) .ex-prompt"),
+    )
+    assert pages.is_hidden()
+    many = [f"Tom saw {number} dogs" for number in range(1, 21)]
+    height = explorer.page.evaluate("document.scrollingElement.scrollHeight")
+    try:
+        _train_on(explorer, "\n".join(many))
+        for part, words in ((many[:8], "1–8 of 20"), (many[8:16], "9–16 of 20"), (many[16:], "17–20 of 20")):
+            expect(pages).to_contain_text(words)
+            expect(shown).to_have_text(part)
+            if part[-1] != many[-1]:
+                explorer.press("prompts-on")
+        assert explorer.part("prompts-on").is_disabled()
+        explorer.press("compare")
+        explorer.press("prompts-back")
+        expect(shown).to_have_text(many[8:16])
+        explorer.press("prompts-back")
+        expect(shown).to_have_text(many[:8])
+        assert explorer.part("prompts-back").is_disabled()
+        assert explorer.page.evaluate("document.scrollingElement.scrollHeight") == height
+    finally:
+        _train_on(explorer, was)
+
+
 def test_no_training_prompts_at_all_are_refused(explorer: ExplorerPage, samples: Locator) -> None:
     was = explorer.part("prompts").input_value()
     editor = explorer.part("samples").locator("details.ex-prompts")

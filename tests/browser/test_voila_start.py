@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from explorer.bundled import asset_path
+from explorer.presets import PRESETS
 from explorer.recording.storage import Recording
 from tests.browser.conftest import OpenPage
 from tests.browser.explorer_page import ExplorerPage
@@ -20,6 +21,9 @@ from tests.browser.servers import serving
 from tests.browser.witness import Traffic
 
 pytestmark = pytest.mark.browser
+
+#: The preset that changes most of the settings.
+MOST_UNLIKE = max(PRESETS, key=lambda name: len(PRESETS[name].differences(PRESETS["learn"])))
 
 #: Bytes that the page may receive until every panel is drawn.
 FIRST_TRANSFER = 10_000_000
@@ -38,9 +42,11 @@ def opened(tmp_path_factory: pytest.TempPathFactory, open_page: OpenPage) -> Ite
 
 @pytest.fixture
 def explorer(opened: tuple[ExplorerPage, Traffic]) -> ExplorerPage:
-    """That page once the policy has loaded."""
+    """That page once the policy has loaded, in English, with the preset "learn"."""
     explorer, _ = opened
     explorer.wait_until_ready()
+    if explorer.part("preset").input_value() != "learn" or explorer.part("language").inner_text() == "English":
+        explorer.tidy()
     return explorer
 
 
@@ -79,21 +85,42 @@ def test_dark_is_dark(explorer: ExplorerPage) -> None:
         assert _brightness(node.evaluate("(node) => getComputedStyle(node).color")) > 0.6
 
 
+@pytest.mark.parametrize("language", ["English", "中文"])
+@pytest.mark.parametrize("preset", ["learn", MOST_UNLIKE])
 @pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1280, 800)])
-def test_everything_is_on_one_screen(explorer: ExplorerPage, width: int, height: int) -> None:
+def test_everything_is_on_one_screen(
+    explorer: ExplorerPage, width: int, height: int, preset: str, language: str
+) -> None:
     explorer.page.set_viewport_size({"width": width, "height": height})
+    if explorer.part("language").inner_text() == language:
+        explorer.press("language")
+        expect(explorer.part("language")).not_to_have_text(language)
+    explorer.part("preset").select_option(preset)
+    changed = PRESETS[preset].differences(PRESETS["learn"])
+    expect(explorer.part("recipe").locator("li")).to_have_count(len(changed))
     explorer.when(CURVES_FIT)
     page_width, page_height = explorer.page.evaluate(PAGE_SIZE)
     assert page_width <= width
     assert page_height <= height
     assert explorer.root.get_attribute("data-columns") == "3"
-    for key in ("player", "controls", "tokens", "objective", "advantages", "kl", "curves", "train", "status"):
-        box = explorer.part(key).bounding_box()
-        assert box is not None
-        assert (
-            box["x"] >= 0 and box["y"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= height
-        )
-    assert explorer.root.evaluate(OVERFLOWING) == []
+    assert explorer.part("health").locator("li").count() >= 8
+    assert explorer.root.evaluate(OUT_OF_SIGHT) == []
+    assert explorer.root.evaluate(SCROLLING) == []
+
+
+def test_the_health_list_stays_in_sight_below_an_open_drawer(explorer: ExplorerPage) -> None:
+    explorer.page.set_viewport_size({"width": 1280, "height": 800})
+    drawer = explorer.part("controls").locator(".ex-group-advanced")
+    drawer.locator("summary").click()
+    last = drawer.locator(".ex-control").last
+    assert explorer.root.evaluate(SCROLLING) == ["explorer-controls"]
+    unscrolled = explorer.part("health").bounding_box()
+    assert unscrolled is not None and unscrolled["y"] + unscrolled["height"] <= 800
+    last.scroll_into_view_if_needed()
+    lights, control = explorer.part("health").bounding_box(), last.bounding_box()
+    assert lights is not None and control is not None
+    assert control["y"] + control["height"] <= lights["y"] and lights["y"] + lights["height"] <= 800
+    drawer.locator("summary").click()
 
 
 def test_the_recorded_batch_is_rescored_too(explorer: ExplorerPage) -> None:
@@ -133,12 +160,25 @@ CURVES_FIT = """(root) => {
   return Math.abs(place.width - picture.width) < 4 && Math.abs(place.height - picture.height) < 4;
 }"""
 
-#: What is cut off sideways: parts of the player's rows and pictures that reach past their panel.
-OVERFLOWING = """(root) => {
+#: What a reader would have to scroll for, or could not see at all: what reaches past its panel, past the window, or
+#: under the health list. The responses scroll by themselves, for there are as many as there are.
+OUT_OF_SIGHT = """(root) => {
+  const lights = root.querySelector('.ex-group-health');
   const cut = (node) => {
-    const [own, panel] = [node.getBoundingClientRect(), node.closest('.explorer-view').getBoundingClientRect()];
-    return own.width > 0 && (own.left < panel.left - 1 || own.right > panel.right + 1);
+    if (!node.checkVisibility() || node.closest('.ex-responses, .ex-scroll')) return false;
+    const panel = node.closest('.explorer-view');
+    const [own, place] = [node.getBoundingClientRect(), panel.getBoundingClientRect()];
+    const above = panel.contains(lights) && !lights.contains(node) ? lights.getBoundingClientRect().top : Infinity;
+    const across = own.left < Math.max(0, place.left) - 1 || own.right > Math.min(place.right, innerWidth) + 1;
+    const floor = Math.min(place.bottom, above, innerHeight);
+    return across || own.top < Math.max(0, place.top) - 1 || own.bottom > floor + 1;
   };
-  const nodes = [...root.querySelectorAll('.ex-bar-row > *, .ex-picture text, .ex-control > *')];
-  return nodes.filter(cut).map((node) => node.textContent || node.className);
+  const parts = '.ex-bar-row > *, .ex-picture, .ex-picture text, .ex-control > *, .ex-group > h3, summary, h2, ' +
+    '.ex-hint, .ex-formula > div, .ex-health li, .ex-legend > *, .ex-chart, .ex-plots, .ex-responses, .ex-tab';
+  return [...root.querySelectorAll(parts)].filter(cut).map((node) => `${node.className}: ${node.textContent}`);
 }"""
+
+#: Panels that hold more than they show.
+SCROLLING = """(root) => [...root.querySelectorAll('.explorer-view')].filter((view) => view.checkVisibility())
+  .filter((view) => view.scrollHeight > view.clientHeight + 1 || view.scrollWidth > view.clientWidth + 1)
+  .map((view) => view.classList[1])"""

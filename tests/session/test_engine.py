@@ -248,6 +248,25 @@ def test_comparing_twice_gives_the_same_answers(make_engine: MakeEngine) -> None
     assert engine.compare() == engine.compare()
 
 
+def test_every_training_prompt_can_be_answered_a_few_at_a_time(make_engine: MakeEngine) -> None:
+    prompts = [f"The cat {'had ' * number}a" for number in range(19)]
+    engine = make_engine()
+    engine.set_prompts(prompts)
+    pages = [engine.compare(first) for first in (0, 8, 16)]
+    assert [page["prompts"] for page in pages] == [prompts[:8], prompts[8:16], prompts[16:]]
+    assert [(page["first"], page["total"], len(page["policy"])) for page in pages] == [
+        (0, 19, 8),
+        (8, 19, 8),
+        (16, 19, 3),
+    ]
+    assert engine.compare() == pages[2]  # the same again
+    assert engine.compare(-3) == pages[0]
+    assert engine.compare(19) == pages[0]
+    engine.compare(16)
+    engine.set_prompts(prompts[:9])  # now there are no more so far down
+    assert engine.compare()["prompts"] == prompts[:8]
+
+
 def test_a_prompt_that_is_tried_again_is_answered_anew(make_engine: MakeEngine) -> None:
     engine = make_engine(**FAST)
     engine.finish()

@@ -331,3 +331,34 @@ imported = {"torch", "transformers"} & set(sys.modules)
         cells.run("page.close()")
     finally:
         cells.stop()
+
+
+def test_the_display_is_the_live_page_and_a_still_that_is_renewed(cells: Cells) -> None:
+    cells.run(
+        """
+kept_page = explorer.Explorer(config=CONFIG)
+published = []
+publisher = type(get_ipython().display_pub)
+original = publisher.publish
+def watched(self, data, *args, **options):
+    published.append((data, bool(options.get('update'))))
+    return original(self, data, *args, **options)
+publisher.publish = watched
+display(kept_page)
+"""
+    )
+    try:
+        widget = "application/vnd.jupyter.widget-view+json"
+        forms = cells.ask("[(sorted(data), update) for data, update in published]")
+        assert forms == [([widget, "text/plain"], False), (["text/html", "text/plain"], False)]
+        assert cells.ask("'explorer-still-' + kept_page.board.model_id in published[1][0]['text/html']")
+        assert cells.ask("published[0][0]['text/plain']") == "PPO Explorer"  # the still below it says where it stood
+        assert "update 40" in cells.ask("published[1][0]['text/plain']")
+        cells.until("kept_page.session.phase == 'ready'")
+        cells.run("kept_page.train(1)")
+        cells.until("any(update and 'update 1:' in data['text/plain'] for data, update in published)")
+        assert cells.ask("max(len(data.get('text/html', '')) for data, _ in published)") < 200_000
+        cells.run("kept_page.board.language = 'zh'")
+        cells.until("'运行单元格' in published[-1][0]['text/plain']")
+    finally:
+        cells.run("publisher.publish = original; kept_page.close()")

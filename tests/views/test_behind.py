@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from explorer.views.behind import LEADING, band_of, behind_picture
 from explorer.views.curves import ADAPTING, BUCKETS, CHARTS, Series
 from explorer.widgets.scripts import script
 from tests.conftest import TINY_PROMPTS
+from tests.node import node
 
 SCORE = "objective/score"
 
@@ -198,12 +198,9 @@ console.log(JSON.stringify(tracesBehind({ get: (name) => state[name] }, charts, 
 
 
 def traces(tmp_path: Path, **given: Any) -> list[dict[str, Any]]:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node on the PATH: the traces were NOT looked at")
     (tmp_path / "curves.mjs").write_text(f"{script('curves')}\nexport {{ outline, tracesBehind }};", encoding="utf-8")
     (tmp_path / "ask.mjs").write_text(PROGRAM, encoding="utf-8")
-    command = [node, "ask.mjs", json.dumps(given)]
+    command = [node(), "ask.mjs", json.dumps(given)]
     found: list[dict[str, Any]] = json.loads(
         subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True).stdout
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import math
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +35,7 @@ from explorer.views.curves import (
 from explorer.views.curves import plotly_script as packed
 from explorer.widgets.board import Board
 from explorer.widgets.scripts import script
+from tests.node import node
 
 EVERY = (*CHARTS, *ADAPTING.values(), *ELSEWHERE)
 
@@ -296,14 +296,11 @@ def test_every_line_is_explained_by_its_expression(curves: Curves) -> None:
 
 
 def test_no_two_lines_of_a_chart_are_drawn_alike(tmp_path: Path) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node on the PATH: the strokes were NOT compared")
     (tmp_path / "curves.mjs").write_text(f"{script('curves')}\nexport {{ strokeOf }};", encoding="utf-8")
     program = """import { strokeOf } from "./curves.mjs";
         console.log(JSON.stringify(Array.from({ length: 20 }, (_, nth) => strokeOf(nth))));"""
     (tmp_path / "ask.mjs").write_text(program, encoding="utf-8")
-    done = subprocess.run([node, "ask.mjs"], capture_output=True, text=True, cwd=tmp_path, check=True)
+    done = subprocess.run([node(), "ask.mjs"], capture_output=True, text=True, cwd=tmp_path, check=True)
     strokes = json.loads(done.stdout)
     assert len({(stroke["colour"], stroke["dash"]) for stroke in strokes}) == 20
     assert len({stroke["dash"] for stroke in strokes[:10]}) == 10  # without colour: the score, 5 components, 4 more

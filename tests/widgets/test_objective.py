@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import what_if
 from explorer.views.batch import batch_picture
 from explorer.widgets.scripts import script
+from tests.node import node
 
 if TYPE_CHECKING:
     from tests.conftest import MakeTrainer, RunUpdate
@@ -37,9 +37,6 @@ SMALL: dict[str, Any] = {"batch_size": 6, "group_size": 2, "response_length": 5,
 
 def filled_in(snapshot: Snapshot, epoch: int, folder: Path) -> list[dict[str, Any]]:
     """What the formula comes to for every token that counts, row by row."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node on the PATH: the formulas were NOT worked out")
     picture, record, mask = batch_picture(snapshot, epoch), snapshot.epochs[epoch], snapshot.rollout.response_mask
     kept = ("objective", "clip", "pull_limit", "penalty_coef", "temperatures", "response_ratios", "loss_kl_coef")
     batch = {name: picture[name] for name in kept} | {"loss_kl": None if picture["loss_kl"] is None else True}
@@ -56,7 +53,7 @@ def filled_in(snapshot: Snapshot, epoch: int, folder: Path) -> list[dict[str, An
     source = script("objective") + "\nexport { filledIn, lossKl, whence };"
     (folder / "objective.mjs").write_text(source, encoding="utf-8")
     (folder / "ask.mjs").write_text(PROGRAM, encoding="utf-8")
-    done = subprocess.run([node, "ask.mjs"], capture_output=True, text=True, cwd=folder)
+    done = subprocess.run([node(), "ask.mjs"], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, get_args
@@ -20,6 +19,7 @@ from explorer.views.quantities import ON_DEMAND, QUANTITIES
 from explorer.widgets.board import Board
 from explorer.widgets.controls import groups
 from explorer.widgets.scripts import BESIDE, SHARED, script, style
+from tests.node import node
 
 FOLDER = Path(explorer.widgets.__file__).parent
 SOURCES = {file.name: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.js"))}
@@ -54,19 +54,16 @@ def test_every_view_has_its_script_behind_the_shared_ones() -> None:
 
 
 def test_scripts_are_modules_that_can_render(tmp_path: Path) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node on the PATH: the scripts were NOT parsed")
     modules = {view: script(view) for view in VIEWS} | {"board": str(Board._esm)}
     for name, source in modules.items():
         (tmp_path / f"{name}.mjs").write_text(source, encoding="utf-8")
     for name in modules:
-        parsed = subprocess.run([node, "--check", str(tmp_path / f"{name}.mjs")], capture_output=True, text=True)
+        parsed = subprocess.run([node(), "--check", str(tmp_path / f"{name}.mjs")], capture_output=True, text=True)
         assert parsed.returncode == 0, f"{name}: {parsed.stderr}"
     names = json.dumps(list(modules))
     program = f"for (const n of {names}) console.log(n, typeof (await import(`./${{n}}.mjs`)).default.render)"
     (tmp_path / "all.mjs").write_text(program, encoding="utf-8")
-    done = subprocess.run([node, "all.mjs"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([node(), "all.mjs"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"{name} function" for name in modules]
 
@@ -105,9 +102,6 @@ def test_the_formula_of_every_objective_comes_out_as_its_term(tmp_path: Path) ->
 
     from explorer.ppo.objectives import OBJECTIVES
 
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node on the PATH: the formulas were NOT worked out")
     cases = [(r, a) for r in (0.5, 0.9, 1.0, 1.25, 2.0, 5.0) for a in (1.5, -1.5, 0.0)]
     log_ratios, advantages = (torch.tensor(column, dtype=torch.float64)[:, None] for column in zip(*cases, strict=True))
     batches, expected, expected_sum, leaves = {}, {}, {}, {}
@@ -138,7 +132,7 @@ def test_the_formula_of_every_objective_comes_out_as_its_term(tmp_path: Path) ->
       console.log(JSON.stringify(found));
     """
     (tmp_path / "all.mjs").write_text(program, encoding="utf-8")
-    done = subprocess.run([node, "all.mjs"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([node(), "all.mjs"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for name, results in json.loads(done.stdout).items():
         steep = torch.autograd.grad(expected_sum[name], leaves[name])[0][:, 0].tolist()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 import explorer.widgets
+from tests.node import node
 
 TURNS = (Path(explorer.widgets.__file__).parent / "turns.js").read_text(encoding="utf-8")
 
@@ -40,11 +38,8 @@ const names = () => drawn.map(([key]) => key);
 
 def run(program: str) -> dict[str, list[object]]:
     """What the page has drawn after ``program``: ``[[view, milliseconds], …]``, and the faults it has met."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node on the PATH: the turns were NOT tried")
     source = f"{TURNS}{PAGE}{program}\nconsole.log(JSON.stringify({{ drawn, faults }}));"
-    done = subprocess.run([node, "-e", source], capture_output=True, text=True, check=True)
+    done = subprocess.run([node(), "-e", source], capture_output=True, text=True, check=True)
     answer: dict[str, list[object]] = json.loads(done.stdout)
     return answer
 
