@@ -266,7 +266,7 @@ class Explorer(ipywidgets.Box):
             "open": lambda: self.open_run(str(message["run"])),
             "rewind": lambda: self.rewind(int(message["update"])),
             "rename": lambda: self._training.library.rename(str(message["run"]), str(message["name"])),
-            "save": lambda: self._training.library.save(str(message["run"]), str(message["folder"])),
+            "save": lambda: self._save(str(message["run"]), str(message["folder"])),
             "delete": lambda: self._training.library.delete(str(message["run"])),
             "behind": lambda: self._lay_behind(message),
             "show": lambda: self._show(int(message["update"]), int(message["epoch"]), message["token"]),
@@ -315,6 +315,12 @@ class Explorer(ipywidgets.Box):
         if token is not None:
             self.board.pinned = [int(place) for place in token]
 
+    def _save(self, run: str, folder: str) -> None:
+        """Save a run where the reader says; a page has no working directory that its reader would know of."""
+        if not Path(folder.strip()).expanduser().is_absolute():
+            raise ValueError(f"'{folder.strip()}' is no whole path: begin it with / or with ~/ (your own folder).")
+        self._training.library.save(run, folder.strip())
+
     def _lay_behind(self, message: Mapping[str, Any]) -> None:
         library = self._training.library
         if "grid" in message:
@@ -345,6 +351,8 @@ def _shelf(runs: Shelf | str | Path | bool | None) -> Shelf | None:
         return Shelf() if runs else None
     if runs is not None and not isinstance(runs, str | Path):
         raise TypeError(f"runs is a {type(runs).__name__}, but must be a folder, an explorer.Shelf, or False.")
+    if runs is not None and Path(runs).expanduser().is_file():
+        raise ValueError(f"runs is '{runs}', which is a file: name a folder.")
     return Shelf(runs)
 
 

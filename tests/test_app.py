@@ -818,6 +818,10 @@ def test_another_run_has_scales_of_its_own(page: Explorer) -> None:
         ({"kind": "rewind", "update": 7}, "The state after update 7 is not kept"),
         ({"kind": "rename", "run": "0" * 32, "name": "x"}, "There is no run '000000000000'"),
         ({"kind": "delete", "run": "../.."}, "There is no run '../..'"),
+        (
+            {"kind": "save", "run": "0" * 32, "folder": "my copy"},
+            "'my copy' is no whole path: begin it with / or with ~/",
+        ),
         ({"kind": "behind", "run": "x"}, "There is no run 'x'"),
         ({"kind": "behind", "grid": "../.."}, "There is no seed grid '../..'"),
         ({"kind": "seeds", "seeds": 2.5, "updates": 3}, "'2.5' seeds cannot be trained"),

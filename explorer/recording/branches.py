@@ -46,6 +46,7 @@ class Parting:
         token: the position in the response, or in the prompt for its fields; None where a response has one number.
         parent: the parent's number, None where it has none in this place.
         child: the fork's.
+        words: where the tokens differ, how both are spelled: ``(parent's, fork's)``; None otherwise.
     """
 
     update: int
@@ -55,6 +56,7 @@ class Parting:
     token: int | None
     parent: float | int | bool | None
     child: float | int | bool | None
+    words: tuple[str, str] | None = None
 
 
 def parting(parent: Recording, child: Recording) -> Parting | None:
@@ -110,8 +112,20 @@ def parting_of(parent: Snapshot, child: Snapshot) -> Parting | None:
                 token=place[1] if len(place) > 1 else None,
                 parent=one,
                 child=other,
+                words=_spelled(parent, child, key[1], place),
             )
     return None
+
+
+def _spelled(parent: Snapshot, child: Snapshot, quantity: str, place: tuple[int, ...]) -> tuple[str, str] | None:
+    """The two tokens at a place as text; None where it is no token of both responses."""
+    if quantity != "response_ids":
+        return None
+    row, token = place
+    responses = [snapshot.tokens.responses for snapshot in (parent, child)]
+    if any(row >= len(texts) or token >= len(texts[row]) for texts in responses):
+        return None
+    return responses[0][row][token], responses[1][row][token]
 
 
 def first_difference(one: Any, other: Any) -> tuple[tuple[int, ...], Any, Any] | None:

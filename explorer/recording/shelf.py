@@ -101,10 +101,13 @@ class Shelf:
         raise RecordingError(f"There is no run {run[:12]!r} in '{self.root}': it may have been deleted or moved.")
 
     def new_folder(self, suffix: str) -> Path:
-        """A folder that nobody has yet, for a run or a seed grid. Raises RecordingError where there is one already."""
+        """A folder that nobody has yet, for a run or a seed grid."""
         now = datetime.datetime.now(datetime.UTC)
         folder = self.root / f"{now:%Y-%m-%d_%H%M%S}_{suffix[:8]}"
-        check_unused(folder)
+        nth = 1
+        while folder.exists():  # begun in the same second
+            nth += 1
+            folder = self.root / f"{now:%Y-%m-%d_%H%M%S}-{nth}_{suffix[:8]}"
         return folder
 
     def rename(self, run: str, name: str) -> None:
@@ -162,7 +165,12 @@ class Shelf:
             raise RecordingError(f"There is no run {run[:12]!r} in '{self.root}': it may have been deleted already.")
         claim = None
         try:
-            claim = Claim(entry.folder)
+            try:
+                claim = Claim(entry.folder)
+            except RecordingError:
+                raise RecordingError(
+                    f"'{entry.folder}' is open in another page, or being written to: leave it there, then delete it."
+                ) from None
             # First what makes it a run: a deletion that is cut short leaves nothing that looks like one.
             (entry.folder / RUN_FILE).unlink()
             shutil.rmtree(entry.folder)

@@ -40,6 +40,12 @@ class SeedRuns(HasTraits):
         self._runs: dict[int, History] = {}
         self._steps: Generator[Step, None, None] | None = None  # the worker's
         self._stopping = False
+        self._of: Any = None
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether a grid of the settings and prompts in the page was stopped, so that it may go on in its folder."""
+        return self.progress.get("state") == "stopped" and self._of == (self._session.config, self._session.prompts)
 
     @property
     def running(self) -> bool:
@@ -73,7 +79,7 @@ class SeedRuns(HasTraits):
         SeedGrid(config, chosen, updates, root)  # refuses what it can without a policy
         self._session.pause()
         self._session.dismiss()
-        self._runs, self._stopping = {}, False
+        self._runs, self._stopping, self._of = {}, False, (config, self._session.prompts)
         numbers = {"seed": first_seed, "nth": 1, "update": 0, "seeds": seeds, "updates": updates}
         self.progress = {"state": "running", **numbers, "folder": str(root)}
 

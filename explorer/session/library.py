@@ -97,8 +97,14 @@ class Library(HasTraits):
         self._session.behind = grid_behind(self.shelf.root / name)
 
     def start_seeds(self, seeds: int, updates: int) -> None:
-        """Run the settings in the page under several seeds, each a run on the shelf. Raises as ``SeedRuns.start``."""
-        self._session.grid.start(seeds, updates, self.shelf.new_folder("seeds"))
+        """Run the settings in the page under several seeds, each a run on the shelf; a stopped grid goes on.
+
+        Raises:
+            ValueError: as ``SeedRuns.start``.
+        """
+        grid = self._session.grid
+        folder = Path(grid.progress["folder"]) if grid.can_go_on else self.shelf.new_folder("seeds")
+        grid.start(seeds, updates, folder)
 
     def _take(self, entries: list[Entry]) -> None:
         try:

@@ -207,7 +207,7 @@ class Recorder:
         if writer is not None:
             with suppress(Exception):  # the same that has been raised
                 writer.close()
-        self._on_error(RecordingError(f"The run is no longer recorded, and goes on: {error}"))
+        self._on_error(RecordingError(f"The run goes on, but is not recorded: {error}"))
 
 
 def claim_soon(folder: Path, wait: Callable[[float], object], seconds: float) -> Claim | None:

@@ -51,6 +51,7 @@ class Runs(HasTraits):
 
     run = Unicode("", help="The id of the run on screen; empty before its first update, and where none is recorded.")
     opening = Bool(False, help="Whether the trainer is just being put to a state: of another run, or an earlier one.")
+    broken = Bool(False, help="Whether the live run is not recorded, as its folder takes no more.")
     states = AnyTrait((), help="The updates that the run on screen can go back to, ascending.")
     branch = AnyTrait(None, help="The Branch that the run on screen is; None where it is none.")
     parting = AnyTrait(None, help="The Parting where it first differs from its parent; None as long as it does not.")
@@ -161,6 +162,11 @@ class Runs(HasTraits):
             known = self._parent = self._from[1] if self._from is not None and self._from[0] == parent["id"] else None
         self._session.loop.post(self._began, run, parent, known)
 
+    def broke(self, error: BaseException) -> None:
+        """The live run is no longer recorded."""
+        self._session.loop.post(self.set_trait, "broken", True)
+        self._session.loop.post(self._session.report, error)
+
     def kept_states(self, updates: Sequence[int]) -> None:
         """The folder of the run on screen keeps these states."""
         self._session.loop.post(self._kept_states, tuple(updates))
@@ -210,14 +216,15 @@ class Runs(HasTraits):
                 raise RecordingError(f"The state after update {update} has been thinned out: those kept are {there}.")
             origin, state = find_origin(line.states[update], update)
             # A state of before the run branched off is one of its parent's, or of that one's.
-            parent = line if origin.run == entry.id else line_of(shelf, shelf.find(origin.run))
+            source = entry if origin.run == entry.id else shelf.find(origin.run)
+            parent = line if source is entry else line_of(shelf, source)
             self._put_to(origin, state, rewound=True)
             session.recorder.go_on(origin, state, None)
         except BaseException:
             session.loop.post(self._come_back)
             raise
         self._from, self._parent = (origin.run, parent.recording), parent.recording
-        session.loop.post(self._went_back, entry, line, origin.run, parent.recording, update, state)
+        session.loop.post(self._went_back, source, line, parent.recording, update, state)
 
     def _put_to(self, origin: Origin, state: State, rewound: bool) -> None:
         from explorer.ppo.state import weights_digest
@@ -229,7 +236,10 @@ class Runs(HasTraits):
     # ------------------------------------------------------------------ posted to the loop
 
     def _began(self, run: str, parent: Mapping[str, Any] | None, recording: Recording | None) -> None:
+        self.broken = False
         self._change(lambda place: place.begun(run, parent, recording))
+        if recording is not None and self._before is None:  # also where another page has taken the run itself
+            self._lay_behind(self._parent_behind(self.branch))
         self._session.library.refresh()
 
     def _kept_states(self, own: tuple[int, ...]) -> None:
@@ -258,20 +268,20 @@ class Runs(HasTraits):
         finally:
             self._end_opening()
 
-    def _went_back(self, entry: Entry, line: Line, run: str, parent: Recording, update: int, state: State) -> None:
+    def _went_back(self, source: Entry, line: Line, parent: Recording, update: int, state: State) -> None:
         session, recording = self._session, line.recording
         try:
-            following = update + 1 in recording.metrics.column("update").to_pylist()
+            following = update + 1 in parent.metrics.column("update").to_pylist()
             then = self._as_opened or session.config
             edited = {name: now for name, (now, _) in session.config.differences(then).items()}  # meanwhile: that stays
-            config = recording.config_at(update + 1) if following else state.config
+            config = parent.config_at(update + 1) if following else state.config
             self._take_settings(config.replace(**edited), "")
-            branch = Branch(run=run, update=update, changed={}, parent=parent)
+            branch = Branch(run=source.id, update=update, changed={}, parent=parent)
             states = tuple(kept for kept in line.states if kept <= update)
             self._show(Place(states=states, branch=branch, runs=frozenset(line.runs)))
             session.prompts = state.prompts
             session.put_on(History(recorded=until(recording, update)), live=True)
-            self._lay_behind(run_behind(called(entry), History(recorded=recording), entry.id))
+            self._lay_behind(run_behind(called(source), History(recorded=parent), source.id))
         finally:
             self._end_opening()
 
@@ -296,13 +306,17 @@ class Runs(HasTraits):
     # ------------------------------------------------------------------ the rest
 
     def _forget(self) -> None:
+        self.broken = False
         self._show(Place())
         self._lay_behind(None)
 
     def _parent_behind(self, branch: Branch | None) -> Behind | None:
         if branch is None or branch.parent is None:
             return None
-        parent = self._session.library.shelf.find(branch.run)
+        try:
+            parent = self._session.library.shelf.find(branch.run)
+        except RecordingError:  # deleted since
+            return None
         return run_behind(called(parent), History(recorded=branch.parent), branch.run)
 
     def _lay_behind(self, behind: Behind | None) -> None:

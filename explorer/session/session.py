@@ -74,7 +74,7 @@ class Session(Screen):
             self.runs.began,
             self.runs.kept_states,
             self.runs.compare_with_parent,
-            lambda error: self.loop.post(self.report, error),
+            self.runs.broke,
         )
         self.recorder.preset = self.preset
         self.engine = Engine(

@@ -66,7 +66,7 @@ class Mirror:
                 (session, ["behind"]),
             ):
                 source.observe(lambda change: self._shelf.request(), names)
-            session.runs.observe(lambda change: self._run.request(), ["run", "opening"])
+            session.runs.observe(lambda change: self._run.request(), ["run", "opening", "broken"])
             session.runs.observe(self._on_change(self.keep_shelf_fresh), "states")
             session.observe(self._on_change(self.keep_shelf_fresh), "mode")
             session.observe(self._on_update, "updates")

@@ -14,6 +14,7 @@ def run_picture(session: Any) -> dict[str, Any]:
     return {
         "phase": session.phase,
         "id": session.runs.run if session.live else "",
+        "broken": session.live and session.runs.broken,
         "opening": session.live and session.runs.opening,
         "live": session.live and not session.waiting,
         "mode": session.mode,

@@ -151,6 +151,7 @@ def _parting(found: Parting | None) -> dict[str, Any] | None:
         "quantity": found.quantity,
         "response": found.response,
         "token": found.token,
+        "words": None if found.words is None else list(found.words),
         **{
             name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in values.items()

@@ -144,6 +144,7 @@ function statusLine(board, run) {
     parts.push(say(board, run.mode !== "paused" ? "ui.training" : run.note ? `ui.${run.note}` : "ui.paused"));
     if (run.rate && run.mode === "running") parts.push(say(board, "ui.updates_per_second", { rate: format(run.rate, 1) }));
   }
+  if (run.broken) parts.push(say(board, "ui.not_recorded"));
   return parts.join(" · ");
 }
 

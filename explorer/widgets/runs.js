@@ -38,6 +38,7 @@ function shelfOf(board, send) {
   let chosen = "";
   let asking = ""; // name, save or delete: what the line below the buttons is about
   const unfolded = new Set();
+  const drafts = new Map(); // what was typed stays, should it be refused
   const head = make("div", { class: "ex-run-row ex-run-head" });
   const list = make("ul", { class: "ex-run-list" });
   const empty = make("p", { class: "ex-empty" });
@@ -46,7 +47,8 @@ function shelfOf(board, send) {
   const ask = (what) => () => {
     asking = asking === what ? "" : what;
     const row = rowOf(chosen);
-    input.value = what === "name" && row?.named ? row.name : "";
+    input.value = drafts.get(what + chosen) ?? (what === "name" && row?.named ? row.name : "");
+    input.maxLength = what === "name" ? 80 : 4000;
     paint();
     if (asking) (asking === "delete" ? sure : input).focus();
   };
@@ -69,6 +71,7 @@ function shelfOf(board, send) {
   const cancel = make("button", { class: "ex-button explorer-run-cancel", type: "button", onclick: done });
   const form = make("form", { class: "ex-run-ask", hidden: true, onsubmit: (event) => {
     event.preventDefault();
+    if (asking === "save") drafts.set(asking + chosen, input.value);
     if (asking === "name") send("rename", { run: chosen, name: input.value });
     if (asking === "save") send("save", { run: chosen, folder: input.value });
     if (asking === "delete") send("delete", { run: chosen });
@@ -177,7 +180,8 @@ const size = (row) => `${format(row.megabytes, row.megabytes < 10 ? 1 : 0)} MB`;
 
 function goBack(board, send) {
   const title = make("h3");
-  const menu = make("select", { class: "ex-select explorer-rewind-to" });
+  let touched = "";
+  const menu = make("select", { class: "ex-select explorer-rewind-to", onchange: () => (touched = menu.value) });
   const go = make("button", { class: "ex-button explorer-rewind", type: "button", onclick: () => send("rewind", { update: Number(menu.value) }) });
   const what = make("p", { class: "ex-muted" });
   const branch = make("p", { class: "explorer-branch" });
@@ -195,14 +199,13 @@ function goBack(board, send) {
     menu.setAttribute("aria-label", say(board, "ui.runs.back_to"));
     const stamp = states.join();
     if (needsWords(menu, board) || menu.dataset.stamp !== stamp) {
-      const before = menu.value;
       menu.dataset.stamp = stamp;
       menu.replaceChildren(...[...states].reverse().map((n) =>
         make("option", { value: n, text: n === 0 ? say(board, "ui.untouched") : say(board, "ui.runs.after_update", { update: n }) })));
       // Back to the newest state is back to where the run is: the one before is offered first.
       const newest = board.get("run").newest;
       const earlier = Math.max(...states.filter((n) => n < newest), states[0]);
-      menu.value = before !== "" && Number(before) < newest && states.includes(Number(before)) ? before : earlier;
+      menu.value = touched !== "" && Number(touched) < newest && states.includes(Number(touched)) ? touched : earlier;
     }
     menu.disabled = go.disabled = states.length === 0 || opening || board.get("run").phase !== "ready";
     write(go, say(board, "ui.runs.back"));
@@ -233,15 +236,15 @@ function settingName(board, field) {
   return typeof found === "string" ? found : component || field;
 }
 
-function partingWords(board, { update, stage, quantity, response, token, parent, child }) {
+function partingWords(board, { update, stage, quantity, response, token, parent, child, words }) {
   const epoch = /^epoch (\d+)$/.exec(stage);
   const when = epoch ? say(board, "ui.runs.stages.epoch", { epoch: epoch[1] }) : say(board, `ui.runs.stages.${stage}`);
   const [kind, own] = quantity.split("/");
   const known = lookUp(board.get("words"), `ui.runs.numbers.${own === undefined ? quantity : kind}`);
-  const name = typeof known === "string" ? known.replace("{name}", own) : quantity;
+  const name = words ? say(board, "ui.runs.numbers.response_words") : typeof known === "string" ? known.replace("{name}", own) : quantity;
   const place = response === null ? "whole" : token === null ? "response" : "token";
   return say(board, `ui.runs.parting.${place}`, {
-    update, stage: when, quantity: name, response: (response ?? 0) + 1, token: (token ?? 0) + 1, parent: told(board, parent), child: told(board, child),
+    update, stage: when, quantity: name, response: (response ?? 0) + 1, token: (token ?? 0) + 1, parent: words ? `“${visible(words[0])}”` : told(board, parent), child: words ? `“${visible(words[1])}”` : told(board, child),
   });
 }
 

@@ -344,7 +344,7 @@ def test_a_run_that_is_written_to_is_not_deleted(shelf: Shelf, record: Record) -
     run = record("one", 1)
     before = everything(run.folder)
     claim = Claim(run.folder)
-    with pytest.raises(RecordingError, match="is being written to by another run"):
+    with pytest.raises(RecordingError, match="is open in another page, or being written to"):
         shelf.delete(run.id)
     assert everything(run.folder) == before
     claim.release()

@@ -213,14 +213,14 @@ def test_a_full_disk_is_told_once_and_training_goes_on_and_the_next_train_record
         session.pause()
     said = [message for message in errors if message]
     assert len(said) == 1
-    assert said[0].startswith("The run is no longer recorded, and goes on: ")
+    assert said[0].startswith("The run goes on, but is not recorded: ")
     assert "No space left on device" in said[0]
-    assert (session.updates, session.mode) == (5, "paused")
+    assert (session.updates, session.mode, session.runs.broken) == (5, "paused", True)
     begun = shelf.entries()
     if begun:
         Claim(begun[0].folder).release()  # it was let go of
     session.train(3)
-    assert session.error == {}
+    assert (session.error, session.runs.broken) == ({}, False)
     assert shown(session) == unbroken(8)
     newest = shelf.find(session.runs.run)
     if begun:
@@ -240,7 +240,7 @@ def test_whatever_a_writer_raises_ends_the_recording_alone(
     session = make_session(shelf=shelf)
     monkeypatch.setattr(writer_module, "to_tables", odd)
     session.train(4)
-    assert "no longer recorded, and goes on: odd" in session.error["message"]
+    assert "goes on, but is not recorded: odd" in session.error["message"]
     assert shown(session) == unbroken(4)
 
 

@@ -12,7 +12,7 @@ import pytest
 from explorer.config import Config
 from explorer.ppo.policy import Policy
 from explorer.ppo.records import Credit, Epoch, Rollout
-from explorer.recording.branches import Parting
+from explorer.recording.branches import Parting, parting_of
 from explorer.recording.shelf import Entry, Shelf
 from explorer.session.session import Session
 from explorer.text import labels
@@ -111,6 +111,53 @@ def test_a_branch_says_what_was_changed_and_where_it_parts(session: Session) -> 
     assert (picture["parting"]["update"], picture["parting"]["stage"]) == (3, "sample")
     assert [(row["key"], row["depth"]) for row in picture["runs"]] == [(first, 0), (session.runs.run, 1)]
     assert picture["runs"][1]["from"] == {"update": 2, "changed": [["temperature", 1.0, 0.7]]}
+
+
+def test_back_from_a_branch_to_its_parent_has_the_parents_settings_and_curves(session: Session) -> None:
+    session.train(4)
+    first = session.runs.run
+    session.runs.rewind(2)
+    session.set(temperature=0.7)
+    session.train(2)
+    session.runs.rewind(2)
+    assert session.config.temperature == 1.0
+    session.train(2)
+    session.library.refresh()
+    picture = runs_picture(session)
+    assert (picture["branch"]["changed"], picture["parting"], picture["behind"]) == ([], None, first)
+    assert [row["depth"] for row in picture["runs"]] == [0, 1, 1]
+
+
+def test_tokens_that_part_are_told_as_words(session: Session) -> None:
+    session.train(1)
+    one = session.history.at(1)
+    assert one is not None
+    ids = one.rollout.response_ids.copy()
+    ids[0, 0] += 1
+    tokens = [list(response) for response in one.tokens.responses]
+    tokens[0][0] = " other"
+    child = dataclasses.replace(
+        one,
+        rollout=dataclasses.replace(one.rollout, response_ids=ids),
+        tokens=dataclasses.replace(one.tokens, responses=tuple(map(tuple, tokens))),
+    )
+    session.runs.parting = parting_of(one, child)
+    found = runs_picture(session)["parting"]
+    assert (found["quantity"], found["response"], found["token"]) == ("response_ids", 0, 0)
+    assert found["words"] == [one.tokens.responses[0][0], " other"]
+
+
+def test_a_stopped_grid_goes_on_in_its_folder_and_another_one_has_its_own(session: Session) -> None:
+    session.library.start_seeds(1, 2)
+    session.grid.progress = {**session.grid.progress, "state": "stopped"}
+    session.library.start_seeds(2, 2)
+    folders = {path.name for path in session.library.shelf.root.iterdir()}
+    assert len(folders) == 1
+    session.grid.progress = {**session.grid.progress, "state": "stopped"}
+    session.set(clip_range=0.1)
+    session.library.start_seeds(1, 2)
+    assert session.error == {}
+    assert len(list(session.library.shelf.root.iterdir())) == 2
 
 
 def test_numbers_that_are_none_can_be_sent(session: Session) -> None:
