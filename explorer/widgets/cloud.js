@@ -4,7 +4,7 @@
 
 const GLYPH = 3.1; // half the width of a token's triangle, in pixels
 const PILE = 14; // how far tokens of one place are piled up about the curve, at most
-const UNPLACED = 0; // the state of a token that is not drawn
+const UNPLACED = MASKED; // the state of a token that is not drawn, as one without advantage
 
 const emptyPlaces = (count) => ({
   x: new Float32Array(count), y: new Float32Array(count), state: new Uint8Array(count), sign: new Int8Array(count),
@@ -63,35 +63,36 @@ function placesOnCurve(batch, scales) {
   return places;
 }
 
-// Every token by its probability under the old policy, to the right, and under the new one, upwards.
-function placesByProbability(batch, { x, y }) {
+// Every token by its probability under the old policy, to the right, and under the new one, upwards, in the panel of its
+// sign.
+function placesByProbability(batch, scales) {
   const places = emptyPlaces(batch.rows * batch.length);
   const [old, now, advantages] = ["old_probability", "new_probability", "advantage"].map((name) => quantityOf(batch, name));
   if (!old || !now || !advantages) return places;
   eachToken(batch, (index, row, state) => {
-    places.x[index] = x(old[index]);
-    places.y[index] = y(now[index]);
+    const sign = Math.sign(advantages[index]);
+    if (!sign) return;
+    places.x[index] = scales[sign].x(old[index]);
+    places.y[index] = scales[sign].y(now[index]);
     places.state[index] = state;
-    places.sign[index] = Math.sign(advantages[index]);
+    places.sign[index] = sign;
   });
   return places;
 }
 
 // ---------------------------------------------------------------- glyphs
 
-// A triangle points where the advantage pushes; without one it is a diamond.
+// A triangle points where the advantage pushes.
 function glyph(x, y, size, sign) {
-  const place = `M${Math.round(x * 10) / 10} `;
-  if (sign === 0) return `${place}${Math.round((y - size) * 10) / 10}l${size} ${size}l${-size} ${size}l${-size} ${-size}z`;
   const tip = size * 1.15 * sign;
-  return `${place}${Math.round((y - tip) * 10) / 10}l${size} ${tip * 1.75}h${-2 * size}z`;
+  return `M${Math.round(x * 10) / 10} ${Math.round((y - tip) * 10) / 10}l${size} ${tip * 1.75}h${-2 * size}z`;
 }
 
-const SIGNS = { 1: "ex-positive", 0: "ex-neutral", "-1": "ex-negative" };
+const SIGNS = { 1: "ex-positive", "-1": "ex-negative" };
 
 // One path for each sign and state, in a group for each sign; returns what draws places in them.
 function glyphLayer(parent) {
-  const paths = [1, -1, 0].map((sign) => {
+  const paths = [1, -1].map((sign) => {
     const group = draw("g", { class: SIGNS[sign] }, parent);
     return [sign, [INSIDE, OUTSIDE_FLOWS, OUTSIDE_ZERO].map((state) => draw("path", { class: `ex-glyphs ex-glyph-${state}` }, group))];
   });

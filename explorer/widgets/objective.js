@@ -156,8 +156,11 @@ const drawView = {
   },
   probabilities(picture, board, batch, width, height) {
     const scales = squareScales(width, height);
-    drawWedge(picture, board, batch, scales);
-    return { spots: [], places: placesByProbability(batch, scales), glyphs: glyphLayer(picture) };
+    const panels = [1, -1].map((sign) => [draw("g", { class: SIGNS[sign] }, picture), scales[sign], sign]);
+    for (const [group, ...own] of panels) drawSquare(group, board, batch, ...own);
+    const glyphs = glyphLayer(picture);
+    for (const [, ...own] of panels) drawSquareNotes(picture, board, batch, ...own);
+    return { spots: [], places: placesByProbability(batch, scales), glyphs };
   },
 };
 

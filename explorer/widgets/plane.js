@@ -20,6 +20,7 @@ const TICKS = [0.5, 1, 2];
 // What is to be said beside the flat parts: on which side of 1, outside the band, for each sign.
 const CLIPPED = { positive: [["below", "clip.pulls_back.short"]], negative: [["above", "clip.not_protected.short"]] };
 const ON_THE_WAY = { positive: [["above", "clip.not_protected.short"]], negative: [["above", "clip.not_protected.short"]] };
+const HELD = [["above", "clip.weight_held.short"], ["below", "clip.weight_held.short"]];
 const BESIDE = {
   clip: CLIPPED,
   clip_higher: CLIPPED,
@@ -28,7 +29,7 @@ const BESIDE = {
   two_sided: { positive: CLIPPED.positive },
   unclipped: ON_THE_WAY,
   kl_penalty: { positive: [["below", "clip.pulls_back.short"]], negative: CLIPPED.negative },
-  cispo: { positive: [["above", "clip.weight_held.short"]], negative: [["above", "clip.weight_held.short"]] },
+  cispo: { positive: HELD, negative: HELD },
   sapo: { positive: [["above", "clip.fades.short"]], negative: [["above", "clip.fades.short"]] },
 };
 
