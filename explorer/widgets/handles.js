@@ -21,7 +21,7 @@ function valueAtEdge(part, ratio, { low_shown: low, high_shown: high, step }) {
 function valueAfter(value, steps, { low_shown: low, high_shown: high, step }) {
   if (value >= low && (value > low || steps > 0)) return tidy(clamp((Math.round(value / step) + steps) * step, low, high));
   if (value >= low) return low;
-  const own = 10 ** (steps < 0 ? Math.ceil(Math.log10(value) + 1e-9) - 1 : Math.floor(Math.log10(value) + 1e-9));
+  const own = 10 ** (steps < 0 ? Math.ceil(Math.log10(value) - 1e-9) - 1 : Math.floor(Math.log10(value) + 1e-9));
   return Number(clamp(value + steps * own, own / 10, low).toPrecision(6));
 }
 

@@ -116,22 +116,27 @@ function placeNote({ from, to, text }, scales, points, taken) {
   const [start, end] = [x(from), x(to)];
   if (end - start < 6) return null; // off the picture
   const middle = (start + end) / 2;
-  const over = points.filter(([px]) => px >= start - 1 && px <= end + 1);
-  const aim = over.length ? over[over.length >> 1][1] : null;
+  if (!points.length) return null;
+  // The curve over the middle of the stretch, or where it has left the panel.
+  const [, aim] = points.reduce((best, point) => (Math.abs(point[0] - middle) < Math.abs(best[0] - middle) ? point : best));
   const wide = (lines) => Math.max(...lines.map(widthOf));
   const lines = [[text], inTwo(text)].find((some) => wide(some) <= end - start - 4) ?? inTwo(text);
   const [w, h] = [wide(lines), lines.length * LINE];
-  const centre = clamp(middle, left + 6 + w / 2, left + width - 6 - w / 2);
+  const inwards = middle > x(1) ? -1 : 1;
   let best = null;
-  for (let y = top + 2; y + h <= bottom - 3; y += 3) {
-    const box = { left: centre - w / 2, right: centre + w / 2, top: y, bottom: y + h };
-    if (taken.some((other) => overlap(box, other))) continue;
-    const clear = clearance(box, points);
-    const far = aim === null ? bottom - y : Math.abs(y + h / 2 - aim);
-    const better = !best || (clear >= CLEAR ? best.clear < CLEAR || far < best.far : clear > best.clear);
-    if (better) best = { box, lines, centre, clear, far };
+  for (const shift of [0, 0.3, 0.6, 0.9]) { // aside, where over its stretch it would lie on the curve
+    if (best && best.clear > 8) break;
+    const centre = clamp(middle + inwards * shift * w, left + 6 + w / 2, left + width - 6 - w / 2);
+    for (let y = top + 2; y + h <= bottom - 3; y += 3) {
+      const box = { left: centre - w / 2, right: centre + w / 2, top: y, bottom: y + h };
+      if (taken.some((other) => overlap(box, other))) continue;
+      const clear = clearance(box, points);
+      const far = Math.abs(y + h / 2 - aim);
+      const better = !best || (clear >= CLEAR ? best.clear < CLEAR || far < best.far : clear > best.clear);
+      if (better) best = { box, lines, centre, clear, far };
+    }
   }
-  if (best && w > end - start && aim !== null) best.leader = [middle, aim];
+  if (best && (best.box.left < start - 1 || best.box.right > end + 1)) best.leader = [middle, aim];
   return best;
 }
 
