@@ -56,6 +56,7 @@ function handlesOn(layer, board, leaving) {
   const letGo = () => {
     if (!held) return;
     const own = (held = { ...held, dragged: false });
+    settled(false);
     setTimeout(() => {
       if (held !== own) return; // the kernel has answered, or another drag has begun
       held = null;

@@ -1,7 +1,8 @@
-"""The clip picture's geometry, worked out in node: labels where autograd says, places, motion, handles, played epochs."""
+"""The clip picture worked out in node: labels where autograd says, places, motion, handles, played epochs."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -15,9 +16,7 @@ from explorer.config import CHOICES, Config
 from explorer.ppo.objectives import OBJECTIVES, curve
 from explorer.widgets.scripts import script
 
-NOTES = {
-    f"clip.{key}.short": key for key in ("no_gradient", "pulls_back", "not_protected", "weight_held", "fades")
-}
+NOTES = {f"clip.{key}.short": key for key in ("no_gradient", "pulls_back", "not_protected", "weight_held", "fades")}
 
 #: What the batches are made of, and a clock of the test's own: ``until(t)`` lets it run to a time, in milliseconds.
 PAGE = """
@@ -137,11 +136,10 @@ def test_what_is_said_of_a_stretch_of_ratios_is_so_by_autograd(
 def test_labels_keep_clear_of_tokens_edges_and_each_other(
     tmp_path: Path, size: tuple[int, int], changes: dict[str, float]
 ) -> None:
+    words = {key: kind.replace("_", " ") for key, kind in NOTES.items()}
     batches = [batch_of(Config(objective=name, **changes)) for name in CHOICES["objective"]]  # type: ignore[arg-type]
     program = """
       answer = [];
-      const texts = { "clip.no_gradient.short": "no gradient", "clip.pulls_back.short": "pulls back",
-        "clip.not_protected.short": "not protected", "clip.weight_held.short": "weight held", "clip.fades.short": "gate closes" };
       for (const one of batches) {
         const batch = batchOf(one);
         const scales = page.planeScales(batch, ...size);
@@ -150,17 +148,17 @@ def test_labels_keep_clear_of_tokens_edges_and_each_other(
           const points = page.curveOf(batch, own, sign).map(([ratio, term]) => [own.x(ratio), own.y(term)]);
           const taken = [];
           for (const note of page.notesOf(batch, sign)) {
-            const place = page.placeNote({ ...note, text: texts[note.words] }, own, points, taken);
+            const place = page.placeNote({ ...note, text: words[note.words] }, own, points, taken);
             const [start, end] = [own.x(note.from), own.x(note.to)];
             const over = (box) => points.filter(([px]) => px > box.left && px < box.right).map(([, py]) => py);
-            answer.push({ name: one.objective, sign, start, end, ...note, place, panel: own, over: place && over(place.box),
-              others: taken.map((box) => page.overlap(box, place?.box ?? box)) });
+            answer.push({ name: one.objective, sign, start, end, ...note, place, panel: own,
+              over: place && over(place.box), others: taken.map((box) => page.overlap(box, place?.box ?? box)) });
             if (place) taken.push(place.box);
           }
         }
       }
     """
-    found = work_out(tmp_path, program, batches=batches, size=size)
+    found = work_out(tmp_path, program, batches=batches, size=size, words=words)
     assert {one["name"] for one in found} == set(CHOICES["objective"]) - {"policy_gradient"}
     for one in found:
         told = (one["name"], one["sign"], one["words"])
@@ -190,12 +188,13 @@ TOKENS = """
 
 def test_a_token_lies_where_its_two_probabilities_say(tmp_path: Path) -> None:
     program = f"""{TOKENS}
-      // 200 pixels wide and 100 high, from (36, 120) on and, for A < 0, from (296, 120) on
-      const scales = page.squareScales(2 * 241 + 14 + 0, 150);
+      // 200 pixels wide and 100 high, from (36, 120) on and, for A < 0, from (291, 120) on
+      const scales = page.squareScales(2 * 241 + 14, 150);
       const {{ x, y, state, sign }} = page.placesByProbability(batch, scales);
       const corner = [scales[1].x(0), scales[1].x(1), scales[1].y(0), scales[1].y(1), scales[-1].x(0)];
       answer = {{ corner, x: [...x], y: [...y], state: [...state], sign: [...sign],
-        near: page.nearestToken({{ x, y, state }}, batch, 137, 44), none: page.nearestToken({{ x, y, state }}, batch, 0, 0) }};
+        near: page.nearestToken({{ x, y, state }}, batch, 137, 44),
+        none: page.nearestToken({{ x, y, state }}, batch, 0, 0) }};
     """
     found = work_out(tmp_path, program)
     assert found["corner"] == [36, 236, 120, 20, 291]
@@ -227,7 +226,8 @@ def test_tokens_of_one_ratio_are_piled_up_about_the_curve(tmp_path: Path) -> Non
         states: view(Array(count).fill(1), Uint8Array), arrays };
       const scales = page.planeScales(batch, 418, 150);
       const { x, y, beyond } = page.placesOnCurve(batch, scales);
-      answer = { x: [...x], y: [...y], one: [scales[1].x(1), scales[1].y(1), scales[-1].x(1), scales[-1].y(-1)], beyond };
+      answer = { x: [...x], y: [...y], beyond,
+        one: [scales[1].x(1), scales[1].y(1), scales[-1].x(1), scales[-1].y(-1)] };
     """
     found = work_out(tmp_path, program, given=batch_of(Config()))
     right, up, other, down = found["one"]
@@ -249,12 +249,15 @@ CLOUD = """
 
 
 def test_a_cloud_moves_from_epoch_to_epoch_and_arrives(tmp_path: Path) -> None:
-    program = CLOUD.replace("const cloud", "var cloud") + """
+    program = (
+        CLOUD.replace("const cloud", "var cloud")
+        + """
       cloud.go(at(0, 50), "jump");
       cloud.go(at(100, 50), "move");
       until(2000);
       answer = painted;
     """
+    )
     painted = work_out(tmp_path, program)
     assert painted[0] == [0, None, False] or painted[0] == [0, 0, False]
     xs = [x for _, x, _ in painted[1:]]
@@ -267,7 +270,9 @@ def test_a_cloud_moves_from_epoch_to_epoch_and_arrives(tmp_path: Path) -> None:
 
 
 def test_a_new_scoring_on_the_way_moves_its_end_only(tmp_path: Path) -> None:
-    program = CLOUD.replace("const cloud", "var cloud") + """
+    program = (
+        CLOUD.replace("const cloud", "var cloud")
+        + """
       cloud.go(at(0), "jump");
       cloud.go(at(100), "move");
       until(330);
@@ -276,22 +281,29 @@ def test_a_new_scoring_on_the_way_moves_its_end_only(tmp_path: Path) -> None:
       cloud.go(at(10), "keep"); // at rest: at once
       answer = painted;
     """
+    )
     painted = work_out(tmp_path, program)
     assert painted[-2][0] < 700 and painted[-2][1] == 200
     assert painted[-1][1:] == [10, False]
 
 
 def test_whoever_wants_no_motion_sees_steps(tmp_path: Path) -> None:
-    program = "quiet = true;" + CLOUD.replace("const cloud", "var cloud") + """
+    program = (
+        "quiet = true;"
+        + CLOUD.replace("const cloud", "var cloud")
+        + """
       cloud.go(at(0), "jump");
       cloud.go(at(100), "move");
       answer = [painted.length, cloud.shown.x[0], due.length];
     """
+    )
     assert work_out(tmp_path, program) == [2, 100, 0]
 
 
 def test_half_way_a_token_takes_its_new_state(tmp_path: Path) -> None:
-    program = CLOUD.replace("const cloud", "var cloud") + """
+    program = (
+        CLOUD.replace("const cloud", "var cloud")
+        + """
       const [from, to] = [at(0, 7), { ...at(8, 9), state: Uint8Array.from([3, 3]) }];
       from.state[1] = 0; // had no place before
       answer = [0.25, 0.75].map((share) => {
@@ -299,6 +311,7 @@ def test_half_way_a_token_takes_its_new_state(tmp_path: Path) -> None:
         return [...x, ...state];
       });
     """
+    )
     # 8 * (3/16 - 1/32) = 1.25 and 8 - 1.25: slow at both ends.
     assert work_out(tmp_path, program) == [[1.25, 9, 1, 3], [6.75, 9, 3, 3]]
 
@@ -307,9 +320,11 @@ def test_only_another_epoch_of_the_same_update_is_moved_to(tmp_path: Path) -> No
     program = """
       const batch = (update, epoch) => ({ update, epoch, tokens: [] });
       const words = {};
-      const way = (was, now, view = "objective", width = 400) => page.wayOf([was, "objective", 400, 200, words], [now, view, width, 200, words]);
-      answer = [way(batch(3, 1), batch(3, 2)), way(batch(3, 1), batch(3, 1)), way(batch(3, 1), batch(4, 2)), way({}, batch(3, 1)),
-        way(batch(3, 1), batch(3, 2), "probabilities"), way(batch(3, 1), batch(3, 2), "objective", 401)];
+      const way = (was, now, view = "objective", width = 400) =>
+        page.wayOf([was, "objective", 400, 200, words], [now, view, width, 200, words]);
+      const one = batch(3, 1);
+      answer = [way(one, batch(3, 2)), way(one, batch(3, 1)), way(one, batch(4, 2)), way({}, one),
+        way(one, batch(3, 2), "probabilities"), way(one, batch(3, 2), "objective", 401)];
     """
     assert work_out(tmp_path, program) == ["move", "keep", "jump", "jump", "jump", "jump"]
 
@@ -325,7 +340,9 @@ PLAYER = """
 
 
 def test_the_epochs_are_played_from_before_the_first_step_to_after_the_last(tmp_path: Path) -> None:
-    program = PLAYER + """
+    program = (
+        PLAYER
+        + """
       player.start(batch(4)); // which is after the last step
       player.heard(batch(4)); // drawn once more before the answer comes
       for (const epoch of [1, 2, 3, 4]) {
@@ -336,10 +353,11 @@ def test_the_epochs_are_played_from_before_the_first_step_to_after_the_last(tmp_
       }
       answer = { asked, changes, waiting: due.length };
     """
+    )
     found = work_out(tmp_path, program)
     assert [epoch for _, epoch in found["asked"]] == [0, 1, 2, -1]  # as the page counts them
     times = [time for time, _ in found["asked"]]
-    assert all(later - earlier >= 1250 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= 1250 for earlier, later in itertools.pairwise(times))
     assert (found["changes"], found["waiting"]) == ([True, False], 0)
 
 
@@ -347,7 +365,9 @@ def test_the_epochs_are_played_from_before_the_first_step_to_after_the_last(tmp_
     "interruption", ["player.stop()", "player.heard(batch(4))", "player.heard(batch(2, 8))", "player.heard({})"]
 )
 def test_playing_ends_where_something_else_is_chosen(tmp_path: Path, interruption: str) -> None:
-    program = PLAYER + f"""
+    program = (
+        PLAYER
+        + f"""
       player.start(batch(1)); // from where it stands
       player.heard(batch(2));
       until(300);
@@ -355,6 +375,7 @@ def test_playing_ends_where_something_else_is_chosen(tmp_path: Path, interruptio
       until(9000);
       answer = {{ asked, changes }};
     """
+    )
     assert work_out(tmp_path, program) == {"asked": [[0, 1]], "changes": [True, False]}
 
 
@@ -389,7 +410,9 @@ def test_keys_move_an_edge_to_the_side_that_they_point_to(tmp_path: Path) -> Non
 
 def test_a_tiny_value_is_stepped_in_its_own_decade(tmp_path: Path) -> None:
     program = """
-      answer = [[3e-4, 1], [3e-4, -1], [9e-4, 1], [1e-3, -1], [9e-3, 1], [9e-3, 5], [0.01, -1], [0.01, 1], [0.6, 1], [0.015, -1]].map(
-        ([value, steps]) => page.valueAfter(value, steps, field));
+      answer = moves.map(([value, steps]) => page.valueAfter(value, steps, field));
     """
-    assert work_out(tmp_path, program, field=FIELD) == [4e-4, 2e-4, 1e-3, 9e-4, 0.01, 0.01, 0.01, 0.02, 0.6, 0.01]
+    tiny = {(3e-4, 1): 4e-4, (3e-4, -1): 2e-4, (9e-4, 1): 1e-3, (1e-3, -1): 9e-4, (9e-3, 1): 0.01, (9e-3, 5): 0.01}
+    usual = {(0.01, -1): 0.01, (0.01, 1): 0.02, (0.6, 1): 0.6, (0.015, -1): 0.01}
+    expected = tiny | usual
+    assert work_out(tmp_path, program, field=FIELD, moves=list(expected)) == list(expected.values())

@@ -257,7 +257,10 @@ def test_the_clip_states_have_words(language: str) -> None:
 def test_every_trait_of_the_board_that_a_script_uses_is_synced() -> None:
     used = set(re.findall(r'board\.[gs]et\("(\w+)"', EVERYTHING))
     listened = re.findall(r'frame\(context, "\w+", \[([^\]]*)\]', EVERYTHING)
-    used |= {name for traits in listened for name in re.findall(r'"(\w+)"', traits)} - {"hovered", "settings"}  # the browser's own
+    used |= {name for traits in listened for name in re.findall(r'"(\w+)"', traits)} - {
+        "hovered",
+        "settings",
+    }  # the browser's own
     assert {"batch", "run", "words", "pinned"} <= used
     assert used <= set(Board().keys)
 
