@@ -6,7 +6,7 @@ const PACE = 1250; // milliseconds from one epoch's coming to the next
 // The epoch of a batch in words; "" where it has none.
 function epochName(board, batch) {
   if (!hasBatch(batch) || !batch.epoch) return "";
-  return batch.epoch > batch.epochs ? say(board, "ui.after_update") : say(board, "ui.before_step", { epoch: batch.epoch });
+  return batch.epoch > batch.epochs ? say(board, "ui.after_update") : say(board, "clip.play.before", { epoch: batch.epoch });
 }
 
 // Only a finished update has all its epochs.
