@@ -116,6 +116,7 @@ class Explorer(ipywidgets.Box):
         self._asked: dict[str, Any] = {}
         self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl)]
+        panels[1].on_msg(lambda widget, content, buffers: self._command(content))  # the clip picture plays the epochs
         super().__init__([self.player, self.controls, *panels, self.samples, self.toy, self.runs, self.curves])
         self.add_class("explorer")
         self.mirror = Mirror(self.session, self.board, self.player, self.controls, self.curves)

@@ -28,6 +28,7 @@ from explorer.session.replay import Replay
 from explorer.session.session import Session
 from explorer.text import labels
 from explorer.views import mirror
+from explorer.views.panels import Objective
 from explorer.widgets.scripts import script
 
 if TYPE_CHECKING:
@@ -334,6 +335,13 @@ def test_an_earlier_epoch_can_be_looked_at(page: Explorer) -> None:
     assert np.allclose(ratios(page)[ratios(page) > 0], 1.0)  # before the first step nothing has moved
     press(page, "epoch", epoch=-1)
     assert np.array_equal(ratios(page), after)
+
+
+def test_the_clip_picture_asks_for_an_epoch_itself(page: Explorer) -> None:
+    press(page, "step")
+    picture = next(panel for panel in page.children if isinstance(panel, Objective))
+    picture._handle_custom_msg({"kind": "epoch", "epoch": 1}, [])
+    assert (page.board.run["epoch"], page.board.batch["epoch"]) == (1, 2)
 
 
 def test_an_epoch_is_kept_while_scrubbing(page: Explorer) -> None:

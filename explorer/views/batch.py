@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer.config import SAPO_TEMPERATURES, Config
+from explorer.config import OWN_UPPER_CLIP, SAPO_TEMPERATURES, Config
 from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import with_coefficients
@@ -75,6 +75,7 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
             "logprobs": _bytes(rollout.top_logprobs, np.float32),
         },
         "clip": list(config.clip_band),
+        "clip_fields": clip_fields(config),
         "clip_range": config.clip_range,
         "kl_coef": config.kl_coef if config.kl_in == "reward" else 0.0,  # what each token's reward pays a nat
         "loss_kl_coef": config.kl_coef if config.kl_in == "loss" else 0.0,
@@ -98,6 +99,12 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         "no_second_look": looked_at_once(config),
         "rescored": rescored_fields(shown.config, trained),
     }
+
+
+def clip_fields(config: Config) -> list[str | None]:
+    """The settings behind the edges of the clip picture: below 1, above 1, and where it ends for A < 0 (or None)."""
+    high = "clip_range_high" if config.objective in OWN_UPPER_CLIP else "clip_range"
+    return ["clip_range", high, {"dual_clip": "dual_clip", "two_sided": "delta"}.get(config.objective)]
 
 
 def response_ratios(rollout: Any, record: Any) -> list[float] | None:

@@ -28,6 +28,7 @@ class Board(OnLoopWidget):
     lower = Unicode("advantages", help="The panel in the middle's lower half: advantages, samples, toy or runs.").tag(
         sync=True
     )
+    clip_view = Unicode("objective", help="What the clip picture shows: objective or probabilities.").tag(sync=True)
     parts = Dict(help="The exact parts of the gradient, where they are asked for: see explorer.views.parts.").tag(
         sync=True
     )

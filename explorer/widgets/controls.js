@@ -21,6 +21,15 @@ const build = (model) => (root, board, sized, leaving) => {
     model.save_changes();
   };
 
+  // The clip picture has handles for some of the settings: what it edits goes the same way.
+  board.exSettings = {
+    edit,
+    value: (name) => model.get("values")[name],
+    field: (name) => model.get("groups").flatMap((group) => group.fields).find((field) => field.name === name),
+  };
+  const settle = (refused) => board.trigger("change:settings", refused);
+  leaving(listen(model, ["values"], () => settle(false)));
+
   const lay = () => {
     const groups = model.get("groups");
     const health = make("ul", { class: "ex-health explorer-health" });
@@ -59,7 +68,12 @@ const build = (model) => (root, board, sized, leaving) => {
     fitRecipe();
   };
   leaving(listen(model, ["values", "preset_values", "deltas"], refresh));
-  leaving(hear(model, "msg:custom", (message) => message.kind === "rejected" && controls.forEach((control) => control.paint(true))));
+  leaving(hear(model, "msg:custom", (message) => {
+    if (message.kind !== "rejected") return;
+    controls.forEach((control) => control.paint(true));
+    settle(true);
+  }));
+  requestAnimationFrame(() => settle(false));
 
   return () => {
     const stamp = JSON.stringify(model.get("groups").map((g) => g.fields.map((f) => f.name)));

@@ -1,70 +1,125 @@
-// The objective against the ratio, for A > 0 and for A < 0, with this batch's own tokens on it; below it the formula of
-// the token in focus, filled in. The x axis is logarithmic with 1 in the middle; scales never move while a run goes on.
+// The clip picture. One view: the objective against the ratio, for A > 0 and for A < 0, with this batch's own tokens on
+// it, and ε as handles on the axis. The other: the tokens by their two probabilities. The epochs of the update can be
+// played in both. Below, the formula of the token in focus, filled in.
 
 export default {
   render(context) {
-    return frame(context, "objective", ["batch", "pinned", "hovered"], build);
+    return frame(context, "objective", ["batch", "pinned", "hovered", "clip_view", "run", "settings"], build(context.model));
   },
 };
 
-// The part of the plane that each objective's picture shows: ratios, and heights for A > 0 and for A < 0.
-const PLANES = {
-  clip: { ratios: [0.4, 2.5], positive: [0.3, 1.75], negative: [-1.75, -0.3] },
-  policy_gradient: { positive: [-1, 1], negative: [-1, 1] },
-  clip_higher: { positive: [0.3, 2.1] },
-  dual_clip: { ratios: [0.4, 6], negative: [-4.5, -0.3] },
-  two_sided: { ratios: [0.4, 6], negative: [-4.5, -0.3] },
-  kl_penalty: { positive: [-0.5, 2], negative: [-3.2, -0.5] },
-  cispo: { positive: [-0.8, 1.9], negative: [-1.9, 0.8] },
-  sapo: { positive: [1.2, 3.4], negative: [-3.3, -1.2] },
-};
-// Objectives that have no band of ratios: the shade then shows PPO's own, to compare with.
-const NO_BAND = new Set(["unclipped", "policy_gradient", "kl_penalty", "sapo"]);
-const planeOf = (batch) => ({ ...PLANES.clip, ...PLANES[batch.objective] });
-const TICKS = [0.5, 1, 2];
+const VIEWS = ["objective", "probabilities"];
+const NOTHING = { spots: [], places: emptyPlaces(0), glyphs: () => {} }; // where there is no batch yet
 
-function build(root, board, sized) {
-  const head = make("header", { class: "ex-head-stack" });
+const build = (model) => (root, board, sized, leaving) => {
+  const head = clipHead(board, () => (player.playing ? player.stop() : player.start(board.get("batch"))));
   const picture = draw("svg", { class: "ex-picture", role: "img" });
+  const handles = make("div", { class: "ex-handles" });
   const formula = make("div", { class: "ex-formula" });
   const truth = make("p", { class: "ex-hint ex-truth" });
-  root.append(head, picture, formula, truth);
+  root.append(head.node, make("div", { class: "ex-stage" }, picture, handles), formula, truth);
   const size = sized(picture);
-  let placed = [];
+  const placeHandles = handlesOn(handles, board, leaving);
 
-  const nearest = (event) => {
+  const under = (event) => {
     const box = picture.getBoundingClientRect();
-    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-    let [best, distance] = [null, 14 ** 2];
-    for (const point of placed) {
-      const d = (point.x - x) ** 2 + (point.y - y) ** 2;
-      if (d < distance) [best, distance] = [point, d];
-    }
-    return best ? best.token : null;
+    return nearestToken(cloud.shown, board.get("batch"), event.clientX - box.left, event.clientY - box.top);
   };
-  picture.addEventListener("mousemove", (event) => hover(board, nearest(event)));
+  picture.addEventListener("mousemove", (event) => hover(board, under(event)));
   picture.addEventListener("mouseleave", () => hover(board, null));
-  picture.addEventListener("click", (event) => pin(board, nearest(event)));
+  picture.addEventListener("click", (event) => pin(board, under(event)));
 
-  let drawn = null;
+  let drawGlyphs = () => {};
+  let drawn = null; // what the picture was last drawn from
+  let spots = []; // where it has handles
+  const cloud = cloudMotion((moving) => {
+    const since = performance.now();
+    drawGlyphs(cloud.shown);
+    markFocus(picture, board, cloud.shown);
+    picture.dataset.moving = String(moving);
+    timed("explorer-clip-frame", since);
+  });
+  const player = epochPlayer((epoch) => model.send({ kind: "epoch", epoch }), () => head.paint(player.playing));
+  leaving(() => {
+    cloud.stop();
+    player.stop();
+  });
+
   return () => {
-    const batch = board.get("batch");
-    const { width, height } = size;
+    const [batch, view, { width, height }] = [board.get("batch"), board.get("clip_view"), size];
+    player.heard(batch);
+    head.paint(player.playing);
     if (!width) return;
-    const stamp = [batch, width, height, board.get("words")];
+    const stamp = [batch, view, width, height, board.get("words")];
     if (!drawn || stamp.some((part, i) => part !== drawn[i])) {
+      const since = performance.now();
+      const how = drawn ? wayOf(drawn, stamp) : "jump";
       drawn = stamp;
-      head.replaceChildren(...heading(board, "objective"));
-      if (hasBatch(batch)) head.lastChild.textContent = sentence(board, batch);
-      write(truth, truthOf(board, batch));
+      write(truth, hasBatch(batch) || view === "objective" ? truthOf(board, batch, view) : "");
       picture.replaceChildren();
       picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
-      picture.setAttribute("aria-label", head.textContent);
-      placed = hasBatch(batch) ? drawPanels(picture, board, batch, width, height) : [];
-    }
-    markFocus(picture, board, placed);
+      picture.setAttribute("aria-label", `${say(board, `ui.panels.objective.${view}`)}. ${head.said}`);
+      Object.assign(picture.dataset, { view, epoch: batch.epoch ?? "" });
+      const parts = hasBatch(batch) ? drawView[view](picture, board, batch, width, height) : NOTHING;
+      [spots, drawGlyphs] = [parts.spots, parts.glyphs];
+      draw("g", { class: "ex-focus" }, picture);
+      cloud.go(parts.places, how);
+      timed("explorer-clip", since);
+    } else markFocus(picture, board, cloud.shown);
+    placeHandles(spots);
     paintFormula(formula, board, batch);
   };
+};
+
+// Only the newest is kept: the browser's list of measures would grow for as long as a run goes on.
+function timed(name, since) {
+  performance.clearMeasures(name);
+  performance.measure(name, { start: since });
+}
+
+// How the tokens come to their new places: another epoch of the update is moved to; under a new scoring they stay on
+// their way; another update, view or size has nothing to do with what was there.
+function wayOf([was, ...before], [batch, ...now]) {
+  const same = before.slice(0, 3).every((part, i) => part === now[i]);
+  if (!same || !hasBatch(was) || !hasBatch(batch) || was.update !== batch.update) return "jump";
+  return was.epoch === batch.epoch ? "keep" : "move";
+}
+
+// ---------------------------------------------------------------- the head
+
+function clipHead(board, toggle) {
+  const title = make("h2");
+  const tabs = VIEWS.map((view) => make("button", {
+    class: `ex-tab explorer-view-${view}`, role: "tab", type: "button",
+    onclick: () => {
+      board.set("clip_view", view);
+      board.save_changes();
+    },
+  }));
+  const play = make("button", { class: "ex-play explorer-play-epochs", type: "button", onclick: toggle });
+  const epoch = make("span", { class: "ex-muted explorer-clip-epoch", role: "status" });
+  const hint = make("p", { class: "ex-hint" });
+  const row = make("div", { class: "ex-clip-head" }, title, make("div", { class: "ex-tabs", role: "tablist" }, ...tabs), make("span", { class: "ex-space" }), play, epoch);
+  const node = make("header", { class: "ex-head-stack" }, row, hint);
+  const paint = (playing) => {
+    const batch = board.get("batch");
+    write(title, say(board, "ui.panels.objective.title"));
+    VIEWS.forEach((view, i) => {
+      write(tabs[i], say(board, `clip.views.${view}`));
+      tabs[i].title = say(board, `ui.panels.objective.${view}`);
+      tabs[i].setAttribute("aria-selected", String(view === board.get("clip_view")));
+    });
+    const name = say(board, playing ? "clip.play.pause" : "clip.play.start");
+    write(play, playing ? "❚❚" : "▶");
+    play.title = name;
+    play.setAttribute("aria-label", name);
+    play.setAttribute("aria-pressed", String(playing));
+    play.disabled = !playing && !canPlay(batch);
+    write(epoch, epochName(board, batch));
+    epoch.title = epoch.textContent;
+    write(hint, hasBatch(batch) ? sentence(board, batch) : say(board, "ui.panels.objective.look_for"));
+  };
+  return { node, paint, get said() { return hint.textContent; } };
 }
 
 function sentence(board, batch) {
@@ -76,167 +131,51 @@ function sentence(board, batch) {
   return say(board, `ui.tokens_outside.${whose}`, { outside, total: tokens, low, high, zero });
 }
 
-// What the objective does to a ratio that has moved; and that the picture leaves the KL out, where the loss has one.
-function truthOf(board, batch) {
+// What the objective does to a ratio that has moved, or how the wedge is to be read; and that the picture leaves the KL
+// out, where the loss has one.
+function truthOf(board, batch, view) {
+  if (view !== "objective") return say(board, `clip.wedge.truth.${wedgeKind(batch.objective)}`, { edge: format(1 / batch.clip[1]) });
   const truth = say(board, `clip.truth.${batch.objective ?? "clip"}`);
   return batch.loss_kl ? `${truth} ${say(board, "clip.curve_alone.long")}` : truth;
 }
 
-function drawPanels(picture, board, batch, width, height) {
-  const gap = 18;
-  const panel = (width - gap) / 2;
-  const placed = [];
-  for (const sign of [1, -1]) {
-    const group = draw("g", { class: sign > 0 ? "ex-positive" : "ex-negative" }, picture);
-    const scales = panelScales(planeOf(batch), sign > 0 ? 0 : panel + gap, panel, height, sign);
-    drawFrame(group, board, batch, scales, sign);
-    placed.push(...drawTokens(group, batch, scales, sign));
-  }
-  draw("g", { class: "ex-focus" }, picture);
-  return placed;
-}
+// ---------------------------------------------------------------- the picture
 
-function panelScales({ ratios, positive, negative }, left, width, height, sign) {
-  const [top, bottom] = [20, height - 30];
-  const [low, high] = ratios.map(Math.log);
-  const x = (ratio) => left + 6 + ((clamp(Math.log(ratio), low, high) - low) / (high - low)) * (width - 12);
-  const [floor, ceiling] = sign > 0 ? positive : negative;
-  const y = (term) => bottom - ((clamp(term, floor, ceiling) - floor) / (ceiling - floor)) * (bottom - top);
-  return { x, y, left, width, top, bottom, floor, ceiling, ends: ratios };
-}
-
-// What to look at beside the line, and on which side of its panel.
-const BESIDE = {
-  clip: { positive: ["left", "clip.pulls_back.short"], negative: ["right", "clip.not_protected.short"] },
-  clip_higher: { positive: ["left", "clip.pulls_back.short"], negative: ["right", "clip.not_protected.short"] },
-  dual_clip: { positive: ["left", "clip.pulls_back.short"] },
-  two_sided: { positive: ["left", "clip.pulls_back.short"] },
-  gspo: { positive: ["left", "clip.pulls_back.short"], negative: ["right", "clip.not_protected.short"] },
-  cispo: { positive: ["right", "clip.weight_held.short"], negative: ["right", "clip.weight_held.short"] },
-  sapo: { positive: ["right", "clip.fades.short"], negative: ["right", "clip.fades.short"] },
+// Each draws its view without the tokens, and says where they go, what draws them there, and which handles there are.
+const drawView = {
+  objective(picture, board, batch, width, height) {
+    const scales = planeScales(batch, width, height);
+    const places = placesOnCurve(batch, scales);
+    const spots = [];
+    for (const sign of [1, -1]) {
+      const group = draw("g", { class: SIGNS[sign] }, picture);
+      spots.push(...drawPlane(group, board, batch, scales[sign], sign));
+      drawBeyond(group, scales[sign], places.beyond[sign]);
+    }
+    return { spots, places, glyphs: glyphLayer(picture) };
+  },
+  probabilities(picture, board, batch, width, height) {
+    const scales = squareScales(width, height);
+    const panels = [1, -1].map((sign) => [draw("g", { class: SIGNS[sign] }, picture), scales[sign], sign]);
+    for (const [group, ...own] of panels) drawSquare(group, board, batch, ...own);
+    const glyphs = glyphLayer(picture);
+    for (const [, ...own] of panels) drawSquareNotes(picture, board, batch, ...own);
+    return { spots: [], places: placesByProbability(batch, scales), glyphs };
+  },
 };
 
-function drawFrame(group, board, batch, { x, y, left, width, top, bottom, floor, ceiling, ends }, sign) {
-  const [low, high] = batch.clip;
-  draw("rect", {
-    class: "ex-region explorer-region", x: x(low), y: top, width: Math.max(0, x(high) - x(low)), height: bottom - top,
-    "data-low": low.toFixed(4), "data-high": high.toFixed(4),
-  }, group);
-  draw("text", {
-    class: "ex-panel-title", x: left + 6, y: 12,
-    text: `${sign > 0 ? "▲" : "▼"} ${say(board, sign > 0 ? "clip.positive.long" : "clip.negative.long")}`,
-  }, group);
-  draw("line", { class: "ex-axis", x1: left + 6, x2: left + width - 6, y1: bottom, y2: bottom }, group);
-  const limit = sign < 0 ? batch.pull_limit : null;
-  const edges = [low, high, limit].filter((edge) => edge && edge > ends[0] && edge < ends[1]);
-  const close = edges.includes(low) && edges.includes(high) && x(high) - x(low) < 34; // then their labels lean outwards
-  const apart = (tick) => edges.every((edge) => Math.abs(x(edge) - x(tick)) > (tick === 1 ? 19 : close && edge !== limit ? 38 : 26));
-  const ticks = [...TICKS, 4].filter((tick) => tick < ends[1] && apart(tick));
-  for (const tick of ticks) drawTick(group, x(tick), bottom, format(tick, tick % 1 ? 1 : 0), "ex-tick");
-  for (const edge of edges) {
-    drawTick(group, x(edge), bottom, format(edge, Math.abs(edge - 1) < 0.01 ? 4 : 2), "ex-tick ex-edge", close && edge !== limit ? (edge < 1 ? "end" : "start") : "middle");
-  }
-  draw("text", { class: "ex-axis-label", x: left + width - 6, y: bottom + 26, "text-anchor": "end", text: say(board, batch.objective === "gspo" ? "ui.response_ratio_axis" : "ui.ratio_axis") }, group);
-  draw("text", { class: "ex-axis-label", x: left + 6, y: bottom + 26, text: say(board, "ui.objective_axis") }, group);
-
-  const [ratios, terms] = [numbers(batch.curve?.ratios, Float32Array), numbers(batch.curve?.[sign > 0 ? "positive" : "negative"], Float32Array)];
-  if (!ratios) return;
-  let path = "";
-  for (let i = 0; i < ratios.length; i += 1) {
-    if (ratios[i] < ends[0] || ratios[i] > ends[1] || terms[i] < floor || terms[i] > ceiling) continue;
-    path += `${path ? "L" : "M"}${x(ratios[i]).toFixed(1)} ${y(terms[i]).toFixed(1)}`;
-  }
-  draw("path", { class: "ex-curve", d: path }, group);
-  for (const { from, to, term } of flatStretches(ratios, terms)) {
-    const [start, end] = [x(from), x(to)];
-    if (end - start < 64 || term < floor || term > ceiling) continue;
-    const above = Math.max(top + 10, y(term) + (sign > 0 ? -30 : -14));
-    draw("text", { class: "ex-note ex-flat", x: (start + end) / 2, y: above, "text-anchor": "middle", text: say(board, "clip.no_gradient.short") }, group);
-  }
-  const [side, words] = BESIDE[batch.objective]?.[sign > 0 ? "positive" : "negative"] ?? [];
-  if (!words) return;
-  const [at, anchor] = side === "left" ? [left + 10, "start"] : [left + width - 10, "end"];
-  draw("text", { class: "ex-note", x: at, y: bottom - 8, "text-anchor": anchor, text: say(board, words) }, group);
-}
-
-// Where the line is flat: there, and only there, a token's pull is exactly 0.
-function flatStretches(ratios, terms) {
-  const found = [];
-  for (let i = 1; i < ratios.length; i += 1) {
-    if (terms[i] !== terms[i - 1]) continue;
-    const last = found.at(-1);
-    if (last && last.to === ratios[i - 1]) last.to = ratios[i];
-    else found.push({ from: ratios[i - 1], to: ratios[i], term: terms[i] });
-  }
-  return found;
-}
-
-function drawTick(group, x, y, text, kind, anchor = "middle") {
-  draw("line", { class: "ex-axis", x1: x, x2: x, y1: y, y2: y + 3 }, group);
-  const lean = { end: -3, start: 3 }[anchor] ?? 0; // two labels that lean away from each other do not touch
-  draw("text", { class: kind, x: x + lean, y: y + 13, "text-anchor": anchor, text }, group);
-}
-
-// Every token of the panel's sign at its ratio, on the curve; tokens of one place are stacked about it, so that their
-// number can be seen. Triangles point where the advantage pushes; hollow ones get no gradient.
-function drawTokens(group, batch, { x, y, bottom, ends }, sign) {
-  const [ratios, advantages, states] = [quantityOf(batch, "ratio"), quantityOf(batch, "advantage"), statesOf(batch)];
-  if (!ratios || !advantages || !batch.curve) return [];
-  const curveRatios = numbers(batch.curve.ratios, Float32Array);
-  const terms = numbers(batch.curve[sign > 0 ? "positive" : "negative"], Float32Array);
-  const span = Math.log(curveRatios.at(-1) / curveRatios[0]);
-  const termAt = (ratio) => {
-    const at = clamp((Math.log(ratio / curveRatios[0]) / span) * (terms.length - 1), 0, terms.length - 1);
-    const i = Math.min(Math.floor(at), terms.length - 2);
-    return terms[i] + (at - i) * (terms[i + 1] - terms[i]);
-  };
-  const columns = new Map();
-  for (let row = 0; row < batch.rows; row += 1) {
-    for (let t = 0; t < batch.tokens[row].length; t += 1) {
-      const index = row * batch.length + t;
-      if (states[index] === MASKED || advantages[index] * sign <= 0) continue;
-      const ratio = batch.response_ratios?.[row] ?? ratios[index]; // GSPO's is the whole response's
-      const column = Math.round(x(ratio) / 5);
-      if (!columns.has(column)) columns.set(column, []);
-      columns.get(column).push({ token: [row, t], ratio, state: states[index] });
-    }
-  }
-  const most = Math.max(1, ...[...columns.values()].map((points) => points.length));
-  const lift = Math.min(4, 28 / most);
-  const placed = [];
-  const paths = { [INSIDE]: "", [OUTSIDE_FLOWS]: "", [OUTSIDE_ZERO]: "" };
-  for (const points of columns.values()) {
-    points.sort((a, b) => a.ratio - b.ratio);
-    points.forEach((point, i) => {
-      const offset = (i % 2 ? 1 : -1) * Math.ceil(i / 2) * lift;
-      const [px, py] = [x(point.ratio), y(termAt(point.ratio)) + offset];
-      placed.push({ x: px, y: py, token: point.token, state: point.state, sign });
-      paths[point.state] += triangle(px, py, 3.1, sign);
-    });
-  }
-  for (const [side, at, anchor] of [[-1, x(ends[0]), "start"], [1, x(ends[1]), "end"]]) {
-    const beyond = [...columns.values()].flat().filter((p) => (side < 0 ? p.ratio < ends[0] : p.ratio > ends[1])).length;
-    if (beyond) draw("text", { class: "ex-note ex-beyond-axis", x: at, y: bottom - 22, "text-anchor": anchor, text: side < 0 ? `‹ ${beyond}` : `${beyond} ›` }, group);
-  }
-  for (const state of [INSIDE, OUTSIDE_FLOWS, OUTSIDE_ZERO]) {
-    draw("path", { class: `ex-glyphs ex-glyph-${state}`, d: paths[state], "data-count": placed.filter((p) => p.state === state).length }, group);
-  }
-  return placed;
-}
-
-function triangle(x, y, size, sign) {
-  const tip = size * 1.15 * sign;
-  return `M${x.toFixed(1)} ${(y - tip).toFixed(1)}L${(x + size).toFixed(1)} ${(y + tip * 0.75).toFixed(1)}L${(x - size).toFixed(1)} ${(y + tip * 0.75).toFixed(1)}Z`;
-}
-
-function markFocus(picture, board, placed) {
+function markFocus(picture, board, places) {
   const layer = picture.querySelector(".ex-focus");
+  const batch = board.get("batch");
   if (!layer) return;
   layer.replaceChildren();
   for (const [token, kind] of [[pinnedOf(board), "ex-ring-pinned"], [hoveredOf(board), "ex-ring-hovered"]]) {
-    const point = token && placed.find((p) => sameToken(p.token, token));
-    if (!point) continue;
-    draw("circle", { class: `ex-ring ${kind}`, cx: point.x, cy: point.y, r: 8 }, layer);
-    draw("path", { class: `ex-glyphs ex-glyph-${point.state} ${point.sign > 0 ? "ex-positive" : "ex-negative"}`, d: triangle(point.x, point.y, 4, point.sign) }, layer);
+    if (!token || !hasBatch(batch) || token[0] >= batch.rows || token[1] >= batch.length) continue;
+    const index = token[0] * batch.length + token[1];
+    const state = places.state[index] ?? UNPLACED;
+    if (state === UNPLACED) continue;
+    const [x, y, sign] = [places.x[index], places.y[index], places.sign[index]];
+    draw("circle", { class: `ex-ring ${kind}`, cx: x, cy: y, r: 8 }, layer);
+    draw("path", { class: `ex-glyphs ex-glyph-${state} ${SIGNS[sign]}`, d: glyph(x, y, 4, sign) }, layer);
   }
 }

@@ -11,7 +11,10 @@ _FOLDER = Path(__file__).parent
 SHARED = ("common.js", "selection.js", "turns.js", "frame.js")
 
 #: What a view has beside its own file.
-BESIDE = {"objective": ("formula.js",), "curves": ("behind.js",)}
+BESIDE = {
+    "objective": ("formula.js", "cloud.js", "plane.js", "wedge.js", "handles.js", "epochs.js"),
+    "curves": ("behind.js",),
+}
 
 
 @cache

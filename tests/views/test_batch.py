@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from explorer.config import Config
+from explorer.config import CHOICES, Config
 from explorer.ppo.policy import Policy
 from explorer.ppo.records import Epoch
 from explorer.recording.snapshot import Snapshot
@@ -426,3 +426,23 @@ def test_a_replayed_row_is_never_the_telling_one(
     assert telling_token(dataclasses.replace(found, epochs=(*found.epochs[:-1], final))) == [0, 0]
     held = dataclasses.replace(final, zero_gradient=zero[::-1])
     assert telling_token(dataclasses.replace(found, epochs=(*found.epochs[:-1], held)))[0] < 2
+
+
+@pytest.mark.parametrize("objective", CHOICES["objective"])
+def test_each_edge_of_the_clip_picture_is_moved_by_the_setting_behind_it_alone(
+    make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot], objective: str
+) -> None:
+    small: dict[str, Any] = {"batch_size": 2, "group_size": 2, "response_length": 3, "epochs": 1}
+    snapshot = snapshot_of(make_trainer(Config(objective=objective, **small)))
+    before = batch_picture(snapshot)
+    low, high, limit = before["clip_fields"]
+    assert (limit is None) == (before["pull_limit"] is None)
+    for place, field, value in ((0, low, 0.05), (1, high, 0.05), (2, limit, 5.5)):
+        if field is None:
+            continue
+        config = snapshot.config.replace(**{field: value})
+        after = batch_picture(what_if(snapshot, config))
+        edges = [[*picture["clip"], picture["pull_limit"]] for picture in (before, after)]
+        assert edges[1][place] == pytest.approx([0.95, 1.05, 5.5][place])
+        same = {0, 1, 2} - {place} - ({0, 1} if low == high and place < 2 else set())
+        assert all(edges[0][other] == edges[1][other] for other in same)

@@ -146,7 +146,7 @@ def test_the_formula_of_every_objective_comes_out_as_its_term(tmp_path: Path) ->
 
 
 def test_every_objectives_picture_has_a_place_for_its_curve() -> None:
-    source = SOURCES["objective.js"]
+    source = SOURCES["plane.js"]
     planes, beside = (
         re.search(rf"const {n} = \{{(.*?)\n\}};", source, re.DOTALL)[1]  # type: ignore[index]
         for n in ("PLANES", "BESIDE")
@@ -251,7 +251,10 @@ def test_the_clip_states_have_words(language: str) -> None:
 def test_every_trait_of_the_board_that_a_script_uses_is_synced() -> None:
     used = set(re.findall(r'board\.[gs]et\("(\w+)"', EVERYTHING))
     listened = re.findall(r'frame\(context, "\w+", \[([^\]]*)\]', EVERYTHING)
-    used |= {name for traits in listened for name in re.findall(r'"(\w+)"', traits)} - {"hovered"}  # the browser's own
+    used |= {name for traits in listened for name in re.findall(r'"(\w+)"', traits)} - {
+        "hovered",
+        "settings",
+    }  # the browser's own
     assert {"batch", "run", "words", "pinned"} <= used
     assert used <= set(Board().keys)
 
@@ -272,8 +275,9 @@ def test_the_buttons_and_lines_have_their_classes() -> None:
 
 
 def test_the_edge_of_the_clip_region_can_be_read() -> None:
-    assert "explorer-region" in SOURCES["objective.js"]
-    assert '"data-low"' in SOURCES["objective.js"] and '"data-high"' in SOURCES["objective.js"]
+    for file in ("plane.js", "wedge.js"):
+        assert "explorer-region" in SOURCES[file]
+        assert '"data-low"' in SOURCES[file] and '"data-high"' in SOURCES[file]
 
 
 def test_classes_in_the_style_sheet_are_used() -> None:

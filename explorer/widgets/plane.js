@@ -1,0 +1,210 @@
+// The plane of the objective against the ratio, for A > 0 and for A < 0: axes, band, curve, and what is to be said of its
+// parts. The x axis is logarithmic with 1 in the middle; scales never move while a run goes on. A part of the clip picture.
+
+// The part of the plane that each objective's picture shows: ratios, and heights for A > 0 and for A < 0.
+const PLANES = {
+  clip: { ratios: [0.4, 2.5], positive: [0.3, 1.75], negative: [-1.75, -0.3] },
+  policy_gradient: { positive: [-1, 1], negative: [-1, 1] },
+  clip_higher: { positive: [0.3, 2.1] },
+  dual_clip: { ratios: [0.4, 6], negative: [-4.5, -0.3] },
+  two_sided: { ratios: [0.4, 6], negative: [-4.5, -0.3] },
+  kl_penalty: { positive: [-0.5, 2], negative: [-3.2, -0.5] },
+  cispo: { positive: [-0.8, 1.9], negative: [-1.9, 0.8] },
+  sapo: { positive: [1.2, 3.4], negative: [-3.3, -1.2] },
+};
+// Objectives that have no band of ratios: the shade then shows PPO's own, to compare with.
+const NO_BAND = new Set(["unclipped", "policy_gradient", "kl_penalty", "sapo"]);
+const planeOf = (batch) => ({ ...PLANES.clip, ...PLANES[batch.objective] });
+const TICKS = [0.5, 1, 2];
+
+// What is to be said beside the flat parts: on which side of 1, outside the band, for each sign.
+const CLIPPED = { positive: [["below", "clip.pulls_back.short"]], negative: [["above", "clip.not_protected.short"]] };
+const ON_THE_WAY = { positive: [["above", "clip.not_protected.short"]], negative: [["above", "clip.not_protected.short"]] };
+const HELD = [["above", "clip.weight_held.short"], ["below", "clip.weight_held.short"]];
+const BESIDE = {
+  clip: CLIPPED,
+  clip_higher: CLIPPED,
+  gspo: CLIPPED,
+  dual_clip: { positive: CLIPPED.positive },
+  two_sided: { positive: CLIPPED.positive },
+  unclipped: ON_THE_WAY,
+  kl_penalty: { positive: [["below", "clip.pulls_back.short"]], negative: CLIPPED.negative },
+  cispo: { positive: HELD, negative: HELD },
+  sapo: { positive: [["above", "clip.fades.short"]], negative: [["above", "clip.fades.short"]] },
+};
+
+function panelScales({ ratios, positive, negative }, left, width, height, sign) {
+  const [top, bottom] = [20, height - 30];
+  const [low, high] = ratios.map(Math.log);
+  const x = (ratio) => left + 6 + ((clamp(Math.log(ratio), low, high) - low) / (high - low)) * (width - 12);
+  const ratioAt = (px) => Math.exp(low + clamp((px - left - 6) / (width - 12), 0, 1) * (high - low));
+  const [floor, ceiling] = sign > 0 ? positive : negative;
+  const y = (term) => bottom - ((clamp(term, floor, ceiling) - floor) / (ceiling - floor)) * (bottom - top);
+  return { x, y, ratioAt, left, width, top, bottom, floor, ceiling, ends: ratios };
+}
+
+// Both panels' scales by sign.
+function planeScales(batch, width, height) {
+  const [gap, plane] = [18, planeOf(batch)];
+  const panel = (width - gap) / 2;
+  return { 1: panelScales(plane, 0, panel, height, 1), "-1": panelScales(plane, panel + gap, panel, height, -1) };
+}
+
+// The curve of a sign, as far as the plane goes: [[ratio, term], …].
+function curveOf(batch, { ends, floor, ceiling }, sign) {
+  const [ratios, terms] = [numbers(batch.curve?.ratios, Float32Array), numbers(batch.curve?.[sign > 0 ? "positive" : "negative"], Float32Array)];
+  if (!ratios) return [];
+  return Array.from(ratios, (ratio, i) => [ratio, terms[i]])
+    .filter(([ratio, term]) => ratio >= ends[0] && ratio <= ends[1] && term >= floor && term <= ceiling);
+}
+
+// Where the line is flat: there, and only there, a token's pull is exactly 0.
+function flatStretches(ratios, terms) {
+  const found = [];
+  for (let i = 1; i < ratios.length; i += 1) {
+    if (terms[i] !== terms[i - 1]) continue;
+    const last = found.at(-1);
+    if (last && last.to === ratios[i - 1]) last.to = ratios[i];
+    else found.push({ from: ratios[i - 1], to: ratios[i], term: terms[i] });
+  }
+  return found;
+}
+
+// What is to be said of which ratios: [{words, from, to}], in the order of their weight.
+function notesOf(batch, sign) {
+  const name = sign > 0 ? "positive" : "negative";
+  const [ratios, terms] = [numbers(batch.curve.ratios, Float32Array), numbers(batch.curve[name], Float32Array)];
+  const flat = flatStretches(ratios, terms).map(({ from, to }) => ({ words: "clip.no_gradient.short", from, to }));
+  const beside = (BESIDE[batch.objective]?.[name] ?? []).map(([side, words]) =>
+    side === "below" ? { words, from: ratios[0], to: batch.clip[0] } : { words, from: batch.clip[1], to: ratios.at(-1) });
+  return [...flat, ...beside];
+}
+
+// ---------------------------------------------------------------- room for the notes
+
+const CLEAR = PILE + 6; // from the curve, about which the tokens are piled up
+const LINE = 13;
+const widthOf = (text) => [...text].reduce((sum, letter) => sum + (letter > "⺀" ? 12 : 6.3), 0);
+
+// A text in two lines of about one length; one without spaces may break anywhere.
+function inTwo(text) {
+  const words = text.includes(" ") ? text.split(" ") : [...text];
+  const glue = text.includes(" ") ? " " : "";
+  const half = Math.ceil(words.length / 2);
+  return [words.slice(0, half).join(glue), words.slice(half).join(glue)].filter(Boolean);
+}
+
+const overlap = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+
+// How far a box is from the curve, in pixels up or down; negative where the curve runs through it.
+function clearance(box, points) {
+  let least = Infinity;
+  points.forEach(([px, py], i) => {
+    if (px < box.left - 4 || px > box.right + 4) return;
+    // The line from the point before may pass through the box between two points.
+    const before = i && points[i - 1][0] >= box.left - 4 ? points[i - 1][1] : py;
+    for (const at of [py, (py + before) / 2]) least = Math.min(least, at < box.top ? box.top - at : at > box.bottom ? at - box.bottom : -1);
+  });
+  return least;
+}
+
+// Where a note goes: over its own stretch of ratios, in two lines where that is narrow, clear of the curve with its tokens
+// and of what is `taken`, and as near to the curve as that allows. Beside a stretch too narrow for it, a line leads there.
+// It depends on settings and size alone, never on the tokens: labels do not jump about while a cloud moves.
+function placeNote({ from, to, text }, scales, points, taken) {
+  const { x, left, width, top, bottom } = scales;
+  const [start, end] = [x(from), x(to)];
+  if (end - start < 6) return null; // off the picture
+  const middle = (start + end) / 2;
+  if (!points.length) return null;
+  // The curve over the middle of the stretch, or where it has left the panel.
+  const [, aim] = points.reduce((best, point) => (Math.abs(point[0] - middle) < Math.abs(best[0] - middle) ? point : best));
+  const wide = (lines) => Math.max(...lines.map(widthOf));
+  const lines = [[text], inTwo(text)].find((some) => wide(some) <= end - start - 4) ?? inTwo(text);
+  const [w, h] = [wide(lines), lines.length * LINE];
+  const inwards = middle > x(1) ? -1 : 1;
+  let best = null;
+  for (const shift of [0, 0.3, 0.6, 0.9]) { // aside, where over its stretch it would lie on the curve
+    if (best && best.clear > 8) break;
+    const centre = clamp(middle + inwards * shift * w, left + 6 + w / 2, left + width - 6 - w / 2);
+    for (let y = top + 2; y + h <= bottom - 3; y += 3) {
+      const box = { left: centre - w / 2, right: centre + w / 2, top: y, bottom: y + h };
+      if (taken.some((other) => overlap(box, other))) continue;
+      const clear = clearance(box, points);
+      const far = Math.abs(y + h / 2 - aim);
+      const better = !best || (clear >= CLEAR ? best.clear < CLEAR || far < best.far : clear > best.clear);
+      if (better) best = { box, lines, centre, clear, far };
+    }
+  }
+  if (best && (best.box.left < start - 1 || best.box.right > end + 1)) best.leader = [middle, aim];
+  return best;
+}
+
+// ---------------------------------------------------------------- drawing
+
+function drawTick(group, x, y, text, kind, anchor = "middle") {
+  draw("line", { class: "ex-axis", x1: x, x2: x, y1: y, y2: y + 3 }, group);
+  const lean = { end: -3, start: 3 }[anchor] ?? 0; // two labels that lean away from each other do not touch
+  draw("text", { class: kind, x: x + lean, y: y + 13, "text-anchor": anchor, text }, group);
+}
+
+// The handles of a panel, one for each of its edges: which setting it edits, and where the batch on screen has it.
+function handleSpots(batch, scales, sign) {
+  const [below, above, beyond] = batch.clip_fields ?? [];
+  const spots = [["low", below, batch.clip[0]], ["high", above, batch.clip[1]], ["limit", sign < 0 ? beyond : null, batch.pull_limit]];
+  return spots.filter(([, field]) => field).map(([part, field, edge]) => ({ part, field, edge, sign, scales }));
+}
+
+// A panel without its tokens; returns its handles.
+function drawPlane(group, board, batch, scales, sign) {
+  const { x, y, ratioAt, left, width, top, bottom, ends } = scales;
+  const [low, high] = batch.clip;
+  draw("rect", {
+    class: "ex-region explorer-region", x: x(low), y: top, width: Math.max(0, x(high) - x(low)), height: bottom - top,
+    "data-low": low.toFixed(4), "data-high": high.toFixed(4),
+  }, group);
+  draw("text", {
+    class: "ex-panel-title", x: left + 6, y: 12,
+    text: `${sign > 0 ? "▲" : "▼"} ${say(board, sign > 0 ? "clip.positive.long" : "clip.negative.long")}`,
+  }, group);
+  draw("line", { class: "ex-axis", x1: left + 6, x2: left + width - 6, y1: bottom, y2: bottom }, group);
+  const limit = sign < 0 ? batch.pull_limit : null;
+  const edges = [low, high, limit].filter((edge) => edge && edge > ends[0] && edge < ends[1]);
+  const close = edges.includes(low) && edges.includes(high) && x(high) - x(low) < 34; // then their labels lean outwards
+  const apart = (tick) => edges.every((edge) => Math.abs(x(edge) - x(tick)) > (tick === 1 ? 19 : close && edge !== limit ? 38 : 26));
+  const ticks = [...TICKS, 4].filter((tick) => tick < ends[1] && apart(tick));
+  for (const tick of ticks) drawTick(group, x(tick), bottom, format(tick, tick % 1 ? 1 : 0), "ex-tick");
+  for (const edge of edges) {
+    drawTick(group, x(edge), bottom, format(edge, Math.abs(edge - 1) < 0.01 ? 4 : 2), "ex-tick ex-edge", close && edge !== limit ? (edge < 1 ? "end" : "start") : "middle");
+  }
+  draw("text", { class: "ex-axis-label", x: left + width - 6, y: bottom + 26, "text-anchor": "end", text: say(board, batch.objective === "gspo" ? "ui.response_ratio_axis" : "ui.ratio_axis") }, group);
+  draw("text", { class: "ex-axis-label", x: left + 6, y: bottom + 26, text: say(board, "ui.objective_axis") }, group);
+  const spots = handleSpots(batch, scales, sign);
+  if (!batch.curve) return spots;
+
+  const points = curveOf(batch, scales, sign).map(([ratio, term]) => [x(ratio), y(term)]);
+  draw("path", { class: "ex-curve", d: points.map(([px, py], i) => `${i ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`).join("") }, group);
+  const taken = [ // the numbers of the tokens beyond the ends, and the handles
+    { left, right: left + 40, top: bottom - 34, bottom: bottom - 18 },
+    { left: left + width - 40, right: left + width, top: bottom - 34, bottom: bottom - 18 },
+    ...spots.map(({ edge }) => ({ left: x(edge) - 13, right: x(edge) + 13, top: bottom - 15, bottom })),
+  ];
+  for (const note of notesOf(batch, sign)) {
+    const place = placeNote({ ...note, text: say(board, note.words) }, scales, points, taken);
+    if (!place) continue;
+    const { box, lines, centre, leader } = place;
+    taken.push(box);
+    if (leader) draw("line", { class: "ex-leader", x1: centre, y1: leader[1] > box.bottom ? box.bottom : box.top, x2: leader[0], y2: leader[1] }, group);
+    const kind = note.words === "clip.no_gradient.short" ? "ex-note ex-flat" : "ex-note";
+    const text = draw("text", { class: kind, "text-anchor": "middle", "data-from": note.from.toFixed(3), "data-to": note.to.toFixed(3) }, group);
+    lines.forEach((line, i) => draw("tspan", { x: centre, y: box.top + 10 + i * LINE, text: line }, text));
+  }
+  return spots;
+}
+
+// How many tokens lie beyond the ends of the axis.
+function drawBeyond(group, { x, bottom, ends }, [below, above]) {
+  for (const [count, at, anchor, text] of [[below, ends[0], "start", `‹ ${below}`], [above, ends[1], "end", `${above} ›`]]) {
+    if (count) draw("text", { class: "ex-note ex-beyond-axis", x: x(at), y: bottom - 22, "text-anchor": anchor, text }, group);
+  }
+}
