@@ -236,7 +236,10 @@ def test_the_language_changes_in_place(explorer: ExplorerPage) -> None:
     explorer.press("language")
     expect(explorer.part("train")).to_contain_text("训练")
     expect(explorer.part("status")).to_contain_text(re.compile(r"第 \d+ 次更新 · 已暂停"))
-    expect(explorer.part("curves").locator("h2")).to_contain_text(re.compile("[一-鿿]"))
+    # The views take turns at drawing: each of them has to have had its own.
+    for view in ("tokens h2", "objective h2", "kl h2", "curves h2", "controls h3", "advantages .ex-tab"):
+        name, _, part = view.partition(" ")
+        expect(explorer.part(name).locator(part).first).to_contain_text(re.compile("[一-鿿]"))
     chinese = explorer.root.evaluate(LABELS)
     assert [label for label in chinese if re.search("[A-Za-z]{4,}", _without_names(label))] == []
     assert len(chinese) == len(labels)
