@@ -42,7 +42,7 @@ def test_every_text_and_every_edge_of_a_control_stands_out(themed: ExplorerPage)
         themed.page.evaluate(TWO_FRAMES)
         assert themed.root.evaluate(FAINT) == []
     assert themed.root.evaluate(MEANT) > 300
-    for tab in ("samples", "toy", "advantages"):
+    for tab in ("samples", "toy", "runs", "advantages"):
         themed.tab(tab)
         themed.page.evaluate(TWO_FRAMES)
         assert themed.root.evaluate(FAINT) == []
