@@ -310,6 +310,7 @@ LABELS = """(root) => {
     const own = walker.currentNode.parentElement;
     if (own.closest('.ex-response, .ex-words, .ex-word, .ex-tip, .ex-spoken')) continue;
     if (own.closest('.explorer-samples, .explorer-error, style')) continue;
+    if (own.closest('.explorer-slot[hidden]')) continue; // written anew when it comes to the front
     if (own.matches('tspan + tspan')) continue; // the second line of one label; its first may be all of it elsewhere
     if (walker.currentNode.textContent.trim()) found.push(walker.currentNode.textContent.trim());
   }
