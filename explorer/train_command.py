@@ -233,6 +233,7 @@ def _check_before_loading(
     updates: int, keep_every: int, checkpoint_every: int, record: Path | None, new: Path | None, policy: Path | None
 ) -> None:
     """Say at once what would otherwise be said only when the policy has loaded, or when the run is over."""
+    from explorer.recording.beginning import check_free
     from explorer.recording.folder import check_unused
 
     if updates < 1:
@@ -243,9 +244,10 @@ def _check_before_loading(
         raise ValueError(f"--checkpoint-every is {checkpoint_every}, but must be a whole number from 0.")
     if record is None and keep_every > 1:
         raise ValueError("--keep-every thins a recording: say with --out where to record.")
-    for folder in (new, policy):
-        if folder is not None:
-            check_unused(folder)
+    if new is not None:
+        check_free(new)
+    if policy is not None:
+        check_unused(policy)
 
 
 def _print_line(snapshot: Snapshot) -> None:

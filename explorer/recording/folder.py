@@ -24,8 +24,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from explorer.recording.tables import Tables
-
 #: The form of the files. A newer one is refused by name, an older one is read by ``explorer.recording.older``; raise it
 #: with every change of a column.
 SCHEMA_VERSION = 3
@@ -47,26 +45,16 @@ class RecordingError(ValueError):
     """A recording cannot be read or written; the message says what to do."""
 
 
+class ElsewhereError(RecordingError):
+    """A run cannot be gone on with in its own folder, and can in another: nothing is wrong with it."""
+
+
 def check_unused(folder: Path) -> None:
     """See that a folder is new or empty. Raises RecordingError where it holds something already, or is none."""
     if folder.exists() and not folder.is_dir():
         raise RecordingError(f"'{folder}' is a file: give a folder.")
     if folder.is_dir() and any(folder.iterdir()):
         raise RecordingError(f"'{folder}' is not empty: give another folder, so that what it holds is kept.")
-
-
-def create(root: Path) -> None:
-    """Make the folders of a new recording.
-
-    Raises:
-        RecordingError: the folder holds something already, or cannot be made.
-    """
-    try:
-        check_unused(root)
-        for name in (METRICS_FOLDER, *Tables._fields):
-            (root / name).mkdir(parents=True)
-    except OSError as error:
-        raise RecordingError(f"'{root}' cannot be used as a folder ({error.strerror}): give another.") from None
 
 
 def write_run(root: Path, content: dict[str, Any], *, durable: bool = False) -> None:
