@@ -119,6 +119,9 @@ def train(
         changes = read_settings(settings or [], seed)
         trainer = Trainer.resume(resume, from_update, changes, policy=policy, device=device, bf16=bf16 or None)
     before, folder = trainer.updates, out or resume
+    origin = trainer.origin
+    if origin is not None and folder is not None and origin.is_in(folder):
+        updates += origin.ahead  # as after a kill: they are there, and are made once more on the way
     try:
         recording = trainer.train(
             updates,

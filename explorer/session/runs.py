@@ -19,11 +19,12 @@ from traitlets import Bool, HasTraits, Unicode
 
 from explorer.config import Config
 from explorer.presets import PRESETS
-from explorer.recording.branches import Parting, parting_of
+from explorer.recording.branches import Parting, parting_at
 from explorer.recording.folder import RecordingError
 from explorer.recording.history import History
 from explorer.recording.lineage import Line, line_of, until
 from explorer.recording.origin import Origin, find_origin
+from explorer.recording.repeating import Repeat
 from explorer.recording.shelf import Entry
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording
@@ -144,13 +145,10 @@ class Runs(HasTraits):
         if parent is None:
             return
         try:
-            theirs = parent.at(snapshot.update)
-        except KeyError:  # thinned out, or beyond the parent's end
-            return
+            found = parting_at(parent, snapshot)
         except RecordingError:  # it has been deleted meanwhile, or is damaged
             self._parent = None
             return
-        found = parting_of(theirs, snapshot)
         if found is not None:
             self._parent = None
             self._session.loop.post(self._found, found)
@@ -166,6 +164,14 @@ class Runs(HasTraits):
         """The live run is no longer recorded."""
         self._session.loop.post(self.set_trait, "broken", True)
         self._session.loop.post(self._session.report, error)
+
+    def mended(self) -> None:
+        """All that could not be recorded before has been."""
+        self._session.loop.post(self._mended)
+
+    def differed(self) -> None:
+        """An update that was made once more is not the recorded one, and begins a branch."""
+        self._session.loop.post(self._session.set_trait, "note", "made_otherwise")
 
     def kept_states(self, updates: Sequence[int]) -> None:
         """The folder of the run on screen keeps these states."""
@@ -193,16 +199,16 @@ class Runs(HasTraits):
             where = branch_of(entry, line)
             parent = where.parent if where is not None else None
             differs = parting_from(parent, line.own)
-            ahead = [line.own.config_at(n) for n in line.own.metrics.column("update").to_pylist() if n > state.updates]
+            repeat = Repeat(line.own, state.updates)
             self._put_to(origin, state, rewound=False)
-            session.recorder.go_on(origin, state, None if claim is None else Resumed(claim=claim, ahead=ahead))
+            session.recorder.go_on(origin, state, None if claim is None else Resumed(claim=claim, repeat=repeat))
         except BaseException:
             if claim is not None:
                 claim.release()
             session.loop.post(self._come_back)
             raise
         self._from, self._parent = (entry.id, line.recording), parent if differs is None else None
-        session.loop.post(self._opened, line, state, bool(ahead), claim is not None, differs)
+        session.loop.post(self._opened, line, state, bool(repeat.updates), claim is not None, differs)
 
     def _go_back(self, run: str, update: int) -> None:
         session = self._session
@@ -242,6 +248,12 @@ class Runs(HasTraits):
             self._lay_behind(self._parent_behind(self.branch))
         self._session.library.refresh()
 
+    def _mended(self) -> None:
+        self.broken = False
+        self._session.dismiss()
+        self._session.note = "recorded_again"
+        self._session.library.refresh()
+
     def _kept_states(self, own: tuple[int, ...]) -> None:
         self._change(lambda place: place.keeping(own))
 
@@ -262,7 +274,8 @@ class Runs(HasTraits):
                 session.put_on(History(recorded=line.recording), live=True)
             self._show(replace(self._place, states=tuple(line.states), parting=differs))
             if session.config is self._as_opened:  # what was edited meanwhile stays
-                self._take_settings(state.config, "")
+                newest = line.recording.config_at(last_update(line.recording))
+                self._take_settings(newest if ahead and free else state.config, "")
             session.prompts = state.prompts
             session.note = "taken" if not free else "cut_off" if ahead else ""
         finally:

@@ -75,6 +75,8 @@ class Session(Screen):
             self.runs.kept_states,
             self.runs.compare_with_parent,
             self.runs.broke,
+            self.runs.mended,
+            self.runs.differed,
         )
         self.recorder.preset = self.preset
         self.engine = Engine(
