@@ -140,6 +140,8 @@ def train(
         trainer.policy.save(save_policy)
     if not as_json:
         print(_summary(recording, folder, save_policy))
+        if resume is not None and out is not None and origin is not None and not origin.is_in(out):
+            print(_parting(resume, recording))
     if (made := trainer.updates - before) < updates:
         print(f"Interrupted after {made} of {updates} updates.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
@@ -260,6 +262,25 @@ def _print_line(snapshot: Snapshot) -> None:
 def plain(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """What JSON can hold: null where a metric is no number."""
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _parting(parent: Path, fork: Recording) -> str:
+    """Where a fork parts from the run that it came from, in one sentence."""
+    from explorer.recording.branches import parting
+    from explorer.recording.folder import RecordingError
+    from explorer.recording.storage import Recording
+
+    try:
+        found = parting(Recording.load(parent), fork)
+    except RecordingError as error:
+        return f"Where it parts from '{parent}' cannot be told: {error}"
+    if found is None:
+        return f"The same as '{parent}' so far, bit for bit, in every update that both have."
+    rows = [f"token {found.token + 1} of"] if found.token is not None else []
+    rows += [f"response {found.response + 1}"] if found.response is not None else []
+    place = ", ".join([f"update {found.update}", found.stage, *([" ".join(rows)] if rows else [])])
+    numbers = found.words or (found.parent, found.child)
+    return f"First differs from '{parent}' in {place}: {found.quantity}, {numbers[0]!r} -> {numbers[1]!r}."
 
 
 def _summary(recording: Recording, out: Path | None, save_policy: Path | None) -> str:

@@ -17,7 +17,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +198,28 @@ def replace_file(path: Path, write: Callable[[Path], Any], *, durable: bool = Fa
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which is named ``target`` when the block has ended well: before, nothing is to be seen of it.
+
+    Raises:
+        RecordingError: the target holds something already.
+        OSError: it cannot be made.
+    """
+    check_unused(target)
+    # Under another name until it is whole: what is cut off on the way is not taken for a run.
+    unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield unfinished
+        if target.is_dir():
+            target.rmdir()
+        unfinished.rename(target)
+    except RecordingError as error:  # whoever reads it has named the target
+        raise RecordingError(str(error).replace(str(unfinished), str(target))) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

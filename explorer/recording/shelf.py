@@ -13,7 +13,6 @@ from __future__ import annotations
 import datetime
 import os
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +22,7 @@ import platformdirs
 
 from explorer.recording.claim import Claim
 from explorer.recording.entry import MAX_NAME, NAME_FILE, Entry, is_id, read_entry, stamp
-from explorer.recording.folder import METRICS_FOLDER, RUN_FILE, RecordingError, check_unused, replace_file
+from explorer.recording.folder import METRICS_FOLDER, RUN_FILE, RecordingError, replace_file, whole_folder
 from explorer.recording.grid import GRID_FILE, is_seed_folder
 
 __all__ = ["Entry", "Shelf", "copy_run"]
@@ -132,6 +131,8 @@ class Shelf:
     def save(self, run: str, folder: str | Path) -> Path:
         """Copy a run, with its states, into a new or empty folder; it may still be going on.
 
+        A branch takes along the updates that it has from its parents. Their states stay with them.
+
         Raises:
             RecordingError: there is no such run, the folder holds something already, or it takes no more.
         """
@@ -140,19 +141,23 @@ class Shelf:
             raise RecordingError("Say where to save the run: name a new folder.")
         if target.resolve().is_relative_to(self.root.resolve()):  # where it would be the same run a second time
             raise RecordingError(f"'{target}' lies among the runs of this page: name a folder outside '{self.root}'.")
-        # Under another name until it is whole: what is cut off on the way is not taken for a run.
-        unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         try:
-            check_unused(target)
-            copy_run(entry.folder, unfinished)
-            if target.is_dir():
-                target.rmdir()
-            unfinished.rename(target)
+            with whole_folder(target) as unfinished:
+                if entry.parent is None:
+                    copy_run(entry.folder, unfinished)
+                else:
+                    self._save_line(entry, unfinished)
         except OSError as error:
             raise RecordingError(f"'{target}' cannot be written to ({error.strerror}): name another folder.") from None
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
         return target
+
+    def _save_line(self, entry: Entry, target: Path) -> None:
+        """Copy a branch with the updates that it has from its parents, as far as they are still on the shelf."""
+        from explorer.recording.lineage import line_of
+
+        line = line_of(self, entry)
+        line.recording.write(target, line.own.states)
+        _copy_files(entry.folder, target, without=RUN_FILE)
 
     def delete(self, run: str) -> None:
         """Delete a run for good. Raises RecordingError where there is none, or somebody writes to it.
@@ -211,8 +216,10 @@ def copy_run(folder: Path, target: Path) -> None:
     _copy_files(folder, target)
 
 
-def _copy_files(folder: Path, target: Path) -> None:
+def _copy_files(folder: Path, target: Path, without: str = "") -> None:
     for path in sorted(folder.iterdir()):
+        if path.name == without:
+            continue
         if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
             # One that is gone is a state that has been thinned out meanwhile.
             with suppress(FileNotFoundError):

@@ -208,10 +208,10 @@ class RunWriter:
             self._passing = state.updates if passing else None
             thin_checkpoints(self.root, self._megabytes)
 
-    def copy_states(self, folder: Path, updates: Iterable[int]) -> None:
-        """Take over the states that another folder of this run keeps after some updates. Raises RecordingError."""
+    def copy_states(self, files: Iterable[Path]) -> None:
+        """Take over the files of some states of this run. Raises RecordingError where one is no plain file."""
         with self._telling():
-            copy_checkpoints(folder, self.root, updates)
+            copy_checkpoints(files, self.root)
 
     def close(self) -> None:
         """Keep the last update's snapshot too, where it was thinned out, and let go of the folder."""
