@@ -72,13 +72,14 @@ def parting(parent: Recording, child: Recording) -> Parting | None:
     for update in parent.metrics.column("update").to_pylist():
         if update not in others:
             continue
-        found = _in_update(parent, child, update)
+        found = parting_in(parent, child, update)
         if found is not None:
             return found
     return None
 
 
-def _in_update(parent: Recording, child: Recording, update: int) -> Parting | None:
+def parting_in(parent: Recording, child: Recording, update: int) -> Parting | None:
+    """Where two runs part in an update that both have; None where they do not. Raises as ``parting``."""
     if update in parent.updates and update in child.updates:
         one, other = (run[run.updates.index(update)] for run in (parent, child))
         return parting_of(one, other)

@@ -24,13 +24,15 @@ from explorer.recording.folder import RecordingError
 from explorer.recording.history import History
 from explorer.recording.lineage import Line, line_of, until
 from explorer.recording.origin import Origin, find_origin
+from explorer.recording.parted import read_parted
 from explorer.recording.repeating import Repeat
 from explorer.recording.shelf import Entry
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording
 from explorer.session.behind import Behind, run_behind
+from explorer.session.comparing import Comparing
 from explorer.session.library import called
-from explorer.session.on_screen import Before, Branch, Place, branch_of, last_update, parting_from
+from explorer.session.on_screen import Before, Branch, Place, branch_of, last_update
 from explorer.session.recorder import Resumed, claim_soon
 
 __all__ = ["Branch", "Runs"]
@@ -63,6 +65,7 @@ class Runs(HasTraits):
         self._place = Place()
         self._as_opened: Config | None = None
         self._behind: Behind | None = None
+        self._comparing = Comparing(session.library.threaded)
         self._before: Before | None = None  # while another run is being opened
         # The worker's: from which run the trainer goes on, and with what each update is compared until they part.
         self._from: tuple[str, Recording] | None = None
@@ -90,6 +93,7 @@ class Runs(HasTraits):
         branch, config = branch_of(entry, line), line.recording.config_at(last_update(line.recording))
         session = self._session
         session.pause()
+        self._comparing.end()
         self._before, self.opening = self._look(), True
         states = tuple(line.states) if resumable else ()
         try:
@@ -198,7 +202,7 @@ class Runs(HasTraits):
             origin, state = find_origin(entry.folder)
             where = branch_of(entry, line)
             parent = where.parent if where is not None else None
-            differs = parting_from(parent, line.own)
+            differs = read_parted(entry.folder, where.run).parting if where is not None else None
             repeat = Repeat(line.own, state.updates)
             self._put_to(origin, state, rewound=False)
             session.recorder.go_on(origin, state, None if claim is None else Resumed(claim=claim, repeat=repeat))
@@ -258,7 +262,16 @@ class Runs(HasTraits):
         self._change(lambda place: place.keeping(own))
 
     def _found(self, parting: Parting) -> None:
-        self._change(lambda place: replace(place, parting=parting))
+        self._change(lambda place: place.parted(parting))
+
+    def _found_in(self, run: str, parting: Parting) -> None:
+        """In what a run had recorded before it was opened, unless another is on screen by now."""
+        if run == self.run:
+            self._show(self._place.parted(parting))
+
+    def end(self) -> None:
+        """Compare nothing any more."""
+        self._comparing.end()
 
     def _change(self, change: Callable[[Place], Place]) -> None:
         """Of the run that the worker spoke of: while another is being opened it is not the one on screen."""
@@ -278,6 +291,14 @@ class Runs(HasTraits):
                 self._take_settings(newest if ahead and free else state.config, "")
             session.prompts = state.prompts
             session.note = "taken" if not free else "cut_off" if ahead else ""
+            branch = self.branch
+            if differs is None and branch is not None and branch.parent is not None:
+                self._comparing.begin(
+                    line.own,
+                    branch.run,
+                    branch.parent,
+                    lambda found: session.loop.post(self._found_in, line.runs[0], found),
+                )
         finally:
             self._end_opening()
 
