@@ -66,9 +66,21 @@ function partsOf(board) {
   const values = parts?.update === batch.update ? numbers(parts.values, Float32Array) : null;
   return values?.length === batch.rows * batch.length ? values : null;
 }
-const valuesOf = (board, name) => (name === "gradient_part" ? partsOf(board) : quantityOf(board.get("batch"), name));
+const valuesOf = (board, name) => (name === "gradient_part" ? partsOf(board) : isWholeResponse(name) ? wholeResponseValues(board.get("batch"), name) : quantityOf(board.get("batch"), name));
 const statesOf = (batch) => numbers(batch.states, Uint8Array);
 const hasBatch = (batch) => Boolean(batch && batch.tokens);
+
+// The quantities that are one number a response, the score and its components, which colour all of its tokens alike.
+const isWholeResponse = (name) => name === "score" || name.startsWith("component/");
+const wholeResponseNames = (batch) => ["score", ...Object.keys(batch.components ?? {}).map((name) => `component/${name}`)];
+
+function wholeResponseValues(batch, name) {
+  const each = name === "score" ? batch.scores : batch.components?.[name.slice("component/".length)];
+  if (!each) return null;
+  const values = new Float32Array(batch.rows * batch.length);
+  each.forEach((number, row) => values.fill(number, row * batch.length, (row + 1) * batch.length));
+  return values;
+}
 
 // A line of the run: its updates, its values, and the place of the update on screen among them (the last before it, where
 // it is not finished yet; -1 where there is none). A long line is thinned, and keeps that update.
@@ -91,6 +103,17 @@ function say(board, path, values = {}) {
   const found = lookUp(board.get("words"), path);
   if (typeof found !== "string") return path;
   return found.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+}
+
+const wholeResponseName = (board, name) => (name === "score" ? say(board, "metrics.objective/score.label") : lookUp(board.get("words"), `components.${name.slice(10)}.label`) ?? name.slice(10));
+
+// What a quantity is called, what it is, and what its scale's ends mean.
+function quantityWords(board, name) {
+  const read = (part) => say(board, `quantities.${name}.${part}`);
+  if (!isWholeResponse(name)) return { label: read("label"), what: read("what"), low: read("low"), high: read("high") };
+  const component = wholeResponseName(board, name);
+  const what = lookUp(board.get("words"), `components.${name.slice(10)}.definition`) ?? say(board, "ui.tokens.whole_response_what", { name: component });
+  return { label: say(board, "ui.tokens.whole_response", { name: component }), what, low: say(board, "ui.tokens.worse"), high: say(board, "ui.tokens.better") };
 }
 
 // Whether a node's labels are still those of other words; asks once a change. The words come after the language.
@@ -121,6 +144,15 @@ function position(scale, value) {
   if (scale.kind === "ratio") return value > 0 ? Math.log(value) / Math.log(scale.high) : -1;
   if (scale.kind === "diverging") return value / scale.high;
   return (value - scale.low) / (scale.high - scale.low);
+}
+
+const WHOLE_RESPONSE_SCALE = { kind: "diverging", low: -1, high: 1, unit: "" };
+
+// The scale on which a quantity colours the strip: the fixed one, or the one that was fitted to a batch.
+function scaleOf(board, name) {
+  const fixed = board.get("quantities")[name] ?? WHOLE_RESPONSE_SCALE;
+  const fitted = board.get("fitted")[name];
+  return fitted ? { ...fixed, low: fitted[0], high: fitted[1] } : fixed;
 }
 
 const clamp = (x, low, high) => Math.min(high, Math.max(low, x));

@@ -11,7 +11,12 @@ _FOLDER = Path(__file__).parent
 SHARED = ("common.js", "selection.js", "turns.js", "frame.js")
 
 #: What a view has beside its own file.
-BESIDE = {"objective": ("formula.js",), "curves": ("behind.js",)}
+BESIDE = {
+    "player": ("keys.js",),
+    "tokens": ("order.js", "strip.js", "legend.js", "join.js"),
+    "objective": ("formula.js",),
+    "curves": ("behind.js",),
+}
 
 
 @cache
