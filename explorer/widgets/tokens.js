@@ -45,7 +45,8 @@ function build(root, board, sized, leaving) {
         const fresh = [];
         while (row.tokens.length < count) {
           const span = make("span", { class: "ex-token", role: "option", "data-row": r, "data-t": row.tokens.length });
-          span.gap = document.createTextNode("");
+          [span.gap, span.word] = [document.createTextNode(""), document.createTextNode("")];
+          span.append(span.word);
           row.tokens.push(span);
           fresh.push(span.gap, span);
         }
@@ -72,11 +73,11 @@ function build(root, board, sized, leaving) {
           // The space before a word stands outside its box, so that a box never hangs over the end of a line.
           const whole = span.exWord.replace(/\n/g, "↵");
           const gap = whole.length > 1 && whole.startsWith(" ") ? " " : "";
-          span.gap.data = gap;
-          span.textContent = whole.slice(gap.length);
+          if (span.gap.data !== gap) span.gap.data = gap;
+          span.word.data = whole.slice(gap.length);
         }
         const colour = values ? tint(scale, values[index]) : "";
-        if (span.exColour !== colour) span.style.backgroundColor = span.exColour = colour;
+        if (span.exColour !== colour) span.className = (span.exColour = colour) ? `ex-token ${colour}` : "ex-token";
         if (span.exState !== states[index]) span.dataset.state = span.exState = states[index];
         const side = span.exState < OUTSIDE_FLOWS ? "" : sideOf(batch, ratios, r, index);
         if (span.exSide !== side) span.dataset.side = span.exSide = side;
@@ -91,8 +92,7 @@ function build(root, board, sized, leaving) {
       paintPrompt(row, batch.prompts[r], found[r].prompt);
       row.tokens.forEach((span, t) => {
         const is = found[r].tokens.has(t);
-        if (span.exFound === is || (!is && !span.exFound)) return;
-        span.classList.toggle("ex-found", (span.exFound = is));
+        if (is !== Boolean(span.exFound)) span.toggleAttribute("data-found", (span.exFound = is));
       });
     }
     const nodes = groups ? groups.flatMap((group) => [groupHead(board, batch, group, found), ...group.rows.map((r) => rows[r].line)]) : order.map((r) => rows[r].line);
