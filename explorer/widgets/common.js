@@ -109,8 +109,8 @@ const wholeResponseName = (board, name) => (name === "score" ? say(board, "metri
 
 // What a quantity is called, what it is, and what its scale's ends mean.
 function quantityWords(board, name) {
-  const read = (part) => say(board, `quantities.${name}.${part}`);
-  if (!isWholeResponse(name)) return { label: read("label"), what: read("what"), low: read("low"), high: read("high") };
+  const [label, description, lowest, highest] = ["label", "what", "low", "high"].map((part) => say(board, `quantities.${name}.${part}`));
+  if (!isWholeResponse(name)) return { label, what: description, low: lowest, high: highest };
   const component = wholeResponseName(board, name);
   const what = lookUp(board.get("words"), `components.${name.slice(10)}.definition`) ?? say(board, "ui.tokens.whole_response_what", { name: component });
   return { label: say(board, "ui.tokens.whole_response", { name: component }), what, low: say(board, "ui.tokens.worse"), high: say(board, "ui.tokens.better") };

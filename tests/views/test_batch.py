@@ -89,7 +89,7 @@ def test_every_number_is_the_snapshots_own(snapshot: Snapshot, epoch: int) -> No
         assert (shown[~mask] == 0).all()
     for name, array in expected.items():
         assert np.array_equal(floats(picture["arrays"][name], 6, 5), array), name
-    assert set(picture["arrays"]) == {*expected, "old_probability", "new_probability", "ref_probability", "k3"}
+    assert set(picture["arrays"]) == {*expected, "old_probability", "new_probability", "ref_probability", "k3", "age"}
 
 
 def test_scores_components_and_settings(snapshot: Snapshot) -> None:
