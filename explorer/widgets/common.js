@@ -146,11 +146,10 @@ function position(scale, value) {
   return (value - scale.low) / (scale.high - scale.low);
 }
 
-const WHOLE_RESPONSE_SCALE = { kind: "diverging", low: -1, high: 1, unit: "" };
-
-// The scale on which a quantity colours the strip: the fixed one, or the one that was fitted to a batch.
+// The scale on which a quantity colours the strip: the fixed one, or the one that was fitted to a batch. The score and its
+// components, of the whole response, have that of rewards.
 function scaleOf(board, name) {
-  const fixed = board.get("quantities")[name] ?? WHOLE_RESPONSE_SCALE;
+  const fixed = board.get("quantities")[isWholeResponse(name) ? "reward" : name];
   const fitted = board.get("fitted")[name];
   return fitted ? { ...fixed, low: fitted[0], high: fitted[1] } : fixed;
 }

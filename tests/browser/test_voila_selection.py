@@ -1,4 +1,4 @@
-"""One selection for all panels: hovered anywhere, walked and let go by key, spoken, and joined by a line where pinned."""
+"""One selection for all panels: hovered anywhere, walked and let go by key, spoken, joined by a line where pinned."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def test_hovering_in_one_panel_previews_in_all(explorer: ExplorerPage, panel: st
     }
     box = places[panel].bounding_box()
     assert box is not None
-    across = box["x"] + (box["width"] - 3 if panel == "advantages" else box["width"] / 2)  # a slanted word ends at its column
+    across = box["x"] + (
+        box["width"] - 3 if panel == "advantages" else box["width"] / 2
+    )  # a slanted word ends at its column
     high = explorer.part("advantages").locator(".ex-picture").bounding_box()
     assert high is not None
     explorer.page.mouse.move(across, high["y"] + 20 if panel == "advantages" else box["y"] + box["height"] / 2)
@@ -150,7 +152,9 @@ def test_every_step_by_key_is_spoken(explorer: ExplorerPage) -> None:
     explorer.page.keyboard.press(".")
     expect(spoken).to_contain_text("update 22, epoch 4")
     said = spoken.inner_text()
-    explorer.page.wait_for_function("(at) => performance.now() - at > 3000", arg=explorer.page.evaluate("performance.now()"))
+    explorer.page.wait_for_function(
+        "(at) => performance.now() - at > 3000", arg=explorer.page.evaluate("performance.now()")
+    )
     explorer.scrub(26)  # not by key: the update is on screen, and nobody is interrupted
     assert spoken.inner_text() == said
 
@@ -200,8 +204,9 @@ ENDS = """(root) => {
     const box = root.querySelector(`.explorer-${key}`).getBoundingClientRect();
     return x > box.left && x < box.right && y > box.top && y < box.bottom;
   });
+  const off = ([x, y]) => Math.hypot(x + origin.left - (token.left + token.right) / 2, y + origin.top - token.bottom);
   return {
-    starts: lines.map(([x, y]) => Math.hypot(x + origin.left - (token.left + token.right) / 2, y + origin.top - token.bottom)),
+    starts: lines.map(off),
     reached: lines.map((line) => panel([line.at(-2) + origin.left, line.at(-1) + origin.top])),
   };
 }"""

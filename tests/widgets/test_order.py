@@ -1,4 +1,4 @@
-"""Sorting, filtering, grouping and searching responses, walking through them by key, and fitting a scale: run in node."""
+"""Sorting, filtering, grouping and searching responses, walking by key, and fitting a scale: run in node."""
 
 from __future__ import annotations
 
@@ -103,7 +103,8 @@ def test_a_filter_keeps_the_responses_with_such_a_token(only: str, left: list[in
 
 def test_text_is_found_across_tokens_and_in_prompts(tmp_path: Path) -> None:
     found = ask(
-        "(({ order, found, matches }) => [order, matches, found.map((f) => [f.count, f.prompt, [...f.tokens], f.first])])"
+        "(({ order, found, matches }) => "
+        "[order, matches, found.map((f) => [f.count, f.prompt, [...f.tokens], f.first])])"
         "(orderOf(batch, { find: 'CA' }))",
         tmp_path,
     )
@@ -179,14 +180,16 @@ def test_a_token_is_in_one_of_the_clip_states(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "values", "ends"),
     [
-        ("ratio", [1.0, 1.0, 1.25, 1.0, 0, 0, 0.5, 1.0, 0, 1.0, 1.0, 1.0], [0.5, 2.0]),  # as far as the furthest, both ways
+        (
+            "ratio",
+            [1.0, 1.0, 1.25, 1.0, 0, 0, 0.5, 1.0, 0, 1.0, 1.0, 1.0],
+            [0.5, 2.0],
+        ),  # as far as the furthest, both ways
         ("diverging", [0.1, 0.2, -0.4, 0.0, 9, 9, 0.3, 0.0, 9, 0.0, 0.0, 0.0], [-0.4, 0.4]),  # padding has no say
         ("sequential", [0.1, 0.2, 0.7, 0.0, 9, 9, 0.3, 0.0, 9, 0.0, 0.0, 0.0], [0.0, 0.7]),
     ],
 )
-def test_a_scale_is_fitted_about_its_middle(
-    kind: str, values: list[float], ends: list[float], tmp_path: Path
-) -> None:
+def test_a_scale_is_fitted_about_its_middle(kind: str, values: list[float], ends: list[float], tmp_path: Path) -> None:
     asked = f"fittedEnds({{ kind: '{kind}', low: 0, high: 5 }}, batch, {values})"
     assert ask(asked, tmp_path) == pytest.approx(ends)
 
