@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -78,7 +79,7 @@ def test_responses_to_one_prompt_stand_together(explorer: ExplorerPage) -> None:
     heads = explorer.part("tokens").locator(".ex-group-head")
     expect(heads).to_have_count(len(set(prompts)))
     shown = [prompts[row] for row in explorer.order]
-    assert sum(a != b for a, b in zip(shown, shown[1:], strict=False)) == len(set(prompts)) - 1
+    assert sum(a != b for a, b in itertools.pairwise(shown)) == len(set(prompts)) - 1
     head = heads.first.inner_text()
     assert head.startswith(prompts[explorer.order[0]].strip()) and "mean score" in head
     expect(explorer.part("tokens").locator(".ex-response .ex-prompt").first).to_be_hidden()
@@ -92,7 +93,7 @@ def test_the_choice_stays_while_training_and_nothing_moves_while_a_slider_does(e
     explorer.slide("weight-coherence", 3.0)  # other scores for the same samples
     explorer.when(f"(root) => !({SORTED})(root, 1)", milliseconds=AT_ONCE)
     assert explorer.order == order
-    explorer.train_for(1)
+    explorer.step()
     expect(explorer.part("sort")).to_have_value("score")
     _wait_until_sorted(explorer, 1)
     explorer.page.mouse.move(0, 0)
