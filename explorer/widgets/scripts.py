@@ -13,7 +13,7 @@ SHARED = ("common.js", "selection.js", "turns.js", "frame.js")
 #: What a view has beside its own file.
 BESIDE = {
     "player": ("keys.js",),
-    "tokens": ("order.js", "strip.js", "legend.js", "join.js"),
+    "tokens": ("order.js", "strip.js", "legend.js", "tip.js", "join.js"),
     "objective": ("formula.js",),
     "curves": ("behind.js",),
 }
