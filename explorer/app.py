@@ -40,7 +40,7 @@ PAGE_GONE_SECONDS = 240.0
 
 #: What may be done while a question is open: to look at the run changes nothing that it is about.
 LEAVES_THE_QUESTION = frozenset(
-    {"confirm", "scrub", "epoch", "follow", "show", "dismiss", "compare", "try", "rename", "save", "behind"}
+    {"confirm", "scrub", "epoch", "walk", "follow", "show", "dismiss", "compare", "try", "rename", "save", "behind"}
 )
 
 _by_cell: dict[str, list[tuple[str, weakref.ref[Explorer]]]] = {}
@@ -258,6 +258,7 @@ class Explorer(ipywidgets.Box):
             "preset": lambda: self._use_preset(str(message["name"]), int(message.get("after", 0))),
             "scrub": lambda: self._scrub(int(message["update"])),
             "epoch": lambda: self.session.cursor.set_trait("epoch", int(message["epoch"])),
+            "walk": lambda: self.session.walk(int(message.get("updates", 0)), int(message.get("epochs", 0))),
             "follow": lambda: self.session.cursor.set_trait("follow", True),
             "language": self._next_language,
             "dismiss": self.session.dismiss,

@@ -344,6 +344,43 @@ def test_the_clip_picture_asks_for_an_epoch_itself(page: Explorer) -> None:
     assert (page.board.run["epoch"], page.board.batch["epoch"]) == (1, 2)
 
 
+def test_keys_walk_through_updates_and_epochs_and_stop_at_the_ends(page: Explorer) -> None:
+    def walk(**by: int) -> tuple[int, int]:
+        page._command({"kind": "walk", **by})
+        return page.board.run["cursor"], page.board.run["epoch"]
+
+    press(page, "train", updates=3)
+    assert page.board.run["epoch"] == -1
+    epochs = page.board.batch["epochs"]
+    assert [walk(updates=-1), walk(updates=-1), walk(updates=-1)] == [(2, -1), (1, -1), (1, -1)]
+    assert page.board.run["follow"] is False
+    assert [walk(updates=1), walk(updates=5), walk(updates=1)] == [(2, -1), (3, -1), (3, -1)]
+    down = [walk(epochs=-1) for _ in range(epochs + 1)]
+    assert down == [(3, epoch) for epoch in range(epochs - 1, -1, -1)] + [(3, 0)]
+    assert walk(updates=-1) == (2, 0)  # the same epoch of another update
+    assert walk(epochs=9) == (2, -1)
+    assert page.board.batch["epoch"] == epochs + 1
+
+
+def test_walking_before_the_first_update_does_nothing(page: Explorer) -> None:
+    for by in ({"updates": 1}, {"updates": -1}, {"epochs": 1}, {"epochs": -1}):
+        page._command({"kind": "walk", **by})
+    assert (page.board.run["cursor"], page.board.run["epoch"], page.board.run["error"]) == (0, -1, {})
+    assert page.board.run["follow"] is True
+
+
+def test_from_an_update_that_is_not_finished_one_walks_back_to_the_last_that_is(page: Explorer) -> None:
+    press(page, "train", updates=2)
+    press(page, "stage")
+    assert (page.board.batch["update"], page.board.batch["finished"]) == (3, False)
+    page._command({"kind": "walk", "updates": 1})
+    assert page.board.batch["update"] == 3
+    page._command({"kind": "walk", "updates": -1})
+    assert (page.board.batch["update"], page.board.batch["finished"]) == (2, True)
+    page._command({"kind": "follow"})
+    assert page.board.batch["update"] == 3
+
+
 def test_an_epoch_is_kept_while_scrubbing(page: Explorer) -> None:
     press(page, "train", updates=3)
     press(page, "epoch", epoch=0)

@@ -33,7 +33,6 @@ function build(root, board, sized, leaving) {
   picture.addEventListener("mousemove", (event) => hover(board, tokenAt(event)));
   picture.addEventListener("mouseleave", () => hover(board, null));
   picture.addEventListener("click", (event) => pin(board, tokenAt(event)));
-  picture.addEventListener("keydown", (event) => walk(board, event) && event.preventDefault());
 
   let drawn = null;
   return () => {

@@ -49,7 +49,14 @@ async function frame({ model, el }, key, traits, build) {
   };
 
   const turns = turnsOf(board);
-  const soon = () => turns.ask(root, () => root.isConnected && own.width > 0 && render(), key);
+  const paint = () => {
+    if (!root.isConnected || own.width === 0) return;
+    const started = performance.now();
+    render();
+    root.exMilliseconds = performance.now() - started; // what the benchmarks read
+    board.exJoins?.forEach((join) => join());
+  };
+  const soon = () => turns.ask(root, paint, key);
   const own = sized(root);
   setTheme();
   const stops = [listen(board, ["theme"], setTheme), listen(board, [...traits, "words"], soon)];

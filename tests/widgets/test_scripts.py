@@ -244,7 +244,9 @@ def test_every_state_of_the_parts_has_words(language: str) -> None:
 def test_the_clip_states_have_words(language: str) -> None:
     states = re.search(r"const CLIP_WORDS = \{(.*?)\}", SOURCES["selection.js"])
     assert states
-    for word in re.findall(r'"(\w+)"', states[1]):
+    words = re.findall(r'"(\w+)"', states[1])
+    assert len({labels(language)["clip"][word]["long"] for word in words}) == 5  # a sixth would say "padding"
+    for word in words:
         assert set(labels(language)["clip"][word]) >= {"long"}
 
 
