@@ -11,7 +11,7 @@ _FOLDER = Path(__file__).parent
 SHARED = ("common.js", "selection.js", "turns.js", "frame.js")
 
 #: What a view has beside its own file.
-BESIDE = {"objective": ("formula.js",), "curves": ("behind.js",)}
+BESIDE = {"objective": ("formula.js",), "curves": ("behind.js",), "ledger": ("mathml.js",)}
 
 
 @cache
