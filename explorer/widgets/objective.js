@@ -42,6 +42,7 @@ function build(root, board, sized) {
     }
     return best ? best.token : null;
   };
+  formula.addEventListener("click", (event) => event.target.dataset.ledger && openLedger(board, event.target.dataset.ledger));
   picture.addEventListener("mousemove", (event) => hover(board, nearest(event)));
   picture.addEventListener("mouseleave", () => hover(board, null));
   picture.addEventListener("click", (event) => pin(board, nearest(event)));

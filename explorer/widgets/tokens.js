@@ -33,7 +33,14 @@ function build(root, board) {
     const token = tokenAt(event);
     if (token) pin(board, sameToken(token, pinnedOf(board)) ? null : token);
   });
+  list.addEventListener("dblclick", (event) => {
+    const token = tokenAt(event);
+    if (!token) return;
+    pin(board, token);
+    openLedger(board, board.get("quantity"));
+  });
   list.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && pinnedOf(board)) openLedger(board, board.get("quantity"));
     if (!walk(board, event)) return;
     event.preventDefault();
     byKey = true;
