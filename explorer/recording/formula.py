@@ -73,7 +73,7 @@ def square(of: Formula) -> Formula:
 
 
 def exp(of: Formula) -> Formula:
-    """e to the power; beyond any float, infinite."""
+    """Euler's e to the power; beyond any float, infinite."""
     try:
         return Formula("exp", math.exp(of.value), (of,))
     except OverflowError:

@@ -56,7 +56,9 @@ def ledger(shown: Any, row: int, t: int, epoch: int = -1) -> Ledger:
         raise ValueError(f"there is no response {row + 1}: the batch has {len(mask)}, so choose one of those.")
     count = int(mask[row].sum())
     if not 0 <= t < count:
-        raise ValueError(f"response {row + 1} has {count} tokens, and token {t + 1} is none of them: choose one of those.")
+        raise ValueError(
+            f"response {row + 1} has {count} tokens, and token {t + 1} is none of them: choose one of those."
+        )
     whole, credit = isinstance(shown, Snapshot), shown.credit
     token = Token(
         config=with_coefficients(shown.config, shown) if whole else shown.config,
@@ -68,4 +70,4 @@ def ledger(shown: Any, row: int, t: int, epoch: int = -1) -> Ledger:
         row=row,
         t=t,
     )
-    return Ledger(token, tuple([*credit_lines(token), *(objective_lines(token) if credit is not None else [])]))
+    return Ledger(token, (*credit_lines(token), *(objective_lines(token) if credit is not None else [])))

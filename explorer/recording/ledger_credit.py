@@ -65,10 +65,9 @@ def _reward(token: Token, credit: Credit) -> list[Line]:
     score = symbol("s", token.scores[token.row], "i")
     charged = config.kl_in == "reward"
     penalty = -(symbol("β", config.kl_coef) * symbol("KL", token.of(credit.ref_kl), "t"))
-    if charged:
-        formula = penalty + score if token.last else penalty
-    else:
-        formula = score if token.last else number(0)
+    formula = penalty if charged else number(0)
+    if token.last:
+        formula = penalty + score if charged else score
     notes: tuple[Note, ...] = (("score_here" if token.last else "score_at_the_end", {}),)
     if not config.whiten_rewards:
         return [line("reward", ("r", "t"), formula, stored, notes=notes)]
@@ -119,7 +118,8 @@ def _gae(token: Token, credit: Credit) -> list[Line]:
     stored = token.response(credit.deltas)
     nexts = config.gamma * np.append(values[1:], 0.0)
     deltas = rewards + nexts - values
-    weights = (config.gamma * config.gae_lambda) ** np.arange(token.count - start)
+    decay = config.gamma * config.gae_lambda
+    weights = decay ** np.arange(token.count - start)
     terms = Terms(
         places=[(token.row, u) for u in range(start, token.count)],
         columns={
@@ -133,7 +133,7 @@ def _gae(token: Token, credit: Credit) -> list[Line]:
         holds=[agrees(float(d), float(s)) for d, s in zip(deltas[start:], stored[start:], strict=True)],
     )
     formula = total([number(w) * symbol("δ", stored[start + i], _later(i)) for i, w in enumerate(weights)])
-    notes: tuple[Note, ...] = (("decay", {"value": config.gamma * config.gae_lambda}),)
+    notes: tuple[Note, ...] = () if token.last else (("decay", {"value": decay}),)
     summed = line("advantage", ("A", "t"), formula, token.of(credit.advantages), terms=terms, notes=notes)
     return [_delta(token, credit), summed]
 
@@ -152,7 +152,7 @@ def _to_go(token: Token, credit: Credit, start: int, index: str, stored: float |
         columns={"reward": rewards.tolist(), "discount": weights.tolist(), "product": (weights * rewards).tolist()},
         holds=[None] * len(rewards),
     )
-    at = (_later if index == "t" else str)
+    at = _later if index == "t" else str
     formula = total([number(w) * symbol("r", r, at(i)) for i, (w, r) in enumerate(zip(weights, rewards, strict=True))])
     return line("to_go" if index == "t" else "total", ("G", index), formula, stored, terms=terms)
 

@@ -174,7 +174,7 @@ def _flows(config: Config, ratios: Numbers, advantages: Numbers) -> np.ndarray[A
 def pulls_of(
     config: Config, logs: Numbers, ratios: Numbers, advantages: Numbers, mask: Any, ref_log_ratios: Any
 ) -> Numbers:
-    """d term / d ln π_new of every token, ``[rows, T]``, before its weight in the whole.
+    """The slope d term / d ln π_new of every token, ``[rows, T]``, before its weight in the whole.
 
     Under GSPO a token moves the terms of its whole response: what the others' terms get of it is counted in.
     """

@@ -80,7 +80,7 @@ function lineNode(board, line, open) {
     if (holds === false && stored !== null) math.append(make("em", { text: say(board, "ui.ledger.recorded", { stored: figure(stored) }) }));
   } else node.append(make("span"), make("span", { class: "ex-ledger-label", text: label }));
   if (notes.length) node.append(make("p", { class: "ex-ledger-note", text: notes.map(([note, values]) => say(board, `ui.ledger.notes.${note}`, shown(values))).join(" ") }));
-  if (terms) node.append(...termNodes(board, key, terms, open));
+  if (terms?.places.length > 1) node.append(...termNodes(board, key, terms, open));
   return node;
 }
 

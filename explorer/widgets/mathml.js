@@ -7,6 +7,11 @@ function mathNode(tag, ...children) {
   node.append(...children);
   return node;
 }
+const gap = () => {
+  const node = mathNode("mspace");
+  node.setAttribute("width", "0.17em");
+  return node;
+};
 const operator = (text) => mathNode("mo", text);
 const fenced = (...nodes) => mathNode("mrow", operator("("), ...nodes, operator(")"));
 
@@ -18,9 +23,9 @@ function figure(value) {
   return text.replaceAll("-", MINUS);
 }
 
-// The colour of a symbol is the same everywhere: the ratio blue, an advantage by its sign.
-function colourOf(name, value) {
-  if (["ρ", "s", "clip(ρ)", "clip(s)"].includes(name)) return "ex-ratio";
+// The colour of a symbol is the same everywhere: the ratio blue, an advantage by its sign. A score s has an index.
+function colourOf({ name, index, value }) {
+  if (["ρ", "clip(ρ)", "clip(s)"].includes(name) || (name === "s" && !index)) return "ex-ratio";
   return ["A", "Â"].includes(name) ? (value >= 0 ? "ex-more" : "ex-less") : "";
 }
 
@@ -29,7 +34,7 @@ function symbolNode({ name, index = "" }, words) {
   const at = name.lastIndexOf(" ");
   const letter = mathNode(/^.[\u0302]?$/u.test(name.slice(at + 1)) ? "mi" : "mtext", name.slice(at + 1));
   const below = index ? mathNode("msub", letter, mathNode("mtext", words(name, index))) : letter;
-  return at < 0 ? below : mathNode("mrow", mathNode("mi", name.slice(0, at)), operator("\u2009"), below);
+  return at < 0 ? below : mathNode("mrow", mathNode("mi", name.slice(0, at)), gap(), below);
 }
 
 const BINDS = { add: 1, sub: 1, sum: 1, neg: 1, mul: 2 };
@@ -41,7 +46,7 @@ function formulaNode(formula, filled, words, tight = 0, first = true) {
   const { op, of, name, value } = formula;
   if (!op) {
     const node = filled || !name ? mathNode("mn", figure(value)) : symbolNode(formula, words);
-    const colour = colourOf(name, value);
+    const colour = colourOf(formula);
     if (colour) node.setAttribute("class", colour);
     return (filled || !name) && !first && figure(value).startsWith(MINUS) ? fenced(node) : node;
   }

@@ -81,7 +81,9 @@ def test_text_never_goes_in_as_markup(name: str) -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_scripts_ask_nobody_for_anything(name: str) -> None:
-    source = SOURCES[name].replace("http://www.w3.org/2000/svg", "").replace("http://www.w3.org/1998/Math/MathML", "")  # names
+    source = (
+        SOURCES[name].replace("http://www.w3.org/2000/svg", "").replace("http://www.w3.org/1998/Math/MathML", "")
+    )  # names
     source = source.replace("URL.createObjectURL(new Blob(", "").replace(
         "await import(url)", ""
     )  # what the kernel sent
