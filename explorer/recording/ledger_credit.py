@@ -7,19 +7,23 @@ Written a second time, in float64 and from the formulas, so that it can find the
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from explorer.config import GROUPED
 from explorer.ppo.records import Credit
 from explorer.recording.formula import Formula, exp, number, square, symbol, total
-from explorer.recording.ledger_line import Line, Note, Numbers, Terms, Token, agrees, line
+from explorer.recording.ledger_line import TOLERANCE, Line, Note, Numbers, Terms, Token, agrees, line
 
 #: Under the root of a variance, so that a batch of equals can be whitened.
 VARIANCE_FLOOR = 1e-8
 
 #: GRPO adds it to a group's standard deviation.
 STD_FLOOR = 1e-4
+
+#: A mean and a difference in single precision are off by a few roundings of the largest number.
+ROUNDINGS = 8
 
 
 def credit_lines(token: Token) -> list[Line]:
@@ -79,13 +83,21 @@ def _reward(token: Token, credit: Credit) -> list[Line]:
     raw = line("raw_reward", ("r", "raw"), formula, notes=notes)
     plain, about = symbol("r", formula.value, "raw"), symbol("μ", mean)
     whitened = (plain - about) / symbol("σ", sd) + about
-    return [raw, line("reward_whitened", ("r", "t"), whitened, stored, notes=(("keeps_mean", {}),))]
+    found = line("reward_whitened", ("r", "t"), whitened, stored, notes=(("keeps_mean", {}),))
+    return [raw, _why_apart(found, every[mask], sd)]
 
 
 def moments(values: Numbers) -> tuple[float, float]:
     """Mean, and the root of the unbiased variance with its floor: what whitening shifts and divides by."""
     spread = float(values.var(ddof=1)) if len(values) > 1 else 0.0
     return float(values.mean()), (spread + VARIANCE_FLOOR) ** 0.5
+
+
+def _why_apart(found: Line, values: Numbers, spread: float) -> Line:
+    """The line with a word on rounding, where the numbers lie so close together that it is all that is left of them."""
+    lost = ROUNDINGS * float(np.finfo(np.float32).eps) * float(np.abs(values).max())
+    coarse = lost / spread > TOLERANCE
+    return found if found.holds or not coarse else replace(found, notes=(*found.notes, ("rounding", {})))
 
 
 def _whitened(token: Token) -> Line:
@@ -95,9 +107,11 @@ def _whitened(token: Token) -> Line:
     if not (token.config.whiten or token.config.estimator == "reinforce_pp"):
         return line("whitened", ("Â", "t"), advantage, stored, notes=(("not_whitened", {}),))
     mask = token.rollout.response_mask
-    mean, sd = moments(np.asarray(token.credit.advantages, np.float64)[mask])
+    every = np.asarray(token.credit.advantages, np.float64)[mask]
+    mean, sd = moments(every)
     formula = (advantage - symbol("μ", mean)) / symbol("σ", sd)
-    return line("whitened", ("Â", "t"), formula, stored, notes=(("whitened", {"count": int(mask.sum())}),))
+    found = line("whitened", ("Â", "t"), formula, stored, notes=(("whitened", {"count": int(mask.sum())}),))
+    return _why_apart(found, every, sd)
 
 
 # ---------------------------------------------------------------------------------------------------- advantages
@@ -215,12 +229,13 @@ def _grouped(token: Token, credit: Credit) -> list[Line]:
     )
     mean = total([symbol("R", summed[r], str(r + 1)) for r in compared]) / number(len(compared))
     lines = [whole, line("others_mean" if estimator == "rloo" else "group_mean", ("μ", "R"), mean, terms=others)]
-    formula = symbol("R", whole.value, "i") - symbol("μ", mean.value, "R")
+    formula, divisor = symbol("R", whole.value, "i") - symbol("μ", mean.value, "R"), 1.0
     if estimator == "grpo":
         spread = symbol("σ", float(summed[rows].std(ddof=1)), "R")
-        formula = formula / (spread + number(STD_FLOOR))
+        formula, divisor = formula / (spread + number(STD_FLOOR)), spread.value + STD_FLOOR
     notes: tuple[Note, ...] = (("same_for_all", {}),)
-    return [*lines, line("advantage", ("A", "t"), formula, token.of(credit.advantages), notes=notes)]
+    found = line("advantage", ("A", "t"), formula, token.of(credit.advantages), notes=notes)
+    return [*lines, _why_apart(found, summed[rows], divisor)]
 
 
 #: How each estimator's advantage is reckoned.

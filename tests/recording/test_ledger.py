@@ -100,9 +100,11 @@ def test_every_line_is_what_is_recorded(snapshot: Snapshot, data: Any) -> None:
     epoch = data.draw(st.sampled_from([0, 1, -1]))
     shown = what_if(snapshot, config)
     found = ledger(shown, row, t, epoch)
-    assert disagreeing(found) == []
-    assert found.wrong == 0
     lines = lines_of(found)
+    # Where a whole batch has one reward, whitening is rounding divided by a floor, and the line says so.
+    rounded = {key for key, line in lines.items() if ("rounding", {}) in line.notes}
+    assert disagreeing(found) == [line.key for line in found.lines if line.key in rounded]
+    assert found.wrong == len(rounded)
     record, credit = shown.epochs[epoch], shown.credit
     recorded = {  # not only by the ledger's own word: the lines are these very numbers
         "score": credit.scores[row],
@@ -115,7 +117,7 @@ def test_every_line_is_what_is_recorded(snapshot: Snapshot, data: Any) -> None:
         "reward_whitened" if config.whiten_rewards else "reward": credit.rewards[row, t],
     }
     for key, number in recorded.items():
-        assert abs(lines[key].value - number) <= 1e-5 * max(1.0, abs(number)), key
+        assert key in rounded or abs(lines[key].value - number) <= 1e-5 * max(1.0, abs(number)), key
         assert lines[key].formula is not None and lines[key].formula.value == lines[key].value
     if config.objective in ("clip", "clip_higher", "dual_clip", "two_sided", "gspo"):
         assert [line.wins for line in found.lines].count(True) == 1
@@ -261,6 +263,20 @@ def test_a_later_delta_that_was_tampered_with_is_found(snapshot: Snapshot) -> No
     found = ledger(dataclasses.replace(shown, credit=dataclasses.replace(shown.credit, deltas=deltas)), row, 0)
     terms = lines_of(found)["advantage"].terms
     assert terms is not None and terms.holds[:4].count(False) == 1 and terms.holds[2] is False
+
+
+def test_equal_advantages_are_said_to_be_rounding(snapshot: Snapshot) -> None:
+    credit, mask = snapshot.credit, snapshot.rollout.response_mask
+    alike = np.where(mask, np.float32(0.1), 0).astype(np.float32)  # their whitened values should be 0, and are not
+    noise = np.where(mask, np.float32(1e-3), 0).astype(np.float32)
+    spoilt = dataclasses.replace(
+        snapshot, credit=dataclasses.replace(credit, advantages=alike, whitened_advantages=noise)
+    )
+    line = lines_of(ledger(spoilt, 0, 0))["whitened"]
+    assert line.holds is False and ("rounding", {}) in line.notes
+    other = dataclasses.replace(snapshot, credit=dataclasses.replace(credit, whitened_advantages=noise))
+    line = lines_of(ledger(other, 0, 0))["whitened"]
+    assert line.holds is False and ("rounding", {}) not in line.notes
 
 
 def test_a_number_that_is_none_does_not_pass_for_a_match(snapshot: Snapshot) -> None:
