@@ -96,14 +96,14 @@ function termNodes(board, key, { places, columns, holds }, open) {
   });
   if (!visibleRows.length) return [fold];
   const names = Object.keys(columns);
-  const head = make("tr", {}, make("td"), ...names.map((name) => make("th", { scope: "col", text: say(board, `ui.ledger.columns.${name}`) })), make("td"));
+  const head = make("tr", {}, make("td"), make("td"), ...names.map((name) => make("th", { scope: "col", text: say(board, `ui.ledger.columns.${name}`) })));
   const rows = visibleRows.map((i) => {
     const [row, t] = places[i];
     const text = names[0] === "total" ? say(board, "ui.ledger.response", { response: row + 1 }) : visible(batch.tokens?.[row]?.[t] ?? "");
     const to = make("button", { class: "ex-ledger-token", type: "button", text, title: say(board, "ui.ledger.pin_this"), "data-place": `${row},${t}`, "data-focus": `${key}-${i}` });
     const cells = names.map((name) => make("td", { text: figure(columns[name][i]), "data-value": columns[name][i] }));
     const mark = holds[i] === null ? "" : make("b", { class: "ex-ledger-mark", role: "img", text: MARKS[holds[i]], "aria-label": say(board, `ui.ledger.${holds[i] ? "matches" : "differs"}`) });
-    return make("tr", { class: holds[i] === false ? "ex-fails" : "" }, make("td", {}, to), ...cells, make("td", {}, mark));
+    return make("tr", { class: holds[i] === false ? "ex-fails" : "" }, make("td", {}, mark), make("td", {}, to), ...cells);
   });
   return [fold, make("table", { class: "ex-ledger-terms" }, head, ...rows)];
 }

@@ -69,19 +69,23 @@ function formulaNode(formula, filled, words, tight = 0, first = true) {
   return binds < tight ? fenced(node) : node;
 }
 
-// The terms of a sum; where the middle is left out three dots stand for it.
+// The terms of a sum, each with the sign before it; where the middle is left out three dots stand for it.
 function summands({ of, left_out: leftOut = 0 }, inner) {
-  return of.flatMap((part, i) => {
+  return of.map((part, i) => {
     const dots = leftOut && i === of.length - 1 ? [operator("+"), operator("⋯")] : [];
-    return [...dots, ...(i ? [operator("+")] : []), inner(part, 1, i === 0)];
+    return mathNode("mrow", ...dots, ...(i ? [operator("+")] : []), inner(part, 1, i === 0));
   });
 }
 
-// `symbol = formula = numbers`, each equation a piece of its own, so that a narrow panel breaks between them.
+// `symbol = formula = numbers`, each equation a node of its own, so that a narrow panel breaks between them; a sum, which
+// MathML does not break, is in as many pieces as it has terms.
 function equations({ symbol, formula }, words) {
-  const piece = (...nodes) => mathNode("math", mathNode("mrow", ...nodes));
-  const left = symbol.name ? [symbolNode(symbol, words), operator("=")] : [];
-  const pieces = [piece(...left, formulaNode(formula, false, words))];
-  if (formula.op || formula.name) pieces.push(piece(operator("="), formulaNode(formula, true, words)));
-  return pieces;
+  const side = (filled, ...left) => {
+    const whole = formula.op === "sum" ? summands(formula, (part, binds, first) => formulaNode(part, filled, words, binds, first)) : [formulaNode(formula, filled, words)];
+    const pieces = whole.map((node, i) => mathNode("math", mathNode("mrow", ...(i ? [] : left), node)));
+    return make("span", { class: "ex-ledger-side" }, ...pieces);
+  };
+  const sides = [side(false, ...(symbol.name ? [symbolNode(symbol, words), operator("=")] : []))];
+  if (formula.op || formula.name) sides.push(side(true, operator("=")));
+  return sides;
 }
