@@ -140,7 +140,7 @@ def _gradient(token: Token, epoch: Epoch, ratio: Formula, advantage: Formula, mo
     mask = np.asarray(epoch.ratios) > 0  # a replayed row's mask: a ratio is exactly 0 outside it
     mask[: len(fresh)] = fresh
     ratios = np.where(mask, np.asarray(epoch.ratios, np.float64), 1.0)
-    logs = np.where(mask, np.log(ratios), 0.0)
+    logs = np.log(np.where(ratios > 0, ratios, 1.0))
     logs[: len(fresh)] = np.where(fresh, moved, 0.0)
     pulls = pulls_of(config, logs, ratios, np.asarray(epoch.advantages, np.float64), mask, epoch.ref_log_ratios)
     weights = token_weights(config, mask)

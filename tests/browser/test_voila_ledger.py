@@ -114,8 +114,8 @@ def test_sliders_move_it_at_once(explorer: ExplorerPage, ledger: Locator) -> Non
     [
         ("estimator", "rloo", "others_mean", "delta"),
         ("estimator", "monte_carlo", "to_go", "delta"),
-        ("objective", "gspo", "response_ratio", "floor_branch"),
-        ("objective", "unclipped", "term", "plain_branch"),
+        ("objective-choice", "gspo", "response_ratio", "floor_branch"),
+        ("objective-choice", "unclipped", "term", "plain_branch"),
     ],
 )
 def test_it_follows_estimator_and_objective(

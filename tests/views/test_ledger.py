@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from explorer import Explorer
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import what_if
 from explorer.text import LANGUAGES, labels
+from explorer.views.batch import batch_picture
 from explorer.views.ledger import ledger_picture
 
 SOURCE = "\n".join(file.read_text("utf-8") for file in Path(explorer.recording.__file__).parent.glob("ledger*.py"))
@@ -52,8 +54,6 @@ def test_what_is_not_there_has_no_ledger(snapshot: Snapshot) -> None:
 
 
 def test_infinite_and_missing_numbers_can_be_sent(snapshot: Snapshot) -> None:
-    import dataclasses
-
     ratios, logprobs = np.array(snapshot.final.ratios), np.array(snapshot.final.new_logprobs)
     ratios[0, 0], logprobs[0, 0] = np.inf, np.nan
     final = dataclasses.replace(snapshot.final, ratios=ratios, new_logprobs=logprobs)
@@ -99,6 +99,14 @@ def test_it_follows_a_re_scoring(page: Explorer) -> None:
     assert moved["wrong"] == 0
     assert lines["advantage"]["terms"]["columns"]["decay"][:3] == [1.0, 0.5, 0.25]
     assert lines["reward"]["value"] == pytest.approx(-0.3 * lines["ref_kl"]["value"], abs=1e-6)
+
+
+@pytest.mark.parametrize("coefficient", ["kl_coef", "penalty_coef"])
+def test_a_coefficient_that_is_dragged_is_the_one_that_is_shown(page: Explorer, coefficient: str) -> None:
+    shown = page.session.shown
+    for epoch in (-1, None):
+        dragged = what_if(shown, shown.config.replace(**{coefficient: 0.4}), epoch=epoch)
+        assert batch_picture(dragged, -1, shown.config)[coefficient] == 0.4
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
