@@ -25,7 +25,7 @@ from explorer.views.batch import telling_token
 from explorer.views.curves import Curves
 from explorer.views.kept import Kept
 from explorer.views.mirror import Mirror
-from explorer.views.panels import Advantages, ExactToy, Kl, Objective, Runs, Samples, Tokens
+from explorer.views.panels import Advantages, ExactToy, Kl, LedgerPanel, Objective, Runs, Samples, Tokens
 from explorer.views.quantities import scales
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
@@ -115,7 +115,7 @@ class Explorer(ipywidgets.Box):
         self.curves = Curves(self.board, list(config.weights))
         self._asked: dict[str, Any] = {}
         self._page_seen: float | None = None
-        panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl)]
+        panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, LedgerPanel, Kl)]
         panels[1].on_msg(lambda widget, content, buffers: self._command(content))  # the clip picture plays the epochs
         super().__init__([self.player, self.controls, *panels, self.samples, self.toy, self.runs, self.curves])
         self.add_class("explorer")

@@ -62,6 +62,13 @@ class Runs(BoardView):
     _css = style()
 
 
+class LedgerPanel(BoardView):
+    """Where the pinned token's numbers come from, line by line (``widgets/ledger.js``)."""
+
+    _esm = script("ledger")
+    _css = style()
+
+
 class ExactToy(BoardView):
     """The toy in which everything can be enumerated: a probability to drag, and a cloud (``widgets/toy.js``).
 

@@ -5,6 +5,7 @@
 const STEPS = { ",": { updates: -1 }, ".": { updates: 1 }, "[": { epochs: -1 }, "]": { epochs: 1 } };
 const FIELDS = "input, select, textarea, [contenteditable]";
 const OWN_ARROWS = "[role=slider], [role=tab], [role=radio], [role=menu], [role=grid], [role=tree], [role=separator]";
+const SCROLLED = ".ex-ledger-lines"; // up and down move in what is longer than its panel
 
 // Returns what stops it. `send` tells the kernel.
 function hearKeys(root, board, send) {
@@ -23,6 +24,7 @@ function hearKeys(root, board, send) {
 
 // Do what a key asks for; whether it asks for anything.
 function take(board, { key, target }, page, send) {
+  if ((key === "ArrowUp" || key === "ArrowDown") && target.closest?.(SCROLLED)) return false;
   if (key in ARROWS ? target.closest?.(OWN_ARROWS) : key === "Escape" && page.querySelector(".ex-question:not([hidden])")) return false;
   if (key in STEPS) send("walk", STEPS[key]);
   else if (!(key in ARROWS || key === "Escape") || !walk(board, key)) return false;

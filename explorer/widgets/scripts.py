@@ -15,6 +15,7 @@ BESIDE = {
     "objective": ("formula.js", "cloud.js", "plane.js", "wedge.js", "handles.js", "epochs.js"),
     "player": ("keys.js",),
     "tokens": ("order.js", "strip.js", "legend.js", "tip.js", "join.js"),
+    "ledger": ("mathml.js",),
     "curves": ("behind.js",),
 }
 

@@ -31,6 +31,13 @@ function build(root, board, sized, leaving) {
     const token = tokenAt(event);
     if (token) pin(board, sameToken(token, pinnedOf(board)) ? null : token);
   });
+  list.addEventListener("dblclick", (event) => {
+    const token = tokenAt(event);
+    if (!token) return;
+    pin(board, token);
+    openLedger(board, board.get("quantity"));
+  });
+  list.addEventListener("keydown", (event) => event.key === "Enter" && pinnedOf(board) && openLedger(board, board.get("quantity")));
   list.addEventListener("focus", () => (board.exByKey = list.matches(":focus-visible")));
   list.addEventListener("mousedown", () => (board.exByKey = false));
   list.addEventListener("blur", () => tip.hide());
