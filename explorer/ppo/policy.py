@@ -36,6 +36,13 @@ class TokenScores(NamedTuple):
     values: Tensor  # the value head's estimate before the token is written
     all_logprobs: Tensor  # [B, T, V] the whole next-token distributions
 
+    def at(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Log-probabilities of other tokens that could have stood there: ``ids [B, T, K]`` to ``[B, T, K]``.
+
+        Of the first B rows, without gradient; exactly 0 where ``mask [B, T]`` is False.
+        """
+        return torch.where(mask[..., None], self.all_logprobs.detach()[: len(ids)].gather(2, ids), 0.0)
+
 
 class Policy(nn.Module):
     """A GPT-2 language model, its tokenizer, and a zero-initialised scalar value head.

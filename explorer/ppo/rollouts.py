@@ -89,6 +89,7 @@ def collect(
         groups=every // config.group_size,
         top_ids=top.indices,
         top_logprobs=top.values,
+        ref_top_logprobs=ref.at(top.indices, mask[:rows]),
     )
     if not len(extra):
         return rollout, None
