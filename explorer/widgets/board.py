@@ -25,9 +25,7 @@ class Board(OnLoopWidget):
     words = Dict(help="Every label in the chosen language.").tag(sync=True)
     language = Unicode("en").tag(sync=True)
     theme = Unicode("auto", help="auto, light or dark.").tag(sync=True)
-    lower = Unicode("advantages", help="The panel in the middle's lower half: advantages, samples, toy or runs.").tag(
-        sync=True
-    )
+    lower = Unicode("advantages", help="The panel in the middle's lower half: one of LOWER in frame.js.").tag(sync=True)
     parts = Dict(help="The exact parts of the gradient, where they are asked for: see explorer.views.parts.").tag(
         sync=True
     )

@@ -96,7 +96,7 @@ function tooltip(root) {
 }
 
 // The panels that share the middle's lower half: a tab row in each, of which one panel shows at a time.
-const LOWER = ["advantages", "samples", "toy", "runs"];
+const LOWER = ["advantages", "inspector", "ladder", "samples", "toy", "runs"];
 
 function lowerTabs(root, board, own, leaving) {
   const place = () => {

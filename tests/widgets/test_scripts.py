@@ -23,7 +23,10 @@ from explorer.widgets.scripts import BESIDE, SHARED, script, style
 
 FOLDER = Path(explorer.widgets.__file__).parent
 SOURCES = {file.name: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.js"))}
-VIEWS = ("tokens", "objective", "advantages", "curves", "kl", "samples", "toy", "runs", "controls", "player")
+VIEWS = (
+    *("tokens", "objective", "advantages", "inspector", "ladder", "curves", "kl", "samples", "toy", "runs"),
+    *("controls", "player"),
+)
 EVERYTHING = "\n".join(SOURCES.values())
 
 
