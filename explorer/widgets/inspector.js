@@ -76,9 +76,9 @@ function alternativesAt(batch, seen, [row, t]) {
 
 // Where a row's word and its three bars lie; every bar is on the same fixed scale, from 0 to 1.
 function wordRows(width, height, count) {
-  const [top, gutter, figure] = [30, Math.min(92, width * 0.24), 36];
+  const [top, gutter, figure] = [30, Math.min(112, width * 0.19), width > 560 ? 44 : 34];
   const column = (width - gutter) / POLICIES.length;
-  const tall = Math.min(24, (height - top - 3) / count);
+  const tall = Math.min(36, (height - top - 3) / count);
   return {
     top, tall, gutter, column,
     length: Math.max(8, column - figure - 8),
@@ -109,9 +109,9 @@ function drawWords(picture, { width, height }, board, { listed, rest }, notes) {
   for (const policy of POLICIES) {
     draw("text", { class: "ex-lane-title", x: at.x(policy), y: 11, text: say(board, `ui.inspector.${policy}`) }, picture);
     draw("text", { class: "ex-lane-note", x: at.x(policy), y: 23, "data-policy": policy, text: notes[policy] || say(board, "ui.inspector.scale") }, picture);
-    for (const [share, kind] of [[0, "ex-axis"], [1, "ex-axis ex-dashed"]]) {
+    for (const share of [0, 1]) {
       const x = at.x(policy) + share * at.length;
-      draw("line", { class: kind, x1: x, x2: x, y1: at.top, y2: at.y(rows.length) }, picture);
+      draw("line", { class: "ex-axis", x1: x, x2: x, y1: at.top, y2: at.y(rows.length) }, picture);
     }
   }
   rows.forEach((row, i) => {
@@ -119,11 +119,11 @@ function drawWords(picture, { width, height }, board, { listed, rest }, notes) {
     const group = draw("g", { class: `ex-inspect-row${row.sampled ? " ex-inspect-own" : ""}`, "data-word": row.others ? "" : row.word }, picture);
     if (row.sampled) draw("rect", { class: "ex-region", x: 0, y, width, height: at.tall }, group);
     if (row.others) draw("line", { class: "ex-axis", x1: 0, x2: width, y1: y, y2: y }, group);
-    const name = draw("text", { class: row.others ? "" : "ex-edge", x: 2, y: middle + 4, text: row.others ? row.word : `${row.sampled ? "▸ " : ""}${shorten(visible(row.word), 13)}` }, group);
+    const name = draw("text", { class: row.others ? "" : "ex-edge", x: 2, y: middle + 4, text: row.others ? row.word : `${row.sampled ? "▸ " : ""}${shorten(visible(row.word), Math.max(6, Math.floor(at.gutter / 6.6) - 1))}` }, group);
     if (!row.others) draw("title", { text: visible(row.word) }, name);
     for (const policy of POLICIES) {
       const value = row[policy];
-      const [x, thick] = [at.x(policy), Math.min(11, at.tall - 5)];
+      const [x, thick] = [at.x(policy), Math.min(14, at.tall - 5, at.tall * 0.5)];
       const change = policy === "new" && value !== null && row.old !== null ? value - row.old : 0;
       const kind = policy !== "new" ? `ex-inspect-${policy}` : change >= 0 ? "ex-bar-more" : "ex-bar-less";
       if (value !== null) draw("rect", { class: kind, x, y: middle - thick / 2, width: Math.max(0.5, clamp(value, 0, 1) * at.length), height: thick, "data-policy": policy, "data-value": value }, group);
@@ -142,7 +142,6 @@ const chanceText = (value) => (value > 0 && value < 0.0005 ? "<.001" : value.toF
 
 function paintFacts(facts, board, batch, seen, [row, t]) {
   const at = row * batch.length + t;
-  const nats = say(board, "ui.units.nats");
   const line = (label, value, key) => [make("span", { text: label }), make("b", { text: value, "data-fact": key })];
   const known = (name) => quantityOf(batch, name)?.[at];
   const after = real(seen.new_entropy)?.[at];
@@ -152,7 +151,6 @@ function paintFacts(facts, board, batch, seen, [row, t]) {
       ...line(say(board, "quantities.exact_kl.label"), format(known("exact_kl"), 3), "exact_kl"),
       ...["k1", "k2", "k3"].flatMap((name) => line(name, name === "k1" ? signed(known(name), 3) : format(known(name), 3), name)),
       ...line(say(board, "ui.inspector.entropy"), `${format(known("entropy"), 3)} → ${format(after, 3)}`, "entropy")),
-    make("p", { class: "ex-muted", text: say(board, "ui.inspector.in_nats", { nats }) }),
     make("h3", { text: say(board, "ui.inspector.promise") }),
     ...promiseNodes(board, batch, seen, at),
   );
@@ -174,8 +172,8 @@ function promiseNodes(board, batch, seen, at) {
   const still = state === "unmoved" ? 0 : moved;
   return [
     line("wanted", advantage, `A ${signed(advantage)}`),
-    line("happened", still, `Δ log π ${signed(moved, 3)}`),
-    make("p", { class: "ex-verdict", "data-promise": state }, make("b", { text: SIGNS[state], "aria-hidden": "true" }), make("span", { text: say(board, `ui.inspector.${state}`) })),
+    line("happened", still, `Δlog π ${signed(moved)}`),
+    make("p", { class: "ex-verdict", "data-promise": state, title: state === "against" ? say(board, "ui.inspector.against_why") : null }, make("b", { text: SIGNS[state], "aria-hidden": "true" }), make("span", { text: say(board, `ui.inspector.${state}`) })),
     make("p", { class: "explorer-inspector-against", text: counted }),
     furthest ? make("button", { class: "ex-button explorer-inspector-furthest", type: "button", text: say(board, "ui.inspector.furthest"), onclick: () => pin(board, furthest) }) : "",
   ];

@@ -7,8 +7,8 @@ export default {
   },
 };
 
-const LADDER_LEFT = 118;
-const LADDER_RIGHT = 40;
+const LADDER_LEFT = 108;
+const LADDER_RIGHT = 48;
 
 const build = (model) => (root, board, sized, leaving) => {
   const tabs = lowerTabs(root, board, "ladder", leaving);
@@ -110,16 +110,22 @@ function stackAt(batch, [row, t]) {
 
 const agrees = (sum, stored) => Math.abs(sum - stored) <= 1e-5 * Math.max(1, Math.abs(stored));
 
-function checkWords(board, batch, { sum, factor }, [row, t]) {
+function checkWords(board, batch, { sum }, [row, t]) {
   const stored = quantityOf(batch, "raw_advantage")[row * batch.length + t];
   const numbersOf = { sum: signed(sum, 4), stored: signed(stored, 4) };
-  const head = `${say(board, "ui.ladder.stack", { word: visible(batch.tokens[row][t]) })}, ${say(board, "ui.ladder.factor", { factor: format(factor, 3) })}`;
+  const head = say(board, "ui.ladder.stack", { word: visible(batch.tokens[row][t]) });
   if (!isStack(batch)) {
-    const estimator = say(board, `fields.estimator.options.${batch.estimator}.label`);
+    const estimator = nameOf(board, batch.estimator);
     return { holds: "none", text: `${head}: ${say(board, "ui.ladder.no_stack", { ...numbersOf, estimator })}` };
   }
   const holds = agrees(sum, stored);
   return { holds: String(holds), text: `${head}: ${say(board, holds ? "ui.ladder.sums" : "ui.ladder.differs", numbersOf)}` };
+}
+
+// Short, to stand beside a lane; an estimator without a lane of its own goes by its long name.
+function nameOf(board, name) {
+  const short = lookUp(board.get("words"), `ui.ladder.names.${name}`);
+  return typeof short === "string" ? short : say(board, `fields.estimator.options.${name}.label`);
 }
 
 const rungWords = (board, batch, { rungs }, [row, t]) =>
@@ -141,13 +147,13 @@ function drawStack(picture, { width, height }, board, batch, seen, stack, [row, 
   const count = batch.tokens[row].length;
   const step = (width - LADDER_LEFT - LADDER_RIGHT) / Math.max(count, 1);
   const foot = 38;
-  const tall = Math.max(60, (height - foot) * 0.48);
-  const scale = board.get("quantities").raw_advantage;
+  const tall = Math.max(60, (height - foot) * 0.54);
+  const scale = board.get("quantities").delta;
   const y = (value) => tall / 2 - clamp(position(scale, value), -1, 1) * (tall / 2 - 5);
   const x = (place) => LADDER_LEFT + place * step;
   draw("rect", { class: "ex-column", x: x(t), y: 1, width: step, height: height - foot - 2, rx: 3 }, picture);
   const group = draw("g", { class: "ex-lane" }, picture);
-  draw("text", { class: "ex-lane-title", x: 0, y: tall / 2 - 1, text: "A = Σ (γλ)^l δ" }, group);
+  draw("text", { class: "ex-lane-title", x: 0, y: tall / 2 - 1, text: "A = Σ (γλ)ˡ δ" }, group);
   draw("text", { class: "ex-lane-note", x: 0, y: tall / 2 + 12, text: say(board, "ui.ladder.factor", { factor: format(stack.factor, 3) }) }, group);
   for (const edge of [scale.high, scale.low]) draw("text", { class: "ex-tick", x: LADDER_LEFT - 4, y: y(edge) + 4, "text-anchor": "end", text: format(edge, 1) }, group);
   draw("line", { class: "ex-axis", x1: LADDER_LEFT, x2: x(count), y1: y(0), y2: y(0) }, group);
@@ -183,7 +189,7 @@ function drawLanes(picture, board, batch, seen, { row, t, x, step, count, top, h
     const own = name === "grpo" ? board.get("quantities").advantage : scale; // in standard deviations
     const middle = top + (i + 0.5) * tall;
     const group = draw("g", { class: "ex-lane", "data-estimator": name }, picture);
-    const label = say(board, `fields.estimator.options.${name}.label`);
+    const label = nameOf(board, name);
     const title = draw("text", { class: name === seen.estimator ? "ex-lane-title" : "", x: 0, y: middle + 4, text: name === seen.estimator ? say(board, "ui.ladder.in_force", { name: label }) : label }, group);
     draw("title", { text: say(board, `fields.estimator.options.${name}.what`) }, title);
     draw("line", { class: "ex-axis", x1: LADDER_LEFT, x2: x(count), y1: middle, y2: middle }, group);
