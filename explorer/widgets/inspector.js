@@ -107,8 +107,8 @@ function drawWords(picture, { width, height }, board, { listed, rest }, notes) {
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const at = wordRows(width, height, rows.length);
   for (const policy of POLICIES) {
-    draw("text", { class: "ex-lane-title", x: at.x(policy), y: 11, text: say(board, `ui.inspector.${policy}`) }, picture);
-    draw("text", { class: "ex-lane-note", x: at.x(policy), y: 23, "data-policy": policy, text: notes[policy] || say(board, "ui.inspector.scale") }, picture);
+    draw("text", { class: "ex-lane-title", x: at.x(policy), y: 13, text: say(board, `ui.inspector.${policy}`) }, picture);
+    draw("text", { class: "ex-lane-note", x: at.x(policy), y: 25, "data-policy": policy, text: notes[policy] || say(board, "ui.inspector.scale") }, picture);
     for (const share of [0, 1]) {
       const x = at.x(policy) + share * at.length;
       draw("line", { class: "ex-axis", x1: x, x2: x, y1: at.top, y2: at.y(rows.length) }, picture);

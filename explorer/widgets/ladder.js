@@ -146,7 +146,7 @@ function drawStack(picture, { width, height }, board, batch, seen, stack, [row, 
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const count = batch.tokens[row].length;
   const step = (width - LADDER_LEFT - LADDER_RIGHT) / Math.max(count, 1);
-  const foot = 38;
+  const foot = width > 560 ? 50 : 40; // room for the words, which are larger in a wide window
   const tall = Math.max(60, (height - foot) * 0.54);
   const scale = board.get("quantities").delta;
   const y = (value) => tall / 2 - clamp(position(scale, value), -1, 1) * (tall / 2 - 5);
