@@ -135,7 +135,6 @@ function drawWords(picture, { width, height }, board, { listed, rest }, notes) {
   return spoken.join("; ");
 }
 
-const shorten = (word, most) => (word.length > most ? `${word.slice(0, most - 1)}…` : word);
 const chanceText = (value) => (value > 0 && value < 0.0005 ? "<.001" : value.toFixed(3).replace(/^0\./, "."));
 
 // ---------------------------------------------------------------- how far apart, and the promise
@@ -172,7 +171,7 @@ function promiseNodes(board, batch, seen, at) {
   const still = state === "unmoved" ? 0 : moved;
   return [
     line("wanted", advantage, `A ${signed(advantage)}`),
-    line("happened", still, `Δlog π ${signed(moved)}`),
+    line("happened", still, `Δlog π ${fixedSigned(moved, 3)}`),
     make("p", { class: "ex-verdict", "data-promise": state, title: state === "against" ? say(board, "ui.inspector.against_why") : null }, make("b", { text: SIGNS[state], "aria-hidden": "true" }), make("span", { text: say(board, `ui.inspector.${state}`) })),
     make("p", { class: "explorer-inspector-against", text: counted }),
     furthest ? make("button", { class: "ex-button explorer-inspector-furthest", type: "button", text: say(board, "ui.inspector.furthest"), onclick: () => pin(board, furthest) }) : "",

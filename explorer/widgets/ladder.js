@@ -166,13 +166,13 @@ function drawStack(picture, { width, height }, board, batch, seen, stack, [row, 
   }
   const end = y(stack.sum);
   draw("path", { class: "ex-ladder-sum", d: `M${x(t)} ${end}H${x(count)}`, "data-sum": stack.sum }, group);
-  draw("text", { class: "ex-edge", x: x(count) + 3, y: end + 4, text: signed(stack.sum) }, group);
+  draw("text", { class: "ex-edge", x: x(count) + 3, y: end + 4, text: fixedSigned(stack.sum) }, group);
   drawLanes(picture, board, batch, seen, { row, t, x, step, count, top: tall, height: height - foot - tall, scale });
   const words = draw("g", { class: "ex-words" }, picture);
   const every = Math.ceil(11 / step);
   for (let place = 0; place < count; place += every) {
     const [at, low] = [x(place + 0.5) + 3, height - foot + 11];
-    draw("text", { class: place === t ? "ex-edge" : "", x: at, y: low, "text-anchor": "end", transform: `rotate(-38 ${at} ${low})`, text: visible(batch.tokens[row][place]) }, words);
+    draw("text", { class: place === t ? "ex-edge" : "", x: at, y: low, "text-anchor": "end", transform: `rotate(-38 ${at} ${low})`, text: shorten(visible(batch.tokens[row][place]), 9) }, words);
   }
   const rung = hoveredOf(board);
   if (rung?.[0] === row && rung[1] !== t) draw("rect", { class: "ex-column ex-column-hovered", x: x(rung[1]), y: 1, width: step, height: height - foot - 2, rx: 3 }, picture);
@@ -204,7 +204,7 @@ function drawLanes(picture, board, batch, seen, { row, t, x, step, count, top, h
       bar(group, x(place + 0.5), step, middle, tip, Math.abs(position(own, value)) > 1);
     }
     const value = values[row * batch.length + t];
-    draw("text", { class: "ex-edge", x: x(count) + 3, y: middle + 4, "data-value": value, text: signed(value) }, group);
+    draw("text", { class: "ex-edge", x: x(count) + 3, y: middle + 4, "data-value": value, text: fixedSigned(value) }, group);
   });
 }
 
