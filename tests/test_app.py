@@ -223,7 +223,10 @@ def test_every_panel_has_its_class(page: Explorer) -> None:
     boxes = {name for child in page.children for name in child._dom_classes}
     assert {f"explorer-{key}" for key in roots} | boxes >= {
         f"explorer-{key}"
-        for key in ("tokens", "objective", "advantages", "kl", "curves", "samples", "toy", "player", "controls")
+        for key in (
+            *("tokens", "objective", "advantages", "inspector", "ladder", "kl", "curves", "samples", "toy"),
+            *("player", "controls"),
+        )
     }
 
 
@@ -699,6 +702,23 @@ def test_a_recipe_that_needs_a_reset_is_asked_for(page: Explorer, monkeypatch: p
     assert ["critic", "shared", "separate"] in page.controls.deltas
     press(page, "preset", name="grpo")
     assert ["estimator", "gae", "grpo"] in page.controls.deltas
+
+
+def test_the_inspector_and_the_ladder_follow_the_screen_while_they_are_open(page: Explorer) -> None:
+    assert page.inspector.picture == page.ladder.picture == {}
+    press(page, "train", updates=2)
+    page.board.lower = "inspector"
+    press(page, "scrub", update=1)
+    press(page, "epoch", epoch=0)
+    batch = page.board.batch
+    assert (page.inspector.picture["update"], page.inspector.picture["epoch"]) == (batch["update"], batch["epoch"])
+    page.board.lower = "ladder"
+    edit(page, 1, gae_lambda=0.0)
+    gae, _, step, _ = page.ladder.picture["rows"]
+    assert gae["advantages"] == step["advantages"] == page.board.batch["arrays"]["delta"]
+    edit(page, 2, estimator="rloo")
+    assert page.ladder.picture["rows"][-1]["advantages"] == page.board.batch["arrays"]["raw_advantage"]
+    assert page.session.error == {}
 
 
 def test_the_toy_follows_the_settings_of_the_page_while_it_is_open(page: Explorer) -> None:

@@ -85,6 +85,7 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         "adapts": adapting(config),
         "kl_estimator": config.kl_estimator,
         "kl_in": config.kl_in,
+        "estimator": config.estimator,
         "gamma": config.gamma,
         "gae_lambda": config.gae_lambda,
         "objective": config.objective,

@@ -137,6 +137,10 @@ function format(value, digits = 2) {
 
 const signed = (value, digits = 2) => (value > 0 ? "+" : "") + format(value, digits);
 
+// A signed number for a place of fixed width, never in powers of ten; and a word for one.
+const fixedSigned = (value, digits = 2) => `${value > 0 ? "+" : ""}${value.toFixed(digits).replace("-", MINUS)}`;
+const shorten = (word, most) => (word.length > most ? `${word.slice(0, most - 1)}…` : word);
+
 // ---------------------------------------------------------------- scales and colours
 
 // Where a value lies on its quantity's fixed scale: -1 to 1 for diverging ones, 0 to 1 for sequential ones.

@@ -109,13 +109,14 @@ function tooltip(root) {
 }
 
 // The panels that share the middle's lower half: a tab row in each, of which one panel shows at a time.
-const LOWER = ["advantages", "ledger", "samples", "toy", "runs"];
+const LOWER = ["advantages", "ledger", "ladder", "inspector", "samples", "toy", "runs"];
 
 // The lines of the ledger that say where a quantity comes from; of several, the first that the settings have.
 const LEDGER_LINES = {
   ratio: ["ratio"], old_probability: ["ratio"], new_probability: ["ratio"], advantage: ["whitened"], raw_advantage: ["advantage"],
   reward: ["reward", "reward_whitened"], ref_kl: ["ref_kl"], ref_probability: ["ref_kl"], delta: ["delta", "advantage"],
-  value: ["delta", "advantage"], return: ["to_go", "total", "advantage"], term: ["term"], pull: ["pull"], gradient_share: ["share"],
+  log_ratio: ["ratio"], gradient_part: ["share"], value: ["delta", "advantage"], return: ["to_go", "total", "advantage"],
+  term: ["term"], pull: ["pull"], gradient_share: ["share"],
 };
 
 // Open the ledger of the pinned token where a quantity comes from.

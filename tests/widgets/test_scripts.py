@@ -23,7 +23,10 @@ from tests.node import node
 
 FOLDER = Path(explorer.widgets.__file__).parent
 SOURCES = {file.name: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.js"))}
-VIEWS = ("tokens", "objective", "advantages", "curves", "kl", "samples", "toy", "runs", "controls", "player", "ledger")
+VIEWS = (
+    *("tokens", "objective", "advantages", "ledger", "ladder", "inspector", "curves", "kl", "samples", "toy", "runs"),
+    *("controls", "player"),
+)
 EVERYTHING = "\n".join(SOURCES.values())
 
 
