@@ -21,13 +21,6 @@ const build = (model) => (root, board, sized, leaving) => {
   const empty = make("p", { class: "ex-empty" });
   root.append(tabs.node, hint, body, empty, spoken);
   const size = sized(picture);
-  let byKey = false;
-  picture.addEventListener("keydown", (event) => {
-    if (!walk(board, event)) return;
-    event.preventDefault();
-    byKey = true;
-  });
-  picture.addEventListener("blur", () => (byKey = false));
   leaving(listen(model, ["picture"], () => refresh()));
 
   const refresh = () => {
@@ -45,7 +38,7 @@ const build = (model) => (root, board, sized, leaving) => {
     const words = alternativesAt(batch, seen, token);
     picture.setAttribute("aria-label", drawWords(picture, size, board, words, notesOf(board, batch, seen)));
     paintFacts(facts, board, batch, seen, token);
-    if (byKey) write(spoken, `${picture.getAttribute("aria-label")} ${facts.querySelector(".ex-verdict")?.textContent ?? ""}`);
+    if (board.exByKey && document.activeElement === picture) write(spoken, `${picture.getAttribute("aria-label")} ${facts.querySelector(".ex-verdict")?.textContent ?? ""}`);
   };
   return refresh;
 };

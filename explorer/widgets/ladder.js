@@ -41,7 +41,6 @@ const build = (model) => (root, board, sized, leaving) => {
     hover(board, null);
   });
   picture.addEventListener("click", (event) => tokenAt(event) && pin(board, tokenAt(event)));
-  picture.addEventListener("keydown", (event) => walk(board, event) && event.preventDefault());
   leaving(listen(model, ["picture"], () => refresh()));
 
   const refresh = () => {
@@ -66,8 +65,8 @@ const build = (model) => (root, board, sized, leaving) => {
     const rung = inside && hoveredOf(board)?.[0] === token[0] ? stack.rungs[hoveredOf(board)[1] - token[1]] : null;
     if (rung && columns) {
       const box = picture.getBoundingClientRect();
-      const at = { left: box.left + LADDER_LEFT + (token[1] + rung.l) * columns.step, top: box.top, bottom: box.bottom };
-      tip.show([make("p", { text: rungWords(board, batch, { rungs: [rung] }, token)[0] })], at);
+      const column = new DOMRect(box.left + LADDER_LEFT + (token[1] + rung.l) * columns.step, box.top, columns.step, box.height);
+      tip.show([make("p", { text: rungWords(board, batch, { rungs: [rung] }, token)[0] })], { getBoundingClientRect: () => column });
     } else tip.hide();
     const stamp = [batch, seen, board.get("words"), square.width, square.height];
     if (stamp.some((part, i) => part !== points[i])) {
