@@ -40,18 +40,21 @@ STRING: /"[^"\n]*"/ | /'[^'\n]*'/
 
 
 class ExpressionError(ValueError):
-    """An expression that does not parse. The message shows the place.
+    """An expression that does not parse. The message, of one line, says where.
 
     Attributes:
         position: the character, from 0, at which it goes wrong.
         reason: what is wrong there.
+        pointed: the expression in one line, and in a second one a mark under that character.
     """
 
     def __init__(self, source: str, position: int, reason: str) -> None:
         self.position, self.reason = position, reason
-        # Line breaks are blanks to the grammar; in one line the mark below stands under its character.
+        # Line breaks are blanks to the grammar; in one line the mark stands under its character.
         line = "".join(" " if letter.isspace() else letter for letter in source)
-        super().__init__(f"At character {position + 1}: {reason}\n{line}\n{' ' * position}^")
+        self.pointed = f"{line}\n{' ' * position}^"
+        rest = line[position : position + 12].strip()
+        super().__init__(f"At character {position + 1}, {f'at {rest!r}' if rest else 'the end'}: {reason}")
 
 
 @dataclass(frozen=True)

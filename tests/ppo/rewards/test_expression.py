@@ -99,9 +99,16 @@ def test_what_does_not_parse_points_at_the_place(source: str, position: int, wor
     with pytest.raises(ExpressionError) as caught:
         expression(source)
     assert (caught.value.position, words in caught.value.reason) == (position, True)
-    first, shown, mark = str(caught.value).split("\n")
-    assert first == f"At character {position + 1}: {caught.value.reason}"
-    assert (shown, mark) == (source.replace("\t", " "), " " * position + "^")
+    assert str(caught.value).startswith(f"At character {position + 1}, ")
+    assert str(caught.value).endswith(caught.value.reason)
+    assert caught.value.pointed.split("\n") == [source, " " * position + "^"]
+
+
+def test_the_mark_stands_under_its_character_in_an_expression_of_several_lines() -> None:
+    with pytest.raises(ExpressionError) as caught:
+        expression("words\n+\t+ 1")
+    assert caught.value.pointed == "words + + 1\n        ^"
+    assert "\n" not in str(caught.value)
 
 
 @given(st.text(max_size=60))
