@@ -25,7 +25,7 @@ Pair = tuple[Session, Shelf, Recording, Recording]
 
 
 @pytest.fixture
-def branch(make_session: MakeSession, tmp_path: Path) -> Callable[..., Pair]:
+def branch(make_session: Callable[..., Session], tmp_path: Path) -> Callable[..., Pair]:
     """``branch(clip_range=...)``: a run of 6 updates, and one of 5 more that left it after the second."""
 
     def make(**changes: Any) -> Pair:
@@ -108,9 +108,10 @@ def test_a_thread_that_was_ended_tells_nothing_and_holds_nobody_up(
     branch: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, _, parent, child = branch(clip_range=0.01)
-    gate, done, told = threading.Event(), threading.Event(), []
+    entered, gate, done, told = threading.Event(), threading.Event(), threading.Event(), []
 
     def held(*runs: Any) -> Parting | None:
+        entered.set()
         assert gate.wait(30)
         return parting_in(*runs)
 
@@ -121,6 +122,7 @@ def test_a_thread_that_was_ended_tells_nothing_and_holds_nobody_up(
     monkeypatch.setattr(comparing_module, "write_parted", last)
     comparing = Comparing()
     comparing.begin(child, parent.info["id"], parent, told.append)
+    assert entered.wait(30)
     comparing.end()
     gate.set()
     assert done.wait(30)
