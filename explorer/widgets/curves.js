@@ -23,7 +23,7 @@ const build = (model) => (root, board, sized, leaving) => {
   const others = make("p", { class: "ex-hint ex-others", hidden: true });
   const plot = make("div", { class: "ex-plot" });
   const titles = make("div", { class: "ex-plot-titles" });
-  const tabs = viewTabs(board, "run_view", ["curves", "frontier"], "ui.run_views");
+  const tabs = viewTabs(board, "run_view", ["curves", "frontier"], (view) => say(board, `ui.run_views.${view}`));
   const frontier = frontierView(root, board, sized, (message) => model.send(message));
   const plots = make("div", { class: "ex-plots" }, plot, titles);
   root.prepend(head, plots, frontier.picture);

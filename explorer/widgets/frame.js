@@ -77,8 +77,9 @@ function heading(board, path, values) {
   ];
 }
 
-// Tabs that choose which of its pictures a panel shows; the choice is a trait of the board, and so outlives the page.
-function viewTabs(board, trait, views, path) {
+// Tabs that choose which of its pictures a panel shows; the choice is a trait of the board, and so outlives the
+// page.
+function viewTabs(board, trait, views, nameOf) {
   const buttons = views.map((view) => make("button", {
     class: `ex-tab explorer-view-${view}`, role: "tab", type: "button",
     onclick: () => {
@@ -87,7 +88,7 @@ function viewTabs(board, trait, views, path) {
     },
   }));
   const paint = () => views.forEach((view, i) => {
-    write(buttons[i], say(board, `${path}.${view}`));
+    write(buttons[i], nameOf(view));
     buttons[i].setAttribute("aria-selected", String(view === board.get(trait)));
   });
   return { node: make("div", { class: "ex-tabs", role: "tablist" }, ...buttons), paint };

@@ -22,7 +22,7 @@ const LEVELS = { token: ["tokens", "tokens_old"], response: ["responses", "respo
 const charged = (batch, name) => batch.kl_estimator === name.replace("_kl", "");
 
 function build(root, board, sized) {
-  const tabs = viewTabs(board, "kl_view", Object.keys(LEVELS), "ui.kl.views");
+  const tabs = viewTabs(board, "kl_view", Object.keys(LEVELS), (level) => say(board, `ui.kl.views.${level}`));
   const head = make("header", { class: "ex-head-line" });
   const legend = make("p", { class: "ex-kl-legend" });
   const charts = make("div", { class: "ex-kl-charts" });
