@@ -1,4 +1,4 @@
-"""The picture of time: how the ratios spread over the epochs of an update, the updates beside it, and a prompt's answers.
+"""The picture of time: how ratios spread over the epochs of an update, the updates beside it, a prompt's answers.
 
 Pure functions of what is shown and of glances at other updates (``explorer.session.glances``).
 """
@@ -37,10 +37,10 @@ def time_picture(shown: Any, epoch: int = -1) -> dict[str, Any]:
 
     Returns:
         ``update`` and ``epoch`` as in ``batch_picture``; ``low`` and ``high``, the ratios at the ends of the
-        logarithmic axis, and ``band``, those of the clip range; ``rows``, ``[[update, responses], …]``: when the rows of
-        the batch were sampled, newest first; and ``epochs``, one before the first step of each and one after the last:
-        ``fresh`` and ``replayed`` (uint32 ``[BINS]``; tokens beyond the axis are in the outermost), ``tokens`` and
-        ``outside`` (how many, of both), ``below`` and ``above`` (how many are beyond the axis).
+        logarithmic axis, and ``band``, those of the clip range; ``rows``, ``[[update, responses], …]``: when the rows
+        of the batch were sampled, newest first; and ``epochs``, one before the first step of each and one after the
+        last: ``fresh`` and ``replayed`` (uint32 ``[BINS]``; tokens beyond the axis are in the outermost), ``tokens``
+        and ``outside`` (how many, of both), ``below`` and ``above`` (how many are beyond the axis).
     """
     scale = QUANTITIES["ratio"]
     rows = len(shown.rollout.stopped)
@@ -97,8 +97,8 @@ def beside(kept: Sequence[int], update: int) -> list[int]:
 def stretches(kept: Sequence[int]) -> list[list[int]]:
     """The kept updates in at most ``STRETCHES`` parts of the run, each newest first; the last part comes first.
 
-    A part ends at a whole number of updates that grows only by steps of 1, 2, 5, 10, 20, …, so that the parts stay where
-    they are while a run goes on. The run's first kept update is a part of its own.
+    A part ends at a whole number of updates that grows only by steps of 1, 2, 5, 10, 20, …, so that the parts stay
+    where they are while a run goes on. The run's first kept update is a part of its own.
     """
     if not kept:
         return []
@@ -143,6 +143,10 @@ def answers_picture(kept: Sequence[int], update: int, prompt: str, place: int, n
     """One answer to a prompt from each stretch of the run, and that of the update on screen; newest first.
 
     Args:
+        kept: the updates that are kept, oldest first.
+        update: the one on screen.
+        prompt: whose answers.
+        notes: what is known of the updates.
         place: which of a group's answers is shown, the first in the order of sampling being 0; the last where there
             are fewer.
 

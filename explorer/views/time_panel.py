@@ -28,8 +28,8 @@ class TimePanel(WhileOpen):
     key = "time"
 
     past = Dict(
-        help="{update, prompt, kept, first, updates, steps, answers}: see explorer.views.time; prompt is None without a "
-        "pinned response, kept and updates are how many there are, first is the oldest that is kept."
+        help="{update, prompt, kept, first, updates, steps, answers}: see explorer.views.time; prompt is None without "
+        "a pinned response, kept and updates are how many there are, first is the oldest that is kept."
     ).tag(sync=True)
 
     def __init__(self, session: Screen, **traits: Any) -> None:

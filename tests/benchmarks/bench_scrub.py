@@ -1,8 +1,8 @@
-"""A run of 2,000 updates, scrubbed in the browser: from the scrubber's move to the page painted, and memory: `make bench`.
+"""A run of 2,000 updates, scrubbed in the browser: from a move to the page painted, and memory: `make bench`.
 
-The run is the bundled one over and over under other numbers, as in ``bench_long_run``. Painted means that the last of the
-panels on screen shows the update: tokens, clip picture, curves, and in turn the panel of the pinned response and that of
-time, whose pictures of other updates are read while the page rests and are waited for apart.
+The run is the bundled one over and over under other numbers, as in ``bench_long_run``. Painted means that the last of
+the panels on screen shows the update: tokens, curves, and in turn the panel of the pinned response or that of time,
+whose pictures of other updates are read while the page rests.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ UPDATES = 2_000
 #: Moves of the scrubber with each panel open: far jumps all over the run.
 MOVES = 120
 
-#: What is aimed for: milliseconds from a move to the paint, at the 95th percentile; and by how many megabytes the kernel
-#: and the page's own heap may grow over all the moves.
+#: What is aimed for: milliseconds from a move to the paint, at the 95th percentile; and by how many megabytes the
+#: kernel and the page's own heap may grow over all the moves.
 PAINT, KERNEL, HEAP = 100, 100, 20
 
 
@@ -71,7 +71,7 @@ def test_scrubbing_a_long_run(page: Page) -> None:
     explorer = ExplorerPage(page)
     expect(explorer.part("curves").locator(".main-svg").first).to_be_visible()
     root = explorer.root.element_handle()
-    found, lasts = {}, []
+    found = {}
     before: tuple[float, float] | None = None
     for panel in ("advantages", "time"):
         if panel != "advantages":
@@ -79,7 +79,6 @@ def test_scrubbing_a_long_run(page: Page) -> None:
         page.evaluate(SCRUB, [root, UPDATES, 20])  # to warm up
         before = before or memory(page)
         found[panel] = page.evaluate(SCRUB, [root, UPDATES, MOVES])
-        lasts.append(panel)
     after = memory(page)
     assert before is not None
     print(f"\n\nScrubbing a run of {UPDATES} updates, {MOVES} far jumps with each panel ({load()}), in milliseconds:")
@@ -93,21 +92,21 @@ def test_scrubbing_a_long_run(page: Page) -> None:
 
 
 def memory(page: Page) -> tuple[float, float]:
-    """Megabytes: the resident memory of this process's one kernel, and the page's heap with what is free given back."""
+    """Megabytes: the resident memory of the page's kernel, and the page's heap with what is free given back."""
     kernels = [p for p in psutil.Process().children(recursive=True) if re.search("ipykernel", " ".join(p.cmdline()))]
-    assert len(kernels) == 1, kernels
+    kernel = max(kernels, key=lambda process: process.cpu_times().user)  # Voila keeps one more, which does nothing
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     used = session.send("Runtime.getHeapUsage")["usedSize"]
     session.detach()
-    return kernels[0].memory_info().rss / 1e6, used / 1e6
+    return kernel.memory_info().rss / 1e6, used / 1e6
 
 
 #: Moves the scrubber as a drag does, again and again after a rest, and times each until the frame has been painted in
 #: which every panel shows that update: a message sent from within a frame is delivered after it.
 SCRUB = """async ([root, last, count]) => {
   const scrubber = root.querySelector('.explorer-scrubber');
-  const open = [...root.querySelectorAll('.ex-tab[aria-selected=true]')].some((tab) => tab.matches('.explorer-tab-time') && tab.offsetParent);
+  const open = root.querySelector('.explorer-time').offsetParent !== null;
   const shown = (update) =>
     root.querySelector('.explorer-tokens').dataset.update === update
     && root.querySelector('.explorer-status').dataset.update === update

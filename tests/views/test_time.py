@@ -138,7 +138,7 @@ def test_all_that_is_asked_for_is_read_once_and_the_neighbours_first() -> None:
         order.append(update)
         notes[update] = note(update, "The cat")
     assert order == [16, 18, 20, 22, 24, 40, 30, 10, 1]
-    assert next_to_read(KEPT, 20, None, {n: None for n in range(16, 25, 2)}) is None
+    assert next_to_read(KEPT, 20, None, dict.fromkeys(range(16, 25, 2))) is None
 
 
 def test_a_prompt_that_is_rare_is_looked_for_in_so_many_updates_and_no_more() -> None:
