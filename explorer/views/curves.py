@@ -153,8 +153,8 @@ class Series:
         """``{lines: {metric: {updates: int32, values: float32}}, span: [0, last], ranges: {chart: [low, high]}}``.
 
         And ``frontier``: see ``frontier_dots``. Arrays ``[N]`` come as bytes, and what an update lacks is NaN. ``span``
-        is the axis of the updates, ``ranges`` are the charts' own. Another history, or one that is shorter than before, is another run: its scales begin
-        again.
+        is the axis of the updates, ``ranges`` are the charts' own. Another history, or one that is shorter than
+        before, is another run: its scales begin again.
 
         Args:
             history: the run.
