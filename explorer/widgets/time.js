@@ -7,7 +7,7 @@ export default {
   },
 };
 
-const STEPS_LEFT = 34; // pixels for the scale
+const STEPS_LEFT = 42; // pixels for the scale
 const STEPS_TOP = 13; // and for the updates' numbers
 
 const build = (model) => (root, board, sized, leaving) => {
