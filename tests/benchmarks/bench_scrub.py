@@ -29,7 +29,7 @@ from tests.browser.witness import Witness
 UPDATES = 2_000
 
 #: Moves of the scrubber with each panel open: far jumps all over the run.
-MOVES = 120
+MOVES = 80
 
 #: What is aimed for: milliseconds from a move to the paint, at the 95th percentile; and by how many megabytes the
 #: kernel and the page's own heap may grow over all the moves.
@@ -114,6 +114,7 @@ SCRUB = """async ([root, last, count]) => {
   const rest = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
   const plot = root.querySelector('.explorer-curves .ex-plot');
   const markers = () => [...plot.querySelectorAll('.point')].map((point) => point.getAttribute('transform')).join();
+  const state = () => ['tokens', 'time'].map((key) => root.querySelector(`.explorer-${key}`).dataset.update).join();
   const times = [];
   let update = 1;
   for (let i = 0; i < count; i += 1) {
@@ -122,8 +123,9 @@ SCRUB = """async ([root, last, count]) => {
     const started = performance.now();
     scrubber.value = String(update);
     scrubber.dispatchEvent(new Event('input', { bubbles: true }));
-    await new Promise((done) => {
+    await new Promise((done, failed) => {
       const look = () => {
+        if (performance.now() - started > 10000) return failed(new Error(`waiting for ${update}, there is ${state()}`));
         if (!shown(String(update)) || markers() === before) return requestAnimationFrame(look);
         const { port1, port2 } = new MessageChannel();
         port1.onmessage = done;
@@ -132,7 +134,7 @@ SCRUB = """async ([root, last, count]) => {
       requestAnimationFrame(look);
     });
     times.push(performance.now() - started);
-    await rest(60 + ((i * 97) % 300));
+    await rest(60 + ((i * 97) % 200));
   }
   return times;
 }"""
