@@ -25,6 +25,7 @@ from explorer.recording.claim import Claim
 from explorer.recording.entry import MAX_NAME, NAME_FILE, Entry, is_id, read_entry, stamp
 from explorer.recording.folder import METRICS_FOLDER, RUN_FILE, RecordingError, check_unused, replace_file
 from explorer.recording.grid import GRID_FILE, is_seed_folder
+from explorer.recording.index import INDEX_FILE
 
 __all__ = ["Entry", "Shelf", "copy_run"]
 
@@ -198,22 +199,36 @@ def _runs_in(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
 def copy_run(folder: Path, target: Path) -> None:
     """Copy a run that may still be written to into a new folder.
 
-    First the metrics are copied, and then what is there by then: so whatever they name is there. Links are left out.
+    First the metrics are copied, and then what is there by then: so whatever they name is there. Where updates were put
+    together meanwhile, what is new is copied too. Links are left out.
 
     Raises:
         OSError: it cannot be read, or the target not be written.
     """
     target.mkdir(parents=True)
-    folders = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
-    for path in sorted(folders, key=lambda path: path.name != METRICS_FOLDER):
-        (target / path.name).mkdir()
-        _copy_files(path, target / path.name)
-    _copy_files(folder, target)
+    folders = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.name != METRICS_FOLDER)
+    together = None
+    while together != (together := _read(folder / INDEX_FILE)):
+        for path in folders:
+            if not path.is_symlink():
+                (target / path.name).mkdir(exist_ok=True)
+                _copy_files(path, target / path.name)
+    if together:  # as it was while the files were copied that it names
+        (target / INDEX_FILE).write_bytes(together)
+    _copy_files(folder, target, besides=INDEX_FILE)
 
 
-def _copy_files(folder: Path, target: Path) -> None:
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes() if not path.is_symlink() else b""
+    except FileNotFoundError:
+        return b""
+
+
+def _copy_files(folder: Path, target: Path, besides: str = "") -> None:
     for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
+        new = path.name != besides and not (target / path.name).exists()
+        if new and path.is_file() and not path.is_symlink() and not path.name.startswith("."):
             # One that is gone is a state that has been thinned out meanwhile.
             with suppress(FileNotFoundError):
                 shutil.copyfile(path, target / path.name)

@@ -22,15 +22,14 @@ from explorer.recording.folder import (
     SCHEMA_VERSION,
     RecordingError,
     damaged,
-    part_numbers,
     read_run,
-    read_table,
 )
+from explorer.recording.index import Parts
 from explorer.recording.metrics import metrics_of, metrics_table, read_metrics
 from explorer.recording.older import config_from, tables_from
 from explorer.recording.snapshot import Snapshot
-from explorer.recording.tables import Tables, from_tables, most_rows
-from explorer.recording.writer import LAST_FOLDER, RunWriter
+from explorer.recording.tables import Tables, from_tables, most_of
+from explorer.recording.writer import RunWriter
 
 __all__ = ["Recording", "RecordingError", "RunWriter"]
 
@@ -92,15 +91,14 @@ class Recording:
             info = {**content["info"], "schema_version": version}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(root / "run.json", error) from None
-        metrics = read_metrics(root)
+        metrics, parts = read_metrics(root), Parts(root)
         happened = set(metrics.column("update").to_pylist())
         if happened and (not configs or min(configs) > min(happened)):
             raise damaged(root / "run.json", ValueError("it lacks the first update's config"))
 
         def read(update: int) -> Snapshot:
             config = _in_force(configs, update)
-            most = most_rows(config)
-            tables = Tables(*(read_table(root, folder, update, getattr(most, folder)) for folder in Tables._fields))
+            tables = Tables(*(parts.read(folder, update, most) for folder, most in most_of(config).items()))
             try:
                 whole = tables_from(version, tables, config)
                 return from_tables(whole, update, config, metrics_of(metrics, update))
@@ -109,7 +107,7 @@ class Recording:
                     f"update {update} in '{root}' is damaged ({' '.join(str(error).split())}): record the run again."
                 ) from None
 
-        kept = [update for update in part_numbers(root, LAST_FOLDER) if update in happened]
+        kept = [update for update in parts.updates if update in happened]
         cached = lru_cache(CACHED_SNAPSHOTS)(read)
         where = root.resolve()
         return cls(
