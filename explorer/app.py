@@ -352,6 +352,8 @@ def _shelf(runs: Shelf | str | Path | bool | None) -> Shelf | None:
         return Shelf() if runs else None
     if runs is not None and not isinstance(runs, str | Path):
         raise TypeError(f"runs is a {type(runs).__name__}, but must be a folder, an explorer.Shelf, or False.")
+    if runs is not None and (not str(runs).strip() or "\0" in str(runs)):
+        raise ValueError(f"runs is {str(runs)!r}, which is no folder: name one, or give False to keep no runs.")
     if runs is not None and Path(runs).expanduser().is_file():
         raise ValueError(f"runs is '{runs}', which is a file: name a folder.")
     return Shelf(runs)

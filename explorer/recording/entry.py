@@ -54,9 +54,9 @@ class Entry:
     problem: str = ""
 
 
-def is_id(text: str) -> bool:
-    """Whether a text can be the id of a run."""
-    return _ID.fullmatch(text) is not None
+def is_id(text: object) -> bool:
+    """Whether something can be the id of a run."""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
 def read_entry(folder: Path, grid: str = "") -> Entry:

@@ -55,6 +55,8 @@ class RecordingError(ValueError):
 
 def check_unused(folder: Path) -> None:
     """See that a folder is new or empty. Raises RecordingError where it holds something already, or is none."""
+    if "\0" in str(folder):
+        raise RecordingError(f"{str(folder)!r} cannot be the name of a folder: give another.")
     if folder.exists() and not folder.is_dir():
         raise RecordingError(f"'{folder}' is a file: give a folder.")
     if folder.is_dir() and any(folder.iterdir()):
@@ -92,8 +94,8 @@ def read_run(root: Path) -> dict[str, Any]:
     Raises:
         RecordingError: the folder is missing or no recording, the file is damaged, or its schema is a newer one.
     """
-    if not root.is_dir():
-        raise RecordingError(f"There is no folder '{root}': give the folder of a recorded run.")
+    if "\0" in str(root) or not root.is_dir():
+        raise RecordingError(f"There is no folder {str(root)!r}: give the folder of a recorded run.")
     path = inside(root, RUN_FILE, "it is not a recorded run.")
     try:
         content = read_json(path)

@@ -26,6 +26,8 @@ from explorer.recording.entry import MAX_NAME, NAME_FILE, Entry, is_id, read_ent
 from explorer.recording.folder import METRICS_FOLDER, RUN_FILE, RecordingError, check_unused, replace_file
 from explorer.recording.grid import GRID_FILE, is_seed_folder
 from explorer.recording.index import INDEX_FILE
+from explorer.recording.labels import Label
+from explorer.recording.storage import Recording
 
 __all__ = ["Entry", "Shelf", "copy_run"]
 
@@ -99,7 +101,7 @@ class Shelf:
             found = found or next((entry for entry in self.entries() if entry.id == run), None)
             if found is not None:
                 return found
-        raise RecordingError(f"There is no run {run[:12]!r} in '{self.root}': it may have been deleted or moved.")
+        raise RecordingError(f"There is no run {str(run)[:12]!r} in '{self.root}': it may have been deleted or moved.")
 
     def new_folder(self, suffix: str) -> Path:
         """A folder that nobody has yet, for a run or a seed grid."""
@@ -129,6 +131,20 @@ class Shelf:
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise RecordingError(f"'{path}' cannot be written ({error.strerror}): make room there.") from None
+
+    def add_label(
+        self,
+        run: str,
+        update: int,
+        label: str,
+        text: str = "",
+        *,
+        response: int | None = None,
+        token: int | None = None,
+    ) -> Label:
+        """Note something on a run, as ``Recording.add_label`` does. Raises RecordingError where there is none such."""
+        recording = Recording.load(self.find(run).folder)
+        return recording.add_label(update, label, text, response=response, token=token)
 
     def save(self, run: str, folder: str | Path) -> Path:
         """Copy a run, with its states, into a new or empty folder; it may still be going on.
