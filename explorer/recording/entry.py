@@ -36,7 +36,9 @@ class Entry:
         parent: where it is a branch: ``{"id", "update", "changed"}`` as ``explorer.recording.origin`` writes it.
         preset: the preset that it was begun with; empty where none is told.
         seed: its seed; None where none is told.
-        grid: the name of the seed grid's folder that it belongs to; empty where to none.
+        grid: the name of the seed grid's folder that it belongs to, or its whole path where that lies outside of the
+            shelf; empty where to none.
+        outside: whether it lies in a folder of its own and not on the shelf.
         problem: why it cannot be opened; empty where it can.
     """
 
@@ -51,6 +53,7 @@ class Entry:
     preset: str = ""
     seed: int | None = None
     grid: str = ""
+    outside: bool = False
     problem: str = ""
 
 
