@@ -28,9 +28,6 @@ from explorer.recording.folder import (
 from explorer.recording.metrics import metrics_of, read_metrics, read_part
 from explorer.recording.tables import Tables
 
-#: The schemas that can be written on: what the fourth has beside the third is made as the run goes on.
-GOES_ON = (3, SCHEMA_VERSION)
-
 
 class Left(NamedTuple):
     """What is left of a recording.
@@ -56,7 +53,7 @@ def drop_after(root: Path, update: int) -> Left:
         OSError: something cannot be removed.
     """
     content = read_run(root)
-    if content["schema_version"] not in GOES_ON:
+    if content["schema_version"] != SCHEMA_VERSION:
         raise RecordingError(
             f"'{root}' is of recording schema {content['schema_version']}, and new updates are written in schema "
             f"{SCHEMA_VERSION}: go on in another folder."
@@ -70,8 +67,8 @@ def drop_after(root: Path, update: int) -> Left:
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(root / "run.json", error) from None
     rows = _drop_metrics(root, update)
-    if kept != configs or content["schema_version"] != SCHEMA_VERSION:
-        write_run(root, {**content, "schema_version": SCHEMA_VERSION, "configs": kept}, durable=True)
+    if kept != configs:
+        write_run(root, {**content, "configs": kept}, durable=True)
     drop_blocks_after(root, update)
     for folder in Tables._fields:
         for number in part_numbers(root, folder):

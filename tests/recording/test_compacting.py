@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from explorer.bundled import asset_path
-from explorer.recording import compacting, folder, index
+from explorer.recording import compacting, index
 from explorer.recording.compacting import compact
 from explorer.recording.folder import RecordingError, part_numbers
 from explorer.recording.index import read_index
@@ -274,18 +274,6 @@ def test_a_whole_run_is_put_together_at_once(
         compact(root)
     with pytest.raises(RecordingError, match="There is no folder"):
         compact(tmp_path / "none")
-
-
-def test_a_run_of_schema_3_is_gone_on_with(tmp_path: Path, snapshots: list[Snapshot], monkeypatch: Any) -> None:
-    root = write_loose(tmp_path / "run", snapshots[:6], monkeypatch)
-    content = json.loads((root / "run.json").read_text())
-    (root / "run.json").write_text(json.dumps(content | {"schema_version": 3}))
-    with RunWriter.go_on(root, 6) as run:
-        for snapshot in snapshots[6:]:
-            run.append(snapshot)
-    assert in_blocks(root) == [[1, 2, 3, 4], [5, 6, 7, 8]]
-    assert json.loads((root / "run.json").read_text())["schema_version"] == folder.SCHEMA_VERSION
-    assert_holds(root, snapshots)
 
 
 @pytest.mark.parametrize(
