@@ -38,6 +38,7 @@ from explorer.views.panels import (
     Tokens,
 )
 from explorer.views.quantities import scales
+from explorer.views.time_panel import TimePanel
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
 from explorer.widgets.player import Player
@@ -123,14 +124,17 @@ class Explorer(ipywidgets.Box):
         self.toy = ExactToy(self.session.report, self.session.dismiss, board=self.board)
         self.inspector = Inspector(self.session.report, board=self.board)
         self.ladder = Ladder(self.session.report, board=self.board)
+        self.time = TimePanel(self.session, board=self.board)
+        self.time.on_msg(lambda widget, content, buffers: self._command(content))
         self.runs = Runs(board=self.board)
         self.runs.on_msg(lambda widget, content, buffers: self._command(content))
         self.curves = Curves(self.board, list(config.weights))
+        self.curves.on_msg(lambda widget, content, buffers: content["kind"] == "scrub" and self._command(content))
         self._asked: dict[str, Any] = {}
         self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl, LedgerPanel)]
         panels[1].on_msg(lambda widget, content, buffers: self._command(content))  # the clip picture plays the epochs
-        lower = [self.ladder, self.inspector, self.samples, self.toy, self.runs]
+        lower = [self.ladder, self.inspector, self.time, self.samples, self.toy, self.runs]
         super().__init__([self.player, self.controls, *panels, *lower, self.curves])
         self.add_class("explorer")
         self.mirror = Mirror(self.session, self.board, self.player, self.controls, self.curves)
@@ -235,7 +239,9 @@ class Explorer(ipywidgets.Box):
     def _draw_close(self) -> None:
         """The batch seen closely; the ladder's estimators need PyTorch."""
         shown, epoch = self.session.shown, self.session.cursor.epoch
-        self.inspector.under(shown, epoch if shown is not None and 0 <= epoch < len(shown.epochs) else -1)
+        epoch = epoch if shown is not None and 0 <= epoch < len(shown.epochs) else -1
+        self.inspector.under(shown, epoch)
+        self.time.under(shown, epoch)
         self.ladder.under(shown if self.session.phase == "ready" else None)
 
     # ------------------------------------------------------------------ from the browser to the session

@@ -225,7 +225,7 @@ def test_every_panel_has_its_class(page: Explorer) -> None:
     assert {f"explorer-{key}" for key in roots} | boxes >= {
         f"explorer-{key}"
         for key in (
-            *("tokens", "objective", "advantages", "inspector", "ladder", "kl", "curves", "samples", "toy"),
+            *("tokens", "objective", "advantages", "inspector", "ladder", "kl", "curves", "time", "samples", "toy"),
             *("player", "controls"),
         )
     }

@@ -16,7 +16,8 @@ BESIDE = {
     "player": ("keys.js",),
     "tokens": ("order.js", "strip.js", "legend.js", "tip.js", "join.js"),
     "ledger": ("mathml.js",),
-    "curves": ("behind.js",),
+    "time": ("epochs.js",),
+    "curves": ("behind.js", "frontier.js"),
 }
 
 
