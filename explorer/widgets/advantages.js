@@ -26,7 +26,7 @@ function build(root, board, sized, leaving) {
 
   const tokenAt = (event) => {
     if (!columns) return null;
-    const x = event.clientX - picture.getBoundingClientRect().left - LEFT;
+    const x = placeIn(picture, event).x - LEFT;
     const t = Math.floor(x / columns.step);
     return t >= 0 && t < columns.count ? [columns.row, t] : null;
   };

@@ -36,7 +36,7 @@ function build(root, board, sized) {
     if (!hasBatch(batch)) return null;
     const row = focusOf(board)?.[0] ?? 0;
     const count = batch.tokens[row].length;
-    const t = Math.floor((event.clientX - tokens.picture.getBoundingClientRect().left - LEFT) / stepOf(tokens.size, count));
+    const t = Math.floor((placeIn(tokens.picture, event).x - LEFT) / stepOf(tokens.size, count));
     return t >= 0 && t < count ? [row, t] : null;
   };
   tokens.picture.addEventListener("mousemove", (event) => hover(board, tokenAt(event)));
