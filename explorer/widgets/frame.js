@@ -87,7 +87,7 @@ async function frame({ model, el }, key, traits, build) {
 // What every panel has in its upper right corner: it is saved there, and folded away. Folded, it shows its name alone, and
 // the lower half its tabs.
 function toolsOf(root, board, key, model) {
-  if (["player", "controls"].includes(key)) return { nodes: [], folded: false, place() {}, paint() {} };
+  if (["player", "controls"].includes(key)) return namedOnly(root, board, key);
   const fold = LOWER.includes(key) ? "lower" : FOLDS.includes(key) ? key : null;
   const save = make("button", { class: `ex-tool explorer-save-${key}`, type: "button", text: "⤓", "aria-haspopup": "menu", onclick: () => board.exSave(root, key, model, save) });
   const chevron = make("button", { class: `ex-tool explorer-fold-${key}`, type: "button", onclick: () => layoutOf(board).fold(fold, !layoutOf(board).isFolded(fold)) });
@@ -120,6 +120,17 @@ function toolsOf(root, board, key, model) {
       }
     },
   };
+}
+
+// What has no corner has its name for who listens; the settings a heading too, since their groups have one each.
+function namedOnly(root, board, key) {
+  const name = make("h2", { class: "ex-spoken" });
+  const paint = () => {
+    write(name, say(board, `ui.panels.${key}.title`));
+    root.setAttribute("aria-label", name.textContent);
+  };
+  if (key === "controls") root.append(name);
+  return { nodes: [], folded: false, place() {}, paint };
 }
 
 function heading(board, path, values) {

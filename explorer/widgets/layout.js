@@ -55,7 +55,7 @@ function keptLayout() {
 
 // ---------------------------------------------------------------- the big page
 
-const BIG = { across: 1180, least: 1.2, most: 2.2 }; // a big page is as if so many pixels wide, and enlarged within these
+const BIG = { across: 1120, least: 1.15, most: 2.2 }; // a big page is as if so many pixels wide, and enlarged within these
 
 // How many columns fit, how much larger a big page is, and whether it is ours alone: CSS lays out by these.
 function fitPage(page, board) {

@@ -81,7 +81,7 @@ function drawWords(svg, node, at) {
   let line = null;
   const put = () => {
     if (line?.text.trim()) {
-      draw("text", { x: line.x, y: line.y + line.height * 0.78, "font-family": style.fontFamily, "font-size": style.fontSize, "font-weight": style.fontWeight, "font-style": style.fontStyle, fill: style.color, text: line.text, "xml:space": "preserve" }, svg);
+      draw("text", { x: line.x, y: line.y + line.height * 0.78, "font-family": style.fontFamily, "font-size": style.fontSize, "font-weight": style.fontWeight, "font-style": style.fontStyle, fill: style.color, text: line.text, style: "white-space:pre" }, svg);
     }
   };
   for (let i = 0; i < node.length; i += 1) {
