@@ -368,7 +368,7 @@ class Explorer(ipywidgets.Box):
 
 
 def _column(name: str, *panels: ipywidgets.DOMWidget) -> ipywidgets.Box:
-    """Panels that stand below each other where there is room for columns: one that is folded leaves it to the others."""
+    """Panels below each other where there is room for columns; one that is folded leaves its room to the others."""
     column = ipywidgets.Box(panels)
     column.add_class(f"explorer-{name}")
     return column

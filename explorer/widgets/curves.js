@@ -199,7 +199,7 @@ function layout(board, charts, { width, height }, colours) {
     const [wide, tall] = [width / COLUMNS, height / rows];
     const shared = { zeroline: false, automargin: false, fixedrange: true, gridcolor: grid, linecolor: muted };
     made[axisName("xaxis", i)] = {
-      ...shared, nticks: 3, anchor: axisName("y", i), range: [...span],
+      ...shared, nticks: 3, tickprefix: `${say(board, "ui.charts.across")} `, showtickprefix: "first", anchor: axisName("y", i), range: [...span],
       domain: [(column * wide + PLACE.left) / width, ((column + 1) * wide - PLACE.right) / width],
     };
     made[axisName("yaxis", i)] = {
