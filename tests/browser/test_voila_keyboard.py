@@ -45,7 +45,7 @@ def test_the_focus_goes_as_the_eye_goes(explorer: ExplorerPage) -> None:
 
 def test_tabs_go_by_the_arrows(explorer: ExplorerPage) -> None:
     tabs = explorer.part("advantages").locator(".ex-tab")
-    names = tabs.evaluate_all("(tabs) => tabs.map((tab) => tab.className.match(/explorer-tab-(\\\\w+)/)[1])")
+    names = tabs.evaluate_all("(tabs) => tabs.map((tab) => tab.className.match(/explorer-tab-(\\w+)/)[1])")
     tabs.first.focus()
     assert tabs.evaluate_all("(tabs) => tabs.map((tab) => tab.tabIndex)") == [0] + [-1] * (len(names) - 1)
     for name in [*names[1:], names[0]]:  # round, and back to the first

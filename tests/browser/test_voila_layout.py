@@ -74,7 +74,7 @@ def test_it_holds_at_every_width(visitor: ExplorerPage, big: bool, width: int, h
     touched = []
     try:
         while unfolded and folded.count():
-            touched.append(folded.first.evaluate("(node) => node.className.match(/explorer-([\\\\w-]+)/)[1]"))
+            touched.append(folded.first.evaluate("(node) => node.className.match(/explorer-([\\w-]+)/)[1]"))
             folded.first.click()
         visitor.page.evaluate(TWO_FRAMES)
         assert visitor.page.evaluate("document.scrollingElement.scrollWidth") <= width
