@@ -171,7 +171,7 @@ function traces(board, charts, colours) {
     const lines = chart.lines.map(({ metric }, nth) => {
       const { updates, values } = lineOf(board, metric);
       const { colour, dash, width } = strokeOf(nth);
-      const told = `${say(board, "ui.update", { update: "%{x}" })}<br>%{y:.3f} ${escape(metricLabel(board, metric))}<extra></extra>`;
+      const told = `${say(board, "ui.update", { update: "%{x:d}" })}<br>%{y:.3f} ${escape(metricLabel(board, metric))}<extra></extra>`;
       return { ...axes, mode: "lines", line: { color: colours.of(colour), width, dash }, x: updates, y: values, hovertemplate: told };
     });
     const { updates, values, at } = lineOf(board, chart.lines[0].metric);
