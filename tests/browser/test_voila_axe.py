@@ -59,7 +59,7 @@ def test_so_are_open_drawers_the_other_clip_picture_and_what_opens_over_the_page
         drawer.evaluate("(drawer) => (drawer.open = true)")
     themed.press("view-probabilities")
     themed.press("save-tokens")
-    expect(themed.part("save-as-csv")).to_be_focused()
+    expect(themed.part("save-as-png")).to_be_focused()
     assert violations(themed) == []
     themed.page.keyboard.press("Escape")
     themed.type("clip_range", "7")
