@@ -133,9 +133,11 @@ class Explorer(ipywidgets.Box):
         self._asked: dict[str, Any] = {}
         self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl, LedgerPanel)]
-        panels[1].on_msg(lambda widget, content, buffers: self._command(content))  # the clip picture plays the epochs
-        lower = [self.ladder, self.inspector, self.time, self.samples, self.toy, self.runs]
-        super().__init__([self.player, self.controls, *panels, *lower, self.curves])
+        tokens, objective, advantages, kl, ledger = panels
+        lower = [advantages, ledger, self.ladder, self.inspector, self.time, self.samples, self.toy, self.runs]
+        objective.on_msg(lambda widget, content, buffers: self._command(content))  # the clip picture plays the epochs
+        columns = _column("middle", tokens, *lower), _column("side", objective, kl, self.curves)
+        super().__init__([self.player, self.controls, *columns])
         self.add_class("explorer")
         self.mirror = Mirror(self.session, self.board, self.player, self.controls, self.curves)
         self._kept = Kept(self.session, self.board)
@@ -152,6 +154,14 @@ class Explorer(ipywidgets.Box):
         if self.session.shown is not None:
             self.board.pinned = telling_token(self.session.shown)
         _replace_in_cell(self)
+
+    @property
+    def views(self) -> list[ipywidgets.DOMWidget]:
+        """Every view of the page: the player, the settings and the panels, column by column."""
+        found: list[ipywidgets.DOMWidget] = []
+        for child in self.children:
+            found.extend(child.children if isinstance(child, ipywidgets.Box) else [child])
+        return found
 
     @property
     def config(self) -> Config:
@@ -208,7 +218,7 @@ class Explorer(ipywidgets.Box):
         """Stop the worker and take the page down."""
         if hasattr(self, "session"):  # an argument may have been refused before there was one
             self.session.close()
-            for child in [*self.children, self.board]:
+            for child in [*self.views, *self.children, self.board]:
                 child.close()
         super().close()
 
@@ -379,6 +389,13 @@ class Explorer(ipywidgets.Box):
 
     def _next_language(self) -> None:
         self.board.language = LANGUAGES[(LANGUAGES.index(self.board.language) + 1) % len(LANGUAGES)]
+
+
+def _column(name: str, *panels: ipywidgets.DOMWidget) -> ipywidgets.Box:
+    """Panels below each other where there is room for columns; one that is folded leaves its room to the others."""
+    column = ipywidgets.Box(panels)
+    column.add_class(f"explorer-{name}")
+    return column
 
 
 class _Waiting(ValueError):

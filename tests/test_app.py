@@ -219,9 +219,9 @@ def test_a_recording_is_shown_before_the_first_live_update(make_page: MakePage, 
 
 def test_every_panel_has_its_class(page: Explorer) -> None:
     assert "explorer" in page._dom_classes
-    scripts = "\n".join(child._esm for child in page.children if hasattr(child, "_esm"))
+    scripts = "\n".join(child._esm for child in page.views)
     roots = set(re.findall(r'return frame\(context, "(\w+)"', scripts))  # frame() gives the root explorer-KEY
-    boxes = {name for child in page.children for name in child._dom_classes}
+    boxes = {name for child in page.views for name in child._dom_classes}
     assert {f"explorer-{key}" for key in roots} | boxes >= {
         f"explorer-{key}"
         for key in (
@@ -232,7 +232,7 @@ def test_every_panel_has_its_class(page: Explorer) -> None:
 
 
 def test_all_views_share_one_board(page: Explorer) -> None:
-    assert {child.board for child in page.children if hasattr(child, "board")} == {page.board}
+    assert {child.board for child in page.views} == {page.board}
 
 
 def test_the_curves_are_the_runs(page: Explorer) -> None:
@@ -343,7 +343,7 @@ def test_an_earlier_epoch_can_be_looked_at(page: Explorer) -> None:
 
 def test_the_clip_picture_asks_for_an_epoch_itself(page: Explorer) -> None:
     press(page, "step")
-    picture = next(panel for panel in page.children if isinstance(panel, Objective))
+    picture = next(panel for panel in page.views if isinstance(panel, Objective))
     picture._handle_custom_msg({"kind": "epoch", "epoch": 1}, [])
     assert (page.board.run["epoch"], page.board.batch["epoch"]) == (1, 2)
 

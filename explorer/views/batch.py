@@ -86,6 +86,7 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         "kl_estimator": config.kl_estimator,
         "kl_in": config.kl_in,
         "estimator": config.estimator,
+        "whiten": config.whiten,
         "gamma": config.gamma,
         "gae_lambda": config.gae_lambda,
         "objective": config.objective,

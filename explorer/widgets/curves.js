@@ -184,7 +184,7 @@ function traces(board, charts, colours) {
     const lines = chart.lines.map(({ metric }, nth) => {
       const { updates, values } = lineOf(board, metric);
       const { colour, dash, width } = strokeOf(nth);
-      const told = `${say(board, "ui.update", { update: "%{x}" })}<br>%{y:.3f} ${escape(metricLabel(board, metric))}<extra></extra>`;
+      const told = `${say(board, "ui.update", { update: "%{x:d}" })}<br>%{y:.3f} ${escape(metricLabel(board, metric))}<extra></extra>`;
       return { ...axes, mode: "lines", line: { color: colours.of(colour), width, dash }, x: updates, y: values, hovertemplate: told };
     });
     const { updates, values, at } = lineOf(board, chart.lines[0].metric);
@@ -212,7 +212,7 @@ function layout(board, charts, { width, height }, colours) {
     const [wide, tall] = [width / COLUMNS, height / rows];
     const shared = { zeroline: false, automargin: false, fixedrange: true, gridcolor: grid, linecolor: muted };
     made[axisName("xaxis", i)] = {
-      ...shared, nticks: 3, anchor: axisName("y", i), range: [...span],
+      ...shared, nticks: 3, tickprefix: `${say(board, "ui.charts.across")} `, showtickprefix: "first", anchor: axisName("y", i), range: [...span],
       domain: [(column * wide + PLACE.left) / width, ((column + 1) * wide - PLACE.right) / width],
     };
     made[axisName("yaxis", i)] = {

@@ -56,15 +56,15 @@ function frontierView(root, board, sized, send) {
   const tip = tooltip(root);
   let [dots, scale, drawn] = [frontierOf(), null, []];
   const dotAt = (event) => {
-    const box = picture.getBoundingClientRect();
-    return scale ? nearestDot(dots, scale, [event.clientX - box.left, event.clientY - box.top]) : -1;
+    const { x, y } = placeIn(picture, event);
+    return scale ? nearestDot(dots, scale, [x, y]) : -1;
   };
   picture.addEventListener("mousemove", (event) => {
     const i = dotAt(event);
     picture.classList.toggle("ex-opens", i >= 0);
     if (i < 0) return tip.hide();
-    const box = picture.getBoundingClientRect();
-    const at = new DOMRect(box.left + scale.x(dots.kl[i]), box.top + scale.y(dots.score[i]), 0, 0);
+    const [box, zoom] = [picture.getBoundingClientRect(), zoomOf(picture)];
+    const at = new DOMRect(box.left + scale.x(dots.kl[i]) * zoom, box.top + scale.y(dots.score[i]) * zoom, 0, 0);
     tip.show([make("p", { text: dotWords(board, dots, i) })], { getBoundingClientRect: () => at });
   });
   picture.addEventListener("mouseleave", tip.hide);

@@ -98,7 +98,7 @@ function placeAt(board, { picture, size }, event) {
   if (!hasBatch(batch) || level === "update") return null;
   const row = focusOf(board)?.[0] ?? 0;
   const count = level === "token" ? batch.tokens[row].length : batch.rows;
-  const i = Math.floor((event.clientX - picture.getBoundingClientRect().left - LEFT) / stepOf(size, count));
+  const i = Math.floor((placeIn(picture, event).x - LEFT) / stepOf(size, count));
   if (i < 0 || i >= count) return null;
   return level === "token" ? [row, i] : [i, Math.min(pinnedOf(board)?.[1] ?? 0, batch.tokens[i].length - 1)];
 }

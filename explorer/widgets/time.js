@@ -26,8 +26,7 @@ const build = (model) => (root, board, sized, leaving) => {
   let [drawn, drawnSteps, places] = [[], [], null];
 
   picture.addEventListener("click", (event) => {
-    const box = picture.getBoundingClientRect();
-    const at = places && nearestStep(places, event.clientX - box.left);
+    const at = places && nearestStep(places, placeIn(picture, event).x);
     if (at) send("show", { update: at.update, epoch: at.last ? -1 : at.epoch - 1, token: null });
   });
   leaving(listen(model, ["picture", "past"], () => refresh()));
