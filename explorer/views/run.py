@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.config import effect_of
 from explorer.recording.snapshot import Snapshot
+from explorer.recording.what_if import lacking
 
 
 def run_picture(session: Any) -> dict[str, Any]:
@@ -41,11 +41,11 @@ def run_picture(session: Any) -> dict[str, Any]:
     }
 
 
-def waiting_fields(session: Any) -> list[str]:
-    """The re-scoring fields that were changed and that the batch on screen lacks something for.
+def waiting_fields(session: Any) -> dict[str, str]:
+    """The re-scoring fields that were changed and that the batch on screen lacks something for, each with what.
 
     Such a field, as the estimator when it becomes ReMax's, takes effect from the next update.
     """
-    if session.phase != "ready" or not isinstance(session.shown, Snapshot):
-        return []
-    return [name for name in session.config.differences(session.shown.config) if effect_of(name) == "what_if"]
+    if session.phase != "ready" or not isinstance(session.recorded, Snapshot):
+        return {}
+    return lacking(session.config, session.recorded)
