@@ -42,8 +42,8 @@ from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
 from explorer.widgets.player import Player
 
-#: Seconds that slow motion waits after every stage.
-SLOW_SECONDS = 1.5
+#: Seconds that slow motion waits after every stage: as long as its sentence takes to be read.
+SLOW_SECONDS = 3.0
 
 #: A page that has not been heard of for so long is gone, and its training pauses. Browsers let a page in the background
 #: speak about once a minute.
