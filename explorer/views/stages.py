@@ -53,7 +53,8 @@ def _shaped(shown: Any, progress: Progress) -> dict[str, Any]:
 
 def _credited(shown: Any, progress: Progress) -> dict[str, Any]:
     advantages = shown.credit.whitened_advantages[shown.rollout.response_mask]
-    numbers = {"mean": float(advantages.mean()), "sd": float(advantages.std()), "above": int((advantages > 0).sum())}
+    spread = float(advantages.std(ddof=1)) if advantages.size > 1 else 0.0  # as whitening has it
+    numbers = {"mean": float(advantages.mean()), "sd": spread, "above": int((advantages > 0).sum())}
     return {"told": "did" if shown.config.whiten else "did_plain", "tokens": advantages.size, **numbers}
 
 

@@ -137,10 +137,11 @@ const stageValues = (run) => ({ epoch: run.stage_epoch, epochs: run.epochs, upda
 
 const WITH_SIGN = new Set(["score", "low", "high", "penalty", "mean"]);
 const IN_PERCENT = new Set(["outside"]);
+const AS_IS = new Set(["responses", "tokens", "above", "epoch", "epochs", "update", "limit"]);
 
 // A number of a stage's sentence; what rounds to 0 has no sign and no power of ten.
 function stageNumber(name, value) {
-  if (typeof value !== "number" || Number.isInteger(value)) return value ?? "–";
+  if (typeof value !== "number" || AS_IS.has(name)) return value ?? "–";
   const digits = IN_PERCENT.has(name) ? 1 : 2;
   const rounded = Number(value.toFixed(digits));
   return WITH_SIGN.has(name) ? signed(rounded, digits) : format(rounded, digits);

@@ -338,7 +338,7 @@ def test_an_unfinished_update_shows_them_too(make_tiny_policy: Callable[[], Poli
     shown: list[float] = []
 
     def note(progress: Progress) -> None:
-        if progress.unfinished is not None and progress.finished == "advantage":
+        if progress.waiting and progress.unfinished is not None and progress.finished == "advantage":
             shown.append(batch_picture(progress.unfinished)["kl_coef"])
 
     config = CONFIG.replace(kl_target=1.0, kl_horizon=12)
