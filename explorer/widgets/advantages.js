@@ -34,8 +34,7 @@ function build(root, board, sized, leaving) {
   picture.addEventListener("mousemove", (event) => hover(board, tokenAt(event)));
   picture.addEventListener("mouseleave", () => hover(board, null));
   picture.addEventListener("click", (event) => {
-    if (event.target.dataset.ledger) openLedger(board, event.target.dataset.ledger);
-    else pin(board, tokenAt(event));
+    if (!openFrom(board, event)) pin(board, tokenAt(event));
   });
 
   let drawn = null;

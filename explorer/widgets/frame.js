@@ -131,7 +131,7 @@ function openLedger(board, quantity) {
 // Open it for what was clicked, where that says which line it is about.
 function openFrom(board, event) {
   const asked = event.target.closest?.("[data-ledger]")?.dataset.ledger;
-  if (asked && pinnedOf(board)) openLedger(board, asked);
+  if (asked) openLedger(board, asked);
   return Boolean(asked);
 }
 

@@ -151,7 +151,8 @@ function stageNumber(name, value) {
 function toldOf(board, { did }, policy) {
   if (!did?.stage) return "";
   const values = Object.fromEntries(Object.entries(did).map(([name, value]) => [name, stageNumber(name, value)]));
-  return `${say(board, `stages.${did.stage}.label`, values)}: ${say(board, `stages.${did.stage}.${did.told}`, { ...values, ...policy })}`;
+  const [stage, words] = ["label", did.told].map((part) => say(board, `stages.${did.stage}.${part}`, { ...values, ...policy }));
+  return say(board, "ui.panels.stages.told", { stage, words });
 }
 
 // What comes next, or is at work already.
