@@ -114,7 +114,7 @@ function drawRow(picture, board, batch, row, spec, { top, tall, step, count, wid
 // What a row showed as the update was trained, where it was something else: old bars as outlines a little wider than the
 // new ones, the old return as a thin line, old edges of the band.
 function drawLaneGhost(group, board, { batch, ghost, row, spec, count, x, y, step, middle, right }) {
-  const layer = draw("g", { class: "ex-ghost" }, group);
+  const layer = draw("g", { class: "ex-ghost" });
   const at = (own, name, t) => quantityOf(own, name)?.[row * batch.length + t];
   const moved = (name) => Array.from({ length: count }, (_, t) => t).filter((t) => Math.abs(at(ghost, name, t) - at(batch, name, t)) > 1e-6);
   if (spec.scale === "ratio") {
@@ -127,6 +127,7 @@ function drawLaneGhost(group, board, { batch, ghost, row, spec, count, x, y, ste
     const points = Array.from({ length: count }, (_, t) => `${x(t).toFixed(1)} ${y(at(ghost, "return", t)).toFixed(1)}`);
     draw("path", { class: "ex-ghost-curve", d: `M${points.join("L")}` }, layer);
   }
+  if (layer.childElementCount) group.append(layer);
 }
 
 function bar(group, x, step, middle, end, beyond) {

@@ -205,7 +205,7 @@ function drawPlane(group, board, batch, scales, sign) {
 // The curve and the edges that the update was trained with, where they were others: pale and dashed, on today's scales.
 function drawGhost(group, board, batch, ghost, scales, sign) {
   const { x, y, left, width, top, bottom, ends } = scales;
-  const layer = draw("g", { class: "ex-ghost" }, group);
+  const layer = draw("g", { class: "ex-ghost" });
   for (const edge of otherEdges(batch, ghost, sign)) {
     if (edge > ends[0] && edge < ends[1]) draw("line", { class: "ex-ghost-edge", x1: x(edge), x2: x(edge), y1: top, y2: bottom, "data-edge": edge.toFixed(4) }, layer);
   }
@@ -213,7 +213,9 @@ function drawGhost(group, board, batch, ghost, scales, sign) {
     const points = curveOf(ghost, scales, sign).map(([ratio, term]) => `${x(ratio).toFixed(1)} ${y(term).toFixed(1)}`);
     if (points.length) draw("path", { class: "ex-ghost-curve", d: `M${points.join("L")}` }, layer);
   }
-  if (layer.childElementCount && sign > 0) nameGhost(layer, board, left + width - 6, top + 9);
+  if (!layer.childElementCount) return;
+  if (sign > 0) nameGhost(layer, board, left + width - 6, top + 9);
+  group.append(layer);
 }
 
 // What the dashes are.

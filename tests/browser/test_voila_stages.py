@@ -42,6 +42,7 @@ def test_the_articles_five_steps_stand_in_a_row(explorer: ExplorerPage) -> None:
     expect(pills.first).to_have_text("1 初始化")
     assert all(re.search("[一-鿿]", text) for text in pills.all_inner_texts())
     explorer.press("language")
+    expect(pills.first).to_have_text("1 Initialise")
 
 
 def test_each_stage_says_what_it_did_with_this_batchs_numbers(explorer: ExplorerPage) -> None:
@@ -74,6 +75,7 @@ def test_each_stage_says_what_it_did_with_this_batchs_numbers(explorer: Explorer
     explorer.press("language")
     expect(caption).to_contain_text(re.compile(r"第 2/4 轮：开始时 \d+\.\d% 的词元在区间之外"))
     explorer.press("language")
+    expect(caption).to_contain_text("epoch 2 of 4:")
     for words in ("epoch 3 of 4:", "epoch 4 of 4:", "Done:"):
         explorer.press("stage")
         expect(caption).to_contain_text(words)

@@ -204,7 +204,8 @@ def _states(explorer: ExplorerPage) -> tuple[int, int]:
 SLIDE_AND_WATCH = """([root, to, patience]) => new Promise((done) => {
   const look = () => {
     const region = root.querySelector('.explorer-region');
-    const [outside] = root.querySelector('.explorer-objective .ex-hint').textContent.match(/\\d+/g).map(Number);
+    const sentence = root.querySelector('.explorer-objective .ex-hint').textContent;
+    const [outside] = sentence.replace(/\\d+ → /g, '').match(/\\d+/g).map(Number);
     const badge = root.querySelector('.explorer-tokens .ex-badge').textContent;
     const update = Number(root.querySelector('.explorer-tokens').dataset.update);
     return { low: region.dataset.low, high: region.dataset.high, outside, badge, update };
