@@ -133,7 +133,7 @@ function sentence(board, batch) {
   const unbanded = NO_BAND.has(batch.objective);
   if (batch.no_second_look && !unbanded) return say(board, "ui.no_clip_yet_hint");
   const { tokens, outside, zero } = batch.counts;
-  const [low, high] = batch.clip.map((edge) => format(edge));
+  const [low, high] = batch.clip.map(edgeText);
   const whose = unbanded ? "no_band" : batch.objective === "gspo" ? "response" : "ratio";
   const then = ghostOf(board)?.counts;
   const moved = then && (then.outside !== outside || then.zero !== zero);
