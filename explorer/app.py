@@ -43,8 +43,8 @@ from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
 from explorer.widgets.player import Player
 
-#: Seconds that slow motion waits after every stage.
-SLOW_SECONDS = 1.5
+#: Seconds that slow motion waits after every stage: as long as its sentence takes to be read.
+SLOW_SECONDS = 3.0
 
 #: A page that has not been heard of for so long is gone, and its training pauses. Browsers let a page in the background
 #: speak about once a minute.
@@ -119,6 +119,7 @@ class Explorer(ipywidgets.Box):
             self.board.replay = {"name": self.session.recording.name, "policy": recorded_by}
         self.player = Player(self._command, board=self.board)
         self.controls = Controls(config, self.session.compared, self._edit, self._refused, board=self.board)
+        self.controls.on_msg(lambda widget, content, buffers: self._command(content))
         self.samples = Samples(board=self.board)
         self.samples.on_msg(lambda widget, content, buffers: self._command(content))
         self.toy = ExactToy(self.session.report, self.session.dismiss, board=self.board)
@@ -314,6 +315,7 @@ class Explorer(ipywidgets.Box):
             "reset": lambda: self._ask(self._training.reset) if self._has_run() else self._training.reset(),
             "confirm": lambda: self._confirmed(bool(message["yes"])),
             "preset": lambda: self._use_preset(str(message["name"]), int(message.get("after", 0))),
+            "own": lambda: self._back_to_own(int(message.get("after", 0))),
             "scrub": lambda: self._scrub(int(message["update"])),
             "epoch": lambda: self.session.cursor.set_trait("epoch", int(message["epoch"])),
             "walk": lambda: self.session.walk(int(message.get("updates", 0)), int(message.get("epochs", 0))),
@@ -351,6 +353,11 @@ class Explorer(ipywidgets.Box):
         except ResetNeeded:
             label = text(self.board.language, f"presets.{name}.label")
             self._ask(lambda: self._training.use_preset(name, reset=True), f"“{label}”")
+
+    def _back_to_own(self, after: int) -> None:
+        """Undo a what-if; an edit that is still under way from before the press does not bring it back."""
+        self.controls.forget(after)
+        self.session.back_to_own()
 
     def _confirmed(self, yes: bool) -> None:
         action = self._asked.pop("action", None)

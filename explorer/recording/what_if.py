@@ -19,23 +19,40 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def lacking(config: Config, snapshot: Snapshot) -> dict[str, str]:
+    """What the recorded batch lacks for a scoring under ``config``: ``{field: what it would take}``.
+
+    Such a field takes effect from the next update. What it would take is one of
+
+    - ``greedy``: the greedy answers, ReMax's baseline, which are sampled under that estimator alone;
+    - ``groups``: several responses to a prompt, for an estimator that compares those;
+    - ``exact_kl``: the exact KL, which is in no recording made before it was kept;
+    - ``component``: the scores of a reward component that was not there yet;
+    - ``estimator``: another estimator, which has to wait itself, and with which the value was chosen.
+    """
+    changed = {name: new for name, (new, _) in config.differences(snapshot.config).items()}
+    estimator, found = changed.get("estimator"), {}
+    if estimator in GROUPED and snapshot.config.group_size == 1:
+        found["estimator"] = "groups"
+    elif estimator == "remax" and not snapshot.credit.greedy_components:
+        found["estimator"] = "greedy"
+    if "estimator" in found and snapshot.config.estimator == "remax" and "whiten_rewards" in changed:
+        found["whiten_rewards"] = "estimator"
+    if changed.get("kl_estimator") == "exact" and snapshot.rollout.exact_ref_kl is None:
+        found["kl_estimator"] = "exact_kl"
+    scored = snapshot.credit.reward_components
+    weighed = {name: name.removeprefix("weight_") for name in changed if name.startswith("weight_")}
+    return found | {field: "component" for field, name in weighed.items() if name not in scored and changed[field] != 0}
+
+
 def rescored(config: Config, snapshot: Snapshot) -> Config:
     """The snapshot's Config with only those fields of ``config`` that can re-score a recorded batch.
 
-    The recorded estimator is kept where the batch lacks what another would read: ReMax needs the greedy answers that
-    are sampled under it alone, one that compares the responses to a prompt needs a group of at least two, and the exact
-    KL is in no recording made before it was kept. Such an estimator takes effect from the next update.
+    What the batch lacks something for stays as recorded: see ``lacking``.
     """
     changed = {name: new for name, (new, _) in config.differences(snapshot.config).items()}
-    taken = {name: new for name, new in changed.items() if effect_of(name) == "what_if"}
-    estimator = taken.get("estimator")
-    alone = estimator in GROUPED and snapshot.config.group_size == 1
-    if alone or (estimator == "remax" and not snapshot.credit.greedy_components):
-        del taken["estimator"]
-        if snapshot.config.estimator == "remax":
-            taken.pop("whiten_rewards", None)  # was chosen to go with the other estimator
-    if taken.get("kl_estimator") == "exact" and snapshot.rollout.exact_ref_kl is None:
-        del taken["kl_estimator"]
+    waiting = lacking(config, snapshot)
+    taken = {name: new for name, new in changed.items() if effect_of(name) == "what_if" and name not in waiting}
     return snapshot.config.replace(**taken)
 
 

@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 
 from explorer.text import text
-from explorer.views.batch import INSIDE, MASKED, OUTSIDE_ZERO
+from explorer.views.scoring import INSIDE, MASKED, OUTSIDE_ZERO
 
 #: The page's colours (``widgets/explorer.css``): an image cannot see its page's.
 THEMES: Mapping[str, Mapping[str, str]] = {

@@ -19,6 +19,7 @@ class Board(OnLoopWidget):
     _esm = "export default { render() {} }"
 
     batch = Dict(help="The update on screen: see explorer.views.batch.").tag(sync=True)
+    ghost = Dict(help="Its scoring as trained, while it is re-scored: see explorer.views.scoring.").tag(sync=True)
     pinned = List(help="[response, token] of the pinned token; empty when none is.").tag(sync=True)
     quantity = Unicode("ratio", help="What colours the tokens.").tag(sync=True)
     quantities = Dict(help="{name: {kind, low, high}} of every token quantity.").tag(sync=True)

@@ -233,6 +233,21 @@ function openLedger(board, quantity) {
   board.trigger("change:ledger");
 }
 
+// Open it for what was clicked, where that says which line it is about.
+function openFrom(board, event) {
+  const asked = event.target.closest?.("[data-ledger]")?.dataset.ledger;
+  if (asked) openLedger(board, asked);
+  return Boolean(asked);
+}
+
+// Open the article's example, one probability to drag, at its slider.
+function openToy(board) {
+  board.set("lower", "toy");
+  board.set("wants_samples", false);
+  board.save_changes();
+  board.trigger("change:toy");
+}
+
 function lowerTabs(root, board, own, leaving) {
   const place = () => {
     if (root.parentElement) root.parentElement.hidden = board.get("lower") !== own;

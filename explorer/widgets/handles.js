@@ -112,7 +112,7 @@ function handlesOn(layer, board, leaving) {
     node.className = `ex-handle ex-handle-${part} explorer-handle-${part}${node.classList.contains("ex-held") ? " ex-held" : ""}`;
     node.style.left = `${scales.x(shown).toFixed(1)}px`;
     node.style.top = `${scales.bottom}px`;
-    const text = say(board, "clip.handle.value", { ratio: format(shown, Math.abs(shown - 1) < 0.01 ? 4 : 2), name: say(board, `fields.${field}.label`), value: Number(value.toPrecision(4)) });
+    const text = say(board, "clip.handle.value", { ratio: edgeText(shown), name: say(board, `fields.${field}.label`), value: Number(value.toPrecision(4)) });
     node.title = text;
     if (sign < 0 && part !== "limit") return node.setAttribute("aria-hidden", "true");
     node.setAttribute("role", "slider");

@@ -175,9 +175,9 @@ function drawPlane(group, board, batch, scales, sign) {
   const ticks = [...TICKS, 4].filter((tick) => tick < ends[1] && apart(tick));
   for (const tick of ticks) drawTick(group, x(tick), bottom, format(tick, tick % 1 ? 1 : 0), "ex-tick");
   for (const edge of edges) {
-    drawTick(group, x(edge), bottom, format(edge, Math.abs(edge - 1) < 0.01 ? 4 : 2), "ex-tick ex-edge", close && edge !== limit ? (edge < 1 ? "end" : "start") : "middle");
+    drawTick(group, x(edge), bottom, edgeText(edge), "ex-tick ex-edge", close && edge !== limit ? (edge < 1 ? "end" : "start") : "middle");
   }
-  draw("text", { class: "ex-axis-label", x: left + width - 6, y: bottom + 26, "text-anchor": "end", text: say(board, batch.objective === "gspo" ? "ui.response_ratio_axis" : "ui.ratio_axis") }, group);
+  draw("text", { class: "ex-axis-label ex-of-ratio", x: left + width - 6, y: bottom + 26, "text-anchor": "end", text: say(board, batch.objective === "gspo" ? "ui.response_ratio_axis" : "ui.ratio_axis") }, group);
   draw("text", { class: "ex-axis-label", x: left + 6, y: bottom + 26, text: say(board, "ui.objective_axis") }, group);
   const spots = handleSpots(batch, scales, sign);
   if (!batch.curve) return spots;
@@ -200,6 +200,27 @@ function drawPlane(group, board, batch, scales, sign) {
     lines.forEach((line, i) => draw("tspan", { x: centre, y: box.top + 10 + i * LINE, text: line }, text));
   }
   return spots;
+}
+
+// The curve and the edges that the update was trained with, where they were others: pale and dashed, on today's scales.
+function drawGhost(group, board, batch, ghost, scales, sign) {
+  const { x, y, left, width, top, bottom, ends } = scales;
+  const layer = draw("g", { class: "ex-ghost" });
+  for (const edge of otherEdges(batch, ghost, sign)) {
+    if (edge > ends[0] && edge < ends[1]) draw("line", { class: "ex-ghost-edge", x1: x(edge), x2: x(edge), y1: top, y2: bottom, "data-edge": edge.toFixed(4) }, layer);
+  }
+  if (otherCurve(batch, ghost, sign > 0 ? "positive" : "negative")) {
+    const points = curveOf(ghost, scales, sign).map(([ratio, term]) => `${x(ratio).toFixed(1)} ${y(term).toFixed(1)}`);
+    if (points.length) draw("path", { class: "ex-ghost-curve", d: `M${points.join("L")}` }, layer);
+  }
+  if (!layer.childElementCount) return;
+  if (sign > 0) nameGhost(layer, board, left + width - 6, top + 9);
+  group.append(layer);
+}
+
+// What the dashes are.
+function nameGhost(layer, board, right, y) {
+  draw("text", { class: "ex-ghost-name", x: right, y, "text-anchor": "end", text: `┄ ${say(board, "ui.ghost.as_trained")}` }, layer);
 }
 
 // How many tokens lie beyond the ends of the axis.

@@ -8,7 +8,7 @@ from pathlib import Path
 _FOLDER = Path(__file__).parent
 
 #: What every view's script begins with.
-SHARED = ("common.js", "selection.js", "turns.js", "layout.js", "frame.js")
+SHARED = ("common.js", "selection.js", "turns.js", "layout.js", "frame.js", "ghost.js")
 
 #: What a view has beside its own file.
 BESIDE = {

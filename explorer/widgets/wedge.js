@@ -66,6 +66,18 @@ function drawSquare(group, board, batch, { x, y, start, left, right, top, bottom
   draw("text", { class: "ex-axis-label", transform: `translate(${middle}) rotate(-90)`, "text-anchor": "middle", text: say(board, "clip.wedge.new_axis") }, group);
 }
 
+// The edges of the wedge that the update was trained with, where they were others.
+function drawWedgeGhost(group, board, batch, ghost, { x, y, right, bottom }, sign) {
+  const layer = draw("g", { class: "ex-ghost" });
+  for (const edge of otherEdges(batch, ghost, sign)) {
+    const end = Math.min(1, 1 / edge); // where p new, or p old, is 1
+    draw("line", { class: "ex-ghost-edge", x1: x(0), y1: y(0), x2: x(end), y2: y(edge * end), "data-edge": edge.toFixed(4) }, layer);
+  }
+  if (!layer.childElementCount) return;
+  if (sign < 0) nameGhost(layer, board, right, bottom + 26);
+  group.append(layer);
+}
+
 // Over the tokens, so that they can be read among them.
 function drawSquareNotes(group, board, batch, { left, right, top, bottom }, sign) {
   for (const { lines, above } of wedgeNotes(board, batch, sign)) {

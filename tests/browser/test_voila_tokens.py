@@ -56,7 +56,7 @@ def test_a_click_pins_a_token_in_all_panels(explorer: ExplorerPage) -> None:
     expect(explorer.part("objective").locator(".ex-ring-pinned")).to_have_count(1)
     formula = explorer.part("objective").locator(".ex-formula")
     expect(formula).to_contain_text(f"“{text}” ρ = ")
-    ratio, advantage = (_number(formula.locator(part).inner_text()) for part in (".ex-ratio", ".ex-more, .ex-less"))
+    ratio, advantage = (_number(formula.locator(part).inner_text()) for part in ("b.ex-ratio", "b.ex-adv"))
     plain, clipped = (_number(branch.split("=")[1]) for branch in formula.locator(".ex-branch").all_inner_texts())
     low, high = explorer.clip.low, explorer.clip.high
     assert plain == pytest.approx(ratio * advantage, abs=0.02)
