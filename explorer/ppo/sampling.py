@@ -41,6 +41,25 @@ def generator(seed: int, *parts: int) -> torch.Generator:
     return torch.Generator().manual_seed(state >> 1)  # torch takes 63 bits on every platform
 
 
+def minibatches(seed: int, update: int, epoch: int, *, rows: int, count: int) -> tuple[Tensor, ...]:
+    """Which rows make each step of an epoch: a fresh order in every epoch, cut into ``count`` parts, or one a row.
+
+    From (seed, update, epoch) alone, so that whoever looks at a recorded epoch can tell which tokens shared a step.
+
+    Args:
+        seed: ``Config.seed``.
+        update: its number.
+        epoch: 1 for the first.
+        rows: of the whole batch, replayed ones included.
+        count: ``Config.minibatches``.
+
+    Returns:
+        int64 row numbers on the CPU; parts differ by one row at most.
+    """
+    order = torch.randperm(rows, generator=generator(seed, update, MINIBATCHES, epoch))
+    return order.tensor_split(min(count, rows))
+
+
 def sentence_ends(policy: Policy) -> SentenceEnds:
     """Which tokens end a sentence, and which only go on with its end marks.
 

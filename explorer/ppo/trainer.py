@@ -39,7 +39,7 @@ from explorer.ppo.replay import Experience, join, reuse
 from explorer.ppo.rewards import REWARDS, Responses, from_texts, score
 from explorer.ppo.rewards.score import weighted
 from explorer.ppo.rollouts import GreedyAnswers, collect
-from explorer.ppo.sampling import DROPOUT, MINIBATCHES, ROLLOUT, generator, sample, sentence_ends
+from explorer.ppo.sampling import DROPOUT, ROLLOUT, generator, minibatches, sample, sentence_ends
 from explorer.ppo.schedule import scheduled
 from explorer.ppo.state import State, capture, restore
 from explorer.ppo.surrogates import step_kl
@@ -230,16 +230,17 @@ class Trainer:
         fresh = Experience.of(rollout, credit, born=number)
         batch = join([fresh, *reuse(self.replay, config.replay_rollouts - 1)], number)
         trained: list[Epoch] = []
-        steps_before, first_ratios, epochs_wanted = self.optimiser.steps, torch.ones(0), config.epochs
+        steps_before, clipped_before = self.optimiser.steps, self.optimiser.clipped
+        first_ratios, epochs_wanted = torch.ones(0), config.epochs
         for k in range(1, config.epochs + 1):
             clock.start()
-            order = torch.randperm(batch.rows, generator=generator(config.seed, number, MINIBATCHES, k))
-            minibatches = order.to(self.policy.device).tensor_split(min(config.minibatches, batch.rows))
+            parts = minibatches(config.seed, number, k, rows=batch.rows, count=config.minibatches)
+            parts = tuple(rows.to(self.policy.device) for rows in parts)
             with self._dropout(config, number, k):
-                epoch = self.optimiser.epoch(batch, minibatches, config)
+                epoch = self.optimiser.epoch(batch, parts, config)
             if k == 1:
                 fresh_rows = rollout.response_mask.shape[0]
-                first_ratios = first_minibatch(epoch.ratios, minibatches[0], batch.mask, fresh_rows)
+                first_ratios = first_minibatch(epoch.ratios, parts[0], batch.mask, fresh_rows)
             trained.append(epoch)
             # Compared once an epoch's steps are done, as CleanRL does: the epoch that goes too far is never undone.
             if config.target_kl is not None and approx_kl(rollout, epoch) > config.target_kl:
@@ -268,6 +269,7 @@ class Trainer:
         )
         metrics = measure(config, rollout, credit, epochs, steps)
         clock.mark("record")
+        metrics["optim/steps_clipped"] = (self.optimiser.clipped - clipped_before) / steps
         metrics["throughput/seconds"] = sum(clock.seconds.values())
         moved = epochs[-1].new_logprobs[: len(rollout.stopped)] - rollout.old_logprobs
         step = float(masked_mean(step_kl(moved), rollout.response_mask))
