@@ -25,7 +25,18 @@ from explorer.views.batch import telling_token
 from explorer.views.curves import Curves
 from explorer.views.kept import Kept
 from explorer.views.mirror import Mirror
-from explorer.views.panels import Advantages, ExactToy, Kl, Objective, Runs, Samples, Tokens
+from explorer.views.panels import (
+    Advantages,
+    ExactToy,
+    Inspector,
+    Kl,
+    Ladder,
+    LedgerPanel,
+    Objective,
+    Runs,
+    Samples,
+    Tokens,
+)
 from explorer.views.quantities import scales
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
@@ -40,7 +51,7 @@ PAGE_GONE_SECONDS = 240.0
 
 #: What may be done while a question is open: to look at the run changes nothing that it is about.
 LEAVES_THE_QUESTION = frozenset(
-    {"confirm", "scrub", "epoch", "follow", "show", "dismiss", "compare", "try", "rename", "save", "behind"}
+    {"confirm", "scrub", "epoch", "walk", "follow", "show", "dismiss", "compare", "try", "rename", "save", "behind"}
 )
 
 _by_cell: dict[str, list[tuple[str, weakref.ref[Explorer]]]] = {}
@@ -110,14 +121,17 @@ class Explorer(ipywidgets.Box):
         self.samples = Samples(board=self.board)
         self.samples.on_msg(lambda widget, content, buffers: self._command(content))
         self.toy = ExactToy(self.session.report, self.session.dismiss, board=self.board)
+        self.inspector = Inspector(self.session.report, board=self.board)
+        self.ladder = Ladder(self.session.report, board=self.board)
         self.runs = Runs(board=self.board)
         self.runs.on_msg(lambda widget, content, buffers: self._command(content))
         self.curves = Curves(self.board, list(config.weights))
         self._asked: dict[str, Any] = {}
         self._page_seen: float | None = None
-        panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl)]
+        panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl, LedgerPanel)]
         panels[1].on_msg(lambda widget, content, buffers: self._command(content))  # the clip picture plays the epochs
-        super().__init__([self.player, self.controls, *panels, self.samples, self.toy, self.runs, self.curves])
+        lower = [self.ladder, self.inspector, self.samples, self.toy, self.runs]
+        super().__init__([self.player, self.controls, *panels, *lower, self.curves])
         self.add_class("explorer")
         self.mirror = Mirror(self.session, self.board, self.player, self.controls, self.curves)
         self._kept = Kept(self.session, self.board)
@@ -128,6 +142,9 @@ class Explorer(ipywidgets.Box):
         self.session.observe(lambda change: self._draw_toy(), ["config", "phase"])
         self.board.observe(lambda change: self._draw_toy(), "lower")
         self._draw_toy()
+        self.session.observe(lambda change: self._draw_close(), ["shown", "phase"])
+        self.session.cursor.observe(lambda change: self._draw_close(), "epoch")
+        self._draw_close()
         if self.session.shown is not None:
             self.board.pinned = telling_token(self.session.shown)
         _replace_in_cell(self)
@@ -192,9 +209,15 @@ class Explorer(ipywidgets.Box):
 
     def _draw_toy(self) -> None:
         """The toy follows ε, the objective, γ and λ of the page; it needs PyTorch, which a replay loads for it."""
-        if self.board.lower == "toy" and isinstance(self.session, Replay):
+        if self.board.lower in ("toy", "ladder") and isinstance(self.session, Replay):
             self.session.load_scoring()
         self.toy.under(self.session.config if self.session.phase == "ready" else None)
+
+    def _draw_close(self) -> None:
+        """The batch seen closely; the ladder's estimators need PyTorch."""
+        shown, epoch = self.session.shown, self.session.cursor.epoch
+        self.inspector.under(shown, epoch if shown is not None and 0 <= epoch < len(shown.epochs) else -1)
+        self.ladder.under(shown if self.session.phase == "ready" else None)
 
     # ------------------------------------------------------------------ from the browser to the session
 
@@ -258,6 +281,7 @@ class Explorer(ipywidgets.Box):
             "preset": lambda: self._use_preset(str(message["name"]), int(message.get("after", 0))),
             "scrub": lambda: self._scrub(int(message["update"])),
             "epoch": lambda: self.session.cursor.set_trait("epoch", int(message["epoch"])),
+            "walk": lambda: self.session.walk(int(message.get("updates", 0)), int(message.get("epochs", 0))),
             "follow": lambda: self.session.cursor.set_trait("follow", True),
             "language": self._next_language,
             "dismiss": self.session.dismiss,

@@ -223,7 +223,10 @@ def test_every_panel_has_its_class(page: Explorer) -> None:
     boxes = {name for child in page.children for name in child._dom_classes}
     assert {f"explorer-{key}" for key in roots} | boxes >= {
         f"explorer-{key}"
-        for key in ("tokens", "objective", "advantages", "kl", "curves", "samples", "toy", "player", "controls")
+        for key in (
+            *("tokens", "objective", "advantages", "inspector", "ladder", "kl", "curves", "samples", "toy"),
+            *("player", "controls"),
+        )
     }
 
 
@@ -342,6 +345,43 @@ def test_the_clip_picture_asks_for_an_epoch_itself(page: Explorer) -> None:
     picture = next(panel for panel in page.children if isinstance(panel, Objective))
     picture._handle_custom_msg({"kind": "epoch", "epoch": 1}, [])
     assert (page.board.run["epoch"], page.board.batch["epoch"]) == (1, 2)
+
+
+def test_keys_walk_through_updates_and_epochs_and_stop_at_the_ends(page: Explorer) -> None:
+    def walk(**by: int) -> tuple[int, int]:
+        page._command({"kind": "walk", **by})
+        return page.board.run["cursor"], page.board.run["epoch"]
+
+    press(page, "train", updates=3)
+    assert page.board.run["epoch"] == -1
+    epochs = page.board.batch["epochs"]
+    assert [walk(updates=-1), walk(updates=-1), walk(updates=-1)] == [(2, -1), (1, -1), (1, -1)]
+    assert page.board.run["follow"] is False
+    assert [walk(updates=1), walk(updates=5), walk(updates=1)] == [(2, -1), (3, -1), (3, -1)]
+    down = [walk(epochs=-1) for _ in range(epochs + 1)]
+    assert down == [(3, epoch) for epoch in range(epochs - 1, -1, -1)] + [(3, 0)]
+    assert walk(updates=-1) == (2, 0)  # the same epoch of another update
+    assert walk(epochs=9) == (2, -1)
+    assert page.board.batch["epoch"] == epochs + 1
+
+
+def test_walking_before_the_first_update_does_nothing(page: Explorer) -> None:
+    for by in ({"updates": 1}, {"updates": -1}, {"epochs": 1}, {"epochs": -1}):
+        page._command({"kind": "walk", **by})
+    assert (page.board.run["cursor"], page.board.run["epoch"], page.board.run["error"]) == (0, -1, {})
+    assert page.board.run["follow"] is True
+
+
+def test_from_an_update_that_is_not_finished_one_walks_back_to_the_last_that_is(page: Explorer) -> None:
+    press(page, "train", updates=2)
+    press(page, "stage")
+    assert (page.board.batch["update"], page.board.batch["finished"]) == (3, False)
+    page._command({"kind": "walk", "updates": 1})
+    assert page.board.batch["update"] == 3
+    page._command({"kind": "walk", "updates": -1})
+    assert (page.board.batch["update"], page.board.batch["finished"]) == (2, True)
+    page._command({"kind": "follow"})
+    assert page.board.batch["update"] == 3
 
 
 def test_an_epoch_is_kept_while_scrubbing(page: Explorer) -> None:
@@ -662,6 +702,23 @@ def test_a_recipe_that_needs_a_reset_is_asked_for(page: Explorer, monkeypatch: p
     assert ["critic", "shared", "separate"] in page.controls.deltas
     press(page, "preset", name="grpo")
     assert ["estimator", "gae", "grpo"] in page.controls.deltas
+
+
+def test_the_inspector_and_the_ladder_follow_the_screen_while_they_are_open(page: Explorer) -> None:
+    assert page.inspector.picture == page.ladder.picture == {}
+    press(page, "train", updates=2)
+    page.board.lower = "inspector"
+    press(page, "scrub", update=1)
+    press(page, "epoch", epoch=0)
+    batch = page.board.batch
+    assert (page.inspector.picture["update"], page.inspector.picture["epoch"]) == (batch["update"], batch["epoch"])
+    page.board.lower = "ladder"
+    edit(page, 1, gae_lambda=0.0)
+    gae, _, step, _ = page.ladder.picture["rows"]
+    assert gae["advantages"] == step["advantages"] == page.board.batch["arrays"]["delta"]
+    edit(page, 2, estimator="rloo")
+    assert page.ladder.picture["rows"][-1]["advantages"] == page.board.batch["arrays"]["raw_advantage"]
+    assert page.session.error == {}
 
 
 def test_the_toy_follows_the_settings_of_the_page_while_it_is_open(page: Explorer) -> None:

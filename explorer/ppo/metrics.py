@@ -79,6 +79,18 @@ def approx_kl(rollout: Rollout, epoch: Epoch) -> float:
     return float(masked_mean(moved**2 / 2, rollout.response_mask))
 
 
+def explained_variance(returns: Tensor, values: Tensor, mask: Tensor) -> float:
+    """How much of the returns' variance the values account for: ``1 - Var(R - V) / Var(R)`` over the tokens that count.
+
+    1 is a perfect critic, 0 one that is no better than a constant, less than 0 one that is worse. All ``[B, T]``; 0
+    where the returns do not vary.
+    """
+    from explorer.ppo.masked import masked_var
+
+    residual, spread = masked_var(returns - values, mask), masked_var(returns, mask)
+    return 1.0 - float(residual / spread) if float(spread) > 0 else 0.0
+
+
 def measure(
     config: Config, rollout: Rollout, credit: Credit, epochs: tuple[Epoch, ...], steps: int
 ) -> dict[str, float]:
@@ -92,7 +104,7 @@ def measure(
         steps: optimiser steps taken.
     """
     from explorer.ppo.credit import scores_after_kl
-    from explorer.ppo.masked import masked_mean, masked_var, row_sums
+    from explorer.ppo.masked import masked_mean, row_sums
 
     mask, rows = rollout.response_mask, rollout.response_mask.shape[0]
     trained, final = epochs[:-1], epochs[-1]
@@ -105,8 +117,6 @@ def measure(
     def over_epochs(values: list[float]) -> float:
         return sum(values) / len(values)
 
-    residual = masked_var(credit.returns - rollout.old_values, mask)
-    spread = masked_var(credit.returns, mask)
     final_ratios = final.ratios[:rows][mask]
     return {
         "objective/score": float(credit.scores.mean()),
@@ -127,7 +137,7 @@ def measure(
         "policy/ratio_min": float(final_ratios.min()),
         "policy/loss": over_epochs([e.policy_loss for e in trained]),
         "value/loss": over_epochs([e.value_loss for e in trained]),
-        "value/explained_variance": 1.0 - float(residual / spread) if float(spread) > 0 else 0.0,
+        "value/explained_variance": explained_variance(credit.returns, rollout.old_values, mask),
         "optim/grad_norm": max(e.grad_norm for e in trained),
         "optim/grad_norm_clipped": max(min(e.grad_norm, limit) for e in trained),
         "optim/max_grad_norm": float("nan") if config.max_grad_norm is None else config.max_grad_norm,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,13 +102,23 @@ class Optimiser:
         return record_epoch(batch, logprobs, values, entropies, config, minibatches, **gradient)
 
     @torch.no_grad()
-    def final(self, batch: Batch, config: Config) -> Epoch:
-        """The batch under the policy after the last step."""
+    def final(self, batch: Batch, config: Config, top_ids: Tensor | None = None) -> Epoch:
+        """The batch under the policy after the last step.
+
+        Args:
+            batch: all rows.
+            config: the knobs.
+            top_ids: ``[B, T, K]`` what else could have stood at each position of the first B rows; their
+                log-probabilities are recorded too.
+        """
         scores = self._forward(batch, config)
         nan = float("nan")
-        return record_epoch(
+        seen = record_epoch(
             batch, scores.logprobs, scores.values, scores.entropies, config, grad_norm=nan, grad_scale=nan
         )
+        if top_ids is None:
+            return seen
+        return dataclasses.replace(seen, top_logprobs=scores.at(top_ids, batch.mask[: len(top_ids)]))
 
     def parts(self, batch: Batch, config: Config) -> Tensor:
         """Each token's exact part of the gradient that the next step over this batch would have: ``[rows, T]``.

@@ -38,6 +38,16 @@ class TokenScores(NamedTuple):
     values: Tensor  # the value head's estimate before the token is written
     all_logprobs: Tensor  # [B, longest, V] the whole next-token distributions, as far as the longest response goes
 
+    def at(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Log-probabilities of other tokens that could have stood there: ``ids [B, T, K]`` to ``[B, T, K]``.
+
+        Of the first B rows, without gradient; exactly 0 where ``mask [B, T]`` is False, so behind the longest too.
+        """
+        scored = self.all_logprobs.shape[1]
+        found = self.all_logprobs.detach()[: len(ids)].gather(2, ids[:, :scored])
+        found = torch.where(mask[:, :scored, None], found, 0.0)
+        return pad(found, (0, 0, 0, ids.shape[1] - scored))
+
 
 class Policy(nn.Module):
     """A GPT-2 language model, its tokenizer, and a zero-initialised scalar value head.

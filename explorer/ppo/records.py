@@ -60,6 +60,8 @@ class Rollout(Record):
         groups: ``[B]`` int64, which rows answer the same prompt together, from 0.
         top_ids: ``[B, T, K]`` the old policy's likeliest tokens at the position.
         top_logprobs: ``[B, T, K]`` their log-probabilities under the old policy.
+        ref_top_logprobs: ``[B, T, K]`` the same tokens' log-probabilities under the reference, 0 outside the mask; None
+            in a recording made before they were kept.
     """
 
     prompt_ids: Array
@@ -75,6 +77,7 @@ class Rollout(Record):
     top_ids: Array
     top_logprobs: Array
     exact_ref_kl: Array | None = None
+    ref_top_logprobs: Array | None = None
 
     def __post_init__(self) -> None:
         rows, length = self.response_ids.shape
@@ -84,6 +87,8 @@ class Rollout(Record):
         self._check(tuple(self.top_ids.shape), "top_logprobs")
         if self.exact_ref_kl is not None:
             self._check((rows, length), "exact_ref_kl")
+        if self.ref_top_logprobs is not None:
+            self._check(tuple(self.top_ids.shape), "ref_top_logprobs")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,6 +154,8 @@ class Epoch(Record):
         value_loss, entropy, approx_kl, clipfrac: floats, masked means.
         grad_norm: the gradient's global norm before clipping, the largest over the epoch's minibatches.
         grad_scale: what the gradient was multiplied with to stay within ``max_grad_norm``, the smallest.
+        top_logprobs: ``[B, T, K]`` log-probabilities of the rollout's ``top_ids`` under this policy, of the fresh rows
+            alone and 0 outside the mask; None in all but ``final``, and in a recording made before they were kept.
     """
 
     new_logprobs: Array
@@ -169,6 +176,7 @@ class Epoch(Record):
     clipfrac: float
     grad_norm: float
     grad_scale: float
+    top_logprobs: Array | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.ratios.shape)

@@ -78,6 +78,7 @@ def collect(
     scored = old.all_logprobs.shape[1]  # as far as the longest response
     missing = ids.shape[1] - scored
     top = old.all_logprobs.topk(min(TOP_ALTERNATIVES, old.all_logprobs.shape[-1]), dim=-1)
+    top_ids = pad(top.indices, (0, 0, 0, missing))
     exact_ref_kl = exact_kl_tokens(old.all_logprobs, ref.all_logprobs, mask[:rows, :scored])
     rollout = Rollout(
         prompt_ids=prompt_ids,
@@ -91,8 +92,9 @@ def collect(
         entropies=old.entropies,
         exact_ref_kl=pad(exact_ref_kl, (0, missing)),
         groups=every // config.group_size,
-        top_ids=pad(top.indices, (0, 0, 0, missing)),
+        top_ids=top_ids,
         top_logprobs=pad(top.values, (0, 0, 0, missing)),
+        ref_top_logprobs=ref.at(top_ids, mask[:rows]),
     )
     if not len(extra):
         return rollout, None

@@ -253,7 +253,7 @@ class Trainer:
         # Repeat: record what the policy has become, and let the next update begin.
         clock.start()
         with self._dropout(config, number, len(trained) + 1):
-            epochs = (*trained, self.optimiser.final(batch, config))
+            epochs = (*trained, self.optimiser.final(batch, config, rollout.top_ids))
         steps = self.optimiser.steps - steps_before
         checks = check_update(
             config,

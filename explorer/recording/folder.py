@@ -28,7 +28,7 @@ from explorer.recording.tables import Tables
 
 #: The form of the files. A newer one is refused by name, an older one is read by ``explorer.recording.older``; raise it
 #: with every change of a column.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 RUN_FILE = "run.json"
 METRICS_FOLDER = "metrics"
 #: How many updates a part of ``metrics/`` holds: rewriting it with each of them stays cheap, opening a long run too.

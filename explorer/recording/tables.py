@@ -5,7 +5,8 @@ Columns carry the names of the fields in ``explorer.ppo.records``, where shapes 
 
     tokens     a row for each response and position
                text, top_texts (null past the response's end), Rollout's and Credit's [B, T] and [B, T, K] fields,
-               ``exact_ref_kl`` where it was recorded
+               ``exact_ref_kl``, ``ref_top_logprobs`` and, of the last epoch, ``final_top_logprobs`` where they were
+               recorded
     epochs     a row for each epoch, response and position; the last epoch has ``final`` true
                Epoch's [rows, T] fields and ``ages``; responses past the fresh ones are replayed
     responses  a row for each response
@@ -38,6 +39,7 @@ EPOCH_SCALARS = tuple(f.name for f in dataclasses.fields(Epoch) if f.type == "fl
 EPOCH_TOKENS = tuple(f.name for f in dataclasses.fields(Epoch) if f.type == "Array" and f.name != "ages")
 CURVES = tuple(f.name for f in dataclasses.fields(Curve))
 COMPONENT, GREEDY, EXACT = "component/", "greedy/", "exact_ref_kl"
+REF_TOP, FINAL_TOP = "ref_top_logprobs", "final_top_logprobs"
 
 _SCALARS = pa.struct([(name, pa.float64()) for name in EPOCH_SCALARS])
 _CHECK = pa.struct([("name", pa.string()), ("holds", pa.bool_()), ("measured", pa.float64())])
@@ -104,7 +106,7 @@ def from_tables(tables: Tables, update: int, config: Config, metrics: Mapping[st
         config=config,
         rollout=rollout,
         credit=_credit(tables, rows, length, rollout.groups, first),
-        epochs=_epochs(tables, update, rows, length),
+        epochs=_epochs(tables, update, rollout.top_ids.shape),
         curve=Curve(**{name: lists(tables.updates, f"curve_{name}")[0] for name in CURVES}),
         metrics=dict(metrics),
         checks={c["name"]: (bool(c["holds"]), float(c["measured"])) for c in structs(tables.updates, "checks")},
@@ -118,6 +120,7 @@ def _tokens_table(snapshot: Snapshot, rows: int, length: int) -> pa.Table:
     lengths = rollout.response_mask.sum(axis=1).tolist()
     if [len(r) for r in tokens.responses] != lengths or [len(r) for r in tokens.top] != lengths:
         raise ValueError("the tokens' texts are not as many as the response mask counts.")
+    tops = {REF_TOP: rollout.ref_top_logprobs, FINAL_TOP: snapshot.final.top_logprobs}
     return pa.table(
         _grid(snapshot.update, ("response", rows), ("position", length))
         | {
@@ -129,6 +132,7 @@ def _tokens_table(snapshot: Snapshot, rows: int, length: int) -> pa.Table:
         | {name: getattr(rollout, name).ravel() for name in ROLLOUT_TOKENS}
         | {name: getattr(credit, name).ravel() for name in CREDIT_TOKENS}
         | ({} if rollout.exact_ref_kl is None else {EXACT: rollout.exact_ref_kl.ravel()})
+        | {name: nested(values) for name, values in tops.items() if values is not None}
     )
 
 
@@ -185,6 +189,7 @@ def _rollout(tables: Tables, rows: int, length: int) -> Rollout:
         groups=column(tables.responses, "groups", (rows,)),
         top_ids=reshaped(lists(tables.tokens, "top_ids"), (rows, length, -1)),
         top_logprobs=reshaped(lists(tables.tokens, "top_logprobs"), (rows, length, -1)),
+        ref_top_logprobs=_alternatives(tables, REF_TOP, rows, length),
         exact_ref_kl=column(tables.tokens, EXACT, (rows, length)) if EXACT in tables.tokens.column_names else None,
         **{name: column(tables.tokens, name, (rows, length)) for name in ROLLOUT_TOKENS},
     )
@@ -208,7 +213,15 @@ def _credit(tables: Tables, rows: int, length: int, groups: Any, first: Any) -> 
     )
 
 
-def _epochs(tables: Tables, update: int, fresh: int, length: int) -> tuple[Epoch, ...]:
+def _alternatives(tables: Tables, name: str, rows: int, length: int) -> Any:
+    """A ``[B, T, K]`` column that an older recording lacks; None there."""
+    if name not in tables.tokens.column_names:
+        return None
+    return reshaped(lists(tables.tokens, name), (rows, length, -1))
+
+
+def _epochs(tables: Tables, update: int, top_shape: tuple[int, ...]) -> tuple[Epoch, ...]:
+    fresh, length, _ = top_shape
     scalars = structs(tables.updates, "epochs")
     count = len(scalars)
     rows = _parts(_parts(tables.epochs.num_rows, count, "epochs"), length, "epochs")
@@ -220,9 +233,13 @@ def _epochs(tables: Tables, update: int, fresh: int, length: int) -> tuple[Epoch
     if (ages != ages[:, :, :1]).any():
         raise ValueError("the ages differ within a response")
     first = reshaped(np.ascontiguousarray(ages[:, :, 0]), (count, rows))
+    final_top = _alternatives(tables, FINAL_TOP, fresh, length)
+    if final_top is not None and final_top.shape != top_shape:
+        raise ValueError(f"the column {FINAL_TOP} does not fit top_ids")
     return tuple(
         Epoch(
             ages=first[k],
+            top_logprobs=final_top if k == count - 1 else None,
             **{name: values[k] for name, values in stacked.items()},
             **{name: float(scalars[k][name]) for name in EPOCH_SCALARS},
         )

@@ -61,7 +61,8 @@ def what_if(snapshot: Snapshot, config: Config, *, epoch: int | None = None) -> 
             policy was trained with the learning rate and epochs that it was. A coefficient that adapts is the one that
             was in force, unless ``config`` sets another.
         epoch: re-score this one of the epochs alone, for a screen that shows one while a slider is dragged; the other
-            epochs and the metrics, which are over all of them, then stay as recorded. None re-scores everything.
+            epochs and the metrics, which are over all of them, then stay as recorded, but for the coefficients in
+            force. None re-scores everything.
 
     Returns:
         A snapshot with the same rollout and ratios, and new credit, clip, terms and metrics. Under the snapshot's own
@@ -97,6 +98,7 @@ def what_if(snapshot: Snapshot, config: Config, *, epoch: int | None = None) -> 
         judged = {place: judge(place) for place in (places if epoch is None else [places[epoch]])}
         if epoch is None:
             metrics |= measure(config, rollout, credit, tuple(judged.values()), int(metrics["optim/steps"]))
+        metrics |= {"coef/kl": config.kl_coef, "coef/penalty": config.penalty_coef}  # by which with_coefficients goes
     return dataclasses.replace(
         snapshot,
         config=requested,

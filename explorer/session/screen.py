@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -87,6 +88,22 @@ class Screen(HasTraits):
     def dismiss(self) -> None:
         """Take the error off the screen."""
         self.error = {}
+
+    def walk(self, updates: int = 0, epochs: int = 0) -> None:
+        """Go on by so many kept updates, or back; and by so many epochs of the update on screen. The ends stop it."""
+        kept = self.history.kept
+        if updates and kept and self.shown is not None:
+            place = bisect_left(kept, self.shown.update)  # an unfinished update is one past the last
+            target = min(max(place + updates, 0), len(kept) - 1)
+            if target != place and not (place == len(kept) and updates > 0):
+                self.cursor.follow = False
+                self.cursor.update = kept[target]
+                self._render()
+        if epochs and self.shown is not None and self.shown.epochs:
+            last = len(self.shown.epochs) - 1
+            now = self.cursor.epoch if 0 <= self.cursor.epoch < last else last
+            target = min(max(now + epochs, 0), last)
+            self.cursor.epoch = -1 if target == last else target
 
     def _take(self, snapshot: Snapshot, ended: float) -> None:
         """Take a finished update into the history and draw soon; ``ended`` is when, in seconds of a monotonic clock."""

@@ -65,6 +65,7 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         "scores": scores.tolist() if scores is not None else None,
         "components": {name: values.tolist() for name, values in components.items()},
         "weights": dict(config.weights),
+        "replayed": replayed(rows, record),
         "arrays": arrays,
         "states": _bytes(states, np.uint8),
         "counts": counts(states),
@@ -84,6 +85,7 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         "adapts": adapting(config),
         "kl_estimator": config.kl_estimator,
         "kl_in": config.kl_in,
+        "estimator": config.estimator,
         "gamma": config.gamma,
         "gae_lambda": config.gae_lambda,
         "objective": config.objective,
@@ -115,6 +117,12 @@ def response_ratios(rollout: Any, record: Any) -> list[float] | None:
     moved = np.where(mask, record.new_logprobs[: len(mask)] - rollout.old_logprobs, 0.0)
     ratios: list[float] = np.exp(moved.sum(axis=1) / np.maximum(mask.sum(axis=1), 1)).tolist()
     return ratios
+
+
+def replayed(rows: int, record: Any) -> dict[str, int]:
+    """How many older responses were trained on beside the ``rows`` fresh ones on screen, and the oldest's age."""
+    ages = [] if record is None else record.ages[rows:].tolist()
+    return {"rows": len(ages), "age": max(ages, default=0)}
 
 
 def loss_kls(config: Config, rows: int, record: Any) -> Array | None:

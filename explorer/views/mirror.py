@@ -12,6 +12,7 @@ from explorer.text import labels
 from explorer.views.batch import batch_picture
 from explorer.views.behind import behind_picture
 from explorer.views.curves import Curves
+from explorer.views.ledger import ledger_picture
 from explorer.views.parts import parts_picture
 from explorer.views.quantities import ON_DEMAND
 from explorer.views.run import run_picture
@@ -58,6 +59,7 @@ class Mirror:
         board.observe(self._on_change(self.draw_words), "language")
         board.observe(self._on_change(self.keep_samples_fresh), "wants_samples")
         board.observe(self._on_change(self.want_parts), "quantity")
+        board.observe(self._on_change(self.draw_ledger), ["pinned", "lower"])
         if not isinstance(session, Replay):
             for source, names in (
                 (session.runs, ["run", "opening", "states", "branch", "parting"]),
@@ -85,6 +87,14 @@ class Mirror:
             epoch = session.cursor.epoch if 0 <= session.cursor.epoch < len(shown.epochs) else -1
             batch = batch_picture(shown, epoch, trained)
         self.board.show(batch=batch, run=run_picture(session))
+        self.draw_ledger()
+
+    def draw_ledger(self) -> None:
+        """The pinned token's ledger, while it is on screen."""
+        if self.board.lower == "ledger":
+            shown, epoch = self.session.shown, self.session.cursor.epoch
+            known = shown is not None and 0 <= epoch < len(shown.epochs)
+            self.board.ledger = ledger_picture(shown, self.board.pinned, epoch if known else -1)
 
     def draw_run(self) -> None:
         """Where the run stands."""

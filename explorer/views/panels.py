@@ -10,6 +10,8 @@ from traitlets import Dict
 
 from explorer.config import CHOICES, Config
 from explorer.prompt_sets import prompt_sets
+from explorer.views.inspector import inspector_picture
+from explorer.views.ladder import ladder_picture
 from explorer.views.toy import BATCH_SIZES, CRITICS, Choices, article_toy, cloud_picture, drag_picture
 from explorer.widgets.on_loop import BoardView
 from explorer.widgets.scripts import script, style
@@ -60,6 +62,71 @@ class Runs(BoardView):
 
     _esm = script("runs")
     _css = style()
+
+
+class LedgerPanel(BoardView):
+    """Where the pinned token's numbers come from, line by line (``widgets/ledger.js``)."""
+
+    _esm = script("ledger")
+    _css = style()
+
+
+class WhileOpen(BoardView):
+    """A panel of the lower half with a picture of its own, made while it is on screen and for nothing twice.
+
+    Args:
+        on_error: called on the loop with what drawing raises.
+    """
+
+    key = ""
+    picture = Dict(help="What it draws beside the batch; empty until there is something.").tag(sync=True)
+
+    def __init__(self, on_error: Callable[[BaseException], None], **traits: Any) -> None:
+        self._on_error = on_error
+        self._asked: tuple[Any, int] = (None, -1)
+        self._drawn: tuple[Any, int] = (None, -1)
+        super().__init__(**traits)
+        self.board.observe(lambda change: self._draw(), "lower")
+
+    def under(self, shown: Any, epoch: int = -1) -> None:
+        """Take what is on screen; None while there is nothing, or what it takes to draw it has not loaded."""
+        self._asked = shown, epoch
+        self._draw()
+
+    def _draw(self) -> None:
+        (shown, epoch), (before, drawn) = self._asked, self._drawn
+        if self.board.lower != self.key or (shown is before and epoch == drawn):
+            return
+        try:
+            self.picture = {} if shown is None else self._picture(shown, epoch)
+            self._drawn = self._asked
+        except Exception as error:  # an observer has no cell to show its error in
+            self._on_error(error)
+
+    def _picture(self, shown: Any, epoch: int) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class Inspector(WhileOpen):
+    """The pinned token under three policies, and whether the update kept its promise (``widgets/inspector.js``)."""
+
+    _esm = script("inspector")
+    _css = style()
+    key = "inspector"
+
+    def _picture(self, shown: Any, epoch: int) -> dict[str, Any]:
+        return inspector_picture(shown, epoch)
+
+
+class Ladder(WhileOpen):
+    """The pinned token's advantage as a stack of later deltas, beside other estimators (``widgets/ladder.js``)."""
+
+    _esm = script("ladder")
+    _css = style()
+    key = "ladder"
+
+    def _picture(self, shown: Any, epoch: int) -> dict[str, Any]:
+        return ladder_picture(shown)
 
 
 class ExactToy(BoardView):

@@ -52,6 +52,22 @@ def _probability(logprobs: Array, mask: Array) -> Array:
     return np.where(mask, np.exp(logprobs), 0.0)
 
 
+def _log_ratio(rollout: Rollout, credit: Credit | None, epoch: Epoch | None) -> Array | None:
+    """How much the token's log-probability has changed since it was sampled, in nats."""
+    if epoch is None:
+        return None
+    moved: Array = epoch.new_logprobs[: len(rollout.stopped)] - rollout.old_logprobs
+    return np.where(rollout.response_mask, moved, 0.0)
+
+
+def _age(rollout: Rollout, credit: Credit | None, epoch: Epoch | None) -> Array | None:
+    """How many updates ago the token was sampled."""
+    if epoch is None:
+        return None
+    ages: Array = epoch.ages[: len(rollout.stopped), None]
+    return np.where(rollout.response_mask, ages, 0)
+
+
 def _estimated(name: str) -> Callable[[Rollout, Credit | None, Epoch | None], Array | None]:
     """An estimator of the KL to the reference, whichever of them the reward uses."""
     return _rollout(lambda r: KL_ESTIMATORS[name](r.old_logprobs - r.ref_logprobs))
@@ -81,11 +97,13 @@ QUANTITIES: dict[str, Quantity] = {
     "ref_probability": Quantity(
         "sequential", 0.0, 1.0, "", _rollout(lambda r: _probability(r.ref_logprobs, r.response_mask))
     ),
+    "log_ratio": Quantity("diverging", -1.0, 1.0, "nats", _log_ratio),
     "k1": Quantity("diverging", -2.0, 2.0, "nats", _estimated("k1")),
     "k2": Quantity("sequential", 0.0, 2.0, "nats", _estimated("k2")),
     "k3": Quantity("sequential", 0.0, 2.0, "nats", _estimated("k3")),
     "exact_kl": Quantity("sequential", 0.0, 2.0, "nats", _rollout(lambda r: r.exact_ref_kl)),
     "gradient_share": Quantity("sequential", 0.0, 0.01, "", _epoch(lambda e: e.gradient_shares)),
+    "age": Quantity("sequential", 0.0, 8.0, "updates", _age),
 }
 
 #: Quantities that no record holds, since they cost too much to come with every update: see explorer.views.parts. The

@@ -22,13 +22,16 @@ class Board(OnLoopWidget):
     pinned = List(help="[response, token] of the pinned token; empty when none is.").tag(sync=True)
     quantity = Unicode("ratio", help="What colours the tokens.").tag(sync=True)
     quantities = Dict(help="{name: {kind, low, high}} of every token quantity.").tag(sync=True)
+    strip = Dict(help="How the responses stand: {by, descending, only, find, grouped}; see widgets/order.js.").tag(
+        sync=True
+    )
+    fitted = Dict(help="{quantity: [low, high]} of the scales that were fitted to a batch.").tag(sync=True)
     words = Dict(help="Every label in the chosen language.").tag(sync=True)
     language = Unicode("en").tag(sync=True)
     theme = Unicode("auto", help="auto, light or dark.").tag(sync=True)
-    lower = Unicode("advantages", help="The panel in the middle's lower half: advantages, samples, toy or runs.").tag(
-        sync=True
-    )
     clip_view = Unicode("objective", help="What the clip picture shows: objective or probabilities.").tag(sync=True)
+    lower = Unicode("advantages", help="The panel in the middle's lower half: one of LOWER in frame.js.").tag(sync=True)
+    ledger = Dict(help="The pinned token's ledger while it is on screen: see explorer.views.ledger.").tag(sync=True)
     parts = Dict(help="The exact parts of the gradient, where they are asked for: see explorer.views.parts.").tag(
         sync=True
     )

@@ -66,9 +66,21 @@ function partsOf(board) {
   const values = parts?.update === batch.update ? numbers(parts.values, Float32Array) : null;
   return values?.length === batch.rows * batch.length ? values : null;
 }
-const valuesOf = (board, name) => (name === "gradient_part" ? partsOf(board) : quantityOf(board.get("batch"), name));
+const valuesOf = (board, name) => (name === "gradient_part" ? partsOf(board) : isWholeResponse(name) ? wholeResponseValues(board.get("batch"), name) : quantityOf(board.get("batch"), name));
 const statesOf = (batch) => numbers(batch.states, Uint8Array);
 const hasBatch = (batch) => Boolean(batch && batch.tokens);
+
+// The quantities that are one number a response, the score and its components, which colour all of its tokens alike.
+const isWholeResponse = (name) => name === "score" || name.startsWith("component/");
+const wholeResponseNames = (batch) => ["score", ...Object.keys(batch.components ?? {}).map((name) => `component/${name}`)];
+
+function wholeResponseValues(batch, name) {
+  const each = name === "score" ? batch.scores : batch.components?.[name.slice("component/".length)];
+  if (!each) return null;
+  const values = new Float32Array(batch.rows * batch.length);
+  each.forEach((number, row) => values.fill(number, row * batch.length, (row + 1) * batch.length));
+  return values;
+}
 
 // A line of the run: its updates, its values, and the place of the update on screen among them (the last before it, where
 // it is not finished yet; -1 where there is none). A long line is thinned, and keeps that update.
@@ -93,6 +105,17 @@ function say(board, path, values = {}) {
   return found.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
 
+const wholeResponseName = (board, name) => (name === "score" ? say(board, "metrics.objective/score.label") : lookUp(board.get("words"), `components.${name.slice(10)}.label`) ?? name.slice(10));
+
+// What a quantity is called, what it is, and what its scale's ends mean.
+function quantityWords(board, name) {
+  const [label, description, lowest, highest] = ["label", "what", "low", "high"].map((part) => say(board, `quantities.${name}.${part}`));
+  if (!isWholeResponse(name)) return { label, what: description, low: lowest, high: highest };
+  const component = wholeResponseName(board, name);
+  const what = lookUp(board.get("words"), `components.${name.slice(10)}.definition`) ?? say(board, "ui.tokens.whole_response_what", { name: component });
+  return { label: say(board, "ui.tokens.whole_response", { name: component }), what, low: say(board, "ui.tokens.worse"), high: say(board, "ui.tokens.better") };
+}
+
 // Whether a node's labels are still those of other words; asks once a change. The words come after the language.
 function needsWords(node, board) {
   if (node.exWords === board.get("words")) return false;
@@ -114,6 +137,10 @@ function format(value, digits = 2) {
 
 const signed = (value, digits = 2) => (value > 0 ? "+" : "") + format(value, digits);
 
+// A signed number for a place of fixed width, never in powers of ten; and a word for one.
+const fixedSigned = (value, digits = 2) => `${value > 0 ? "+" : ""}${value.toFixed(digits).replace("-", MINUS)}`;
+const shorten = (word, most) => (word.length > most ? `${word.slice(0, most - 1)}…` : word);
+
 // ---------------------------------------------------------------- scales and colours
 
 // Where a value lies on its quantity's fixed scale: -1 to 1 for diverging ones, 0 to 1 for sequential ones.
@@ -123,11 +150,21 @@ function position(scale, value) {
   return (value - scale.low) / (scale.high - scale.low);
 }
 
+// The scale on which a quantity colours the strip: the fixed one, or the one that was fitted to a batch. The score and its
+// components, of the whole response, have that of rewards.
+function scaleOf(board, name) {
+  const fixed = board.get("quantities")[isWholeResponse(name) ? "reward" : name];
+  const fitted = board.get("fitted")[name];
+  return fitted ? { ...fixed, low: fitted[0], high: fitted[1] } : fixed;
+}
+
 const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 
-// Blue for more, orange for less, paler towards the middle; at this strength the ink stands out 4.5 : 1 on all of them in both themes.
+const TINTS = 20; // steps of a colour: a class each, since to set 4,096 styles takes five times as long
+
+// Blue for more, orange for less, paler towards the middle; the ink stays legible on all of them in both themes.
 function tint(scale, value) {
   const at = clamp(position(scale, value), -1, 1);
-  if (Math.abs(at) < 0.02) return "";
-  return `rgb(var(${at > 0 ? "--ex-blue-rgb" : "--ex-orange-rgb"}) / ${(Math.abs(at) ** 0.8 * 0.6).toFixed(3)})`;
+  const step = Math.round(Math.abs(at) ** 0.8 * TINTS);
+  return step > 0 ? `${at > 0 ? "ex-tint-more" : "ex-tint-less"} ex-tint-${step}` : "";
 }

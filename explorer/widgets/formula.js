@@ -17,12 +17,12 @@ function paintFormula(formula, board, batch) {
   const [ratio, advantage] = [read("ratio"), read("advantage")];
   const state = statesOf(batch)[index];
   const word = make("span", { class: "ex-word", text: `“${visible(batch.tokens[token[0]][token[1]])}”` });
-  const part = (kind, text) => make("b", { class: kind, text });
+  const part = (kind, text) => make("b", { class: `${kind} ex-opens`, text, "data-ledger": kind === "ex-ratio" ? "ratio" : "advantage" });
   const response = batch.response_ratios?.[token[0]];
   const quotient = response === undefined ? [precise(read("new_probability")), " / ", precise(read("old_probability")), " = "] : [];
   const first = make("div", {}, word, " ρ = ", ...quotient, part("ex-ratio", format(ratio, 3)), ",  A = ", part(advantage >= 0 ? "ex-more" : "ex-less", signed(advantage)));
   if (response !== undefined) first.append(",  ", say(board, "ui.formula.response"), " = ", part("ex-ratio", format(response, 3)));
-  const branch = ({ name, value, wins }) => make("span", { class: wins ? "ex-branch ex-wins" : "ex-branch", text: `${name} = ${format(value)}${wins ? " ✓" : ""}` });
+  const branch = ({ name, value, wins }) => make("span", { class: `ex-opens ex-branch${wins ? " ex-wins" : ""}`, "data-ledger": "term", text: `${name} = ${format(value)}${wins ? " ✓" : ""}` });
   const { parts, term, flat } = filledIn(batch, response ?? ratio, advantage);
   const lines = [first, make("div", {}, ...parts.map((piece) => (piece.name ? branch(piece) : piece)))];
   const kl = lossKl(batch, index);
@@ -32,7 +32,7 @@ function paintFormula(formula, board, batch) {
   }
   const pulled = advantage !== 0 || read("gradient_share") > 0; // a price is paid without an advantage too
   const verdict = pulled ? (state === OUTSIDE_ZERO ? "no_gradient" : whence(batch, flat || advantage === 0, kl)) : "zero_advantage";
-  lines.at(-1).append(" → ", make("em", { text: say(board, `ui.formula.${verdict}`) }));
+  lines.at(-1).append(" → ", make("em", { class: "ex-opens", "data-ledger": "pull", text: say(board, `ui.formula.${verdict}`) }));
   formula.replaceChildren(...lines);
 }
 

@@ -45,7 +45,7 @@ function build(root, board, sized) {
   let drawn = null;
   return () => {
     const batch = board.get("batch");
-    const stamp = [batch, board.get("series"), board.get("words"), board.get("run").cursor, String(focusOf(board)), ...[tokens, reference, old].flatMap(({ size }) => [size.width, size.height])];
+    const stamp = [batch, board.get("series"), board.get("words"), board.get("run").cursor, String(focusOf(board)), String(pinnedOf(board)), ...[tokens, reference, old].flatMap(({ size }) => [size.width, size.height])];
     if (drawn && stamp.every((part, i) => part === drawn[i])) return;
     drawn = stamp;
     head.replaceChildren(...heading(board, "kl"));
@@ -103,6 +103,8 @@ function drawTokens({ title, note, picture, size }, board, batch) {
     draw("text", { class: "ex-tick", x: LEFT - 4, y: Math.max(9, y(edge) + 4), "text-anchor": "end", text: format(edge, edge % 1 ? 1 : 0) }, picture);
   }
   if (t >= 0) draw("path", { class: "ex-region", d: `M${LEFT + t * step} 0h${step}v${height}h${-step}z` }, picture);
+  const pinned = pinnedOf(board);
+  if (pinned?.[0] === row && pinned[1] < count) draw("path", { class: "ex-column ex-kl-pinned", d: `M${LEFT + pinned[1] * step} 1h${step}v${height - 2}h${-step}z` }, picture);
   draw("line", { class: "ex-axis", x1: LEFT, x2: width, y1: y(0), y2: y(0) }, picture);
   const exact = quantityOf(batch, "exact_kl");
   for (let i = 0; exact && i < count; i += 1) {

@@ -26,6 +26,7 @@ const build = (model) => (root, board, sized, leaving) => {
     return nearestToken(cloud.shown, board.get("batch"), event.clientX - box.left, event.clientY - box.top);
   };
   picture.addEventListener("mousemove", (event) => hover(board, under(event)));
+  formula.addEventListener("click", (event) => event.target.dataset.ledger && openLedger(board, event.target.dataset.ledger));
   picture.addEventListener("mouseleave", () => hover(board, null));
   picture.addEventListener("click", (event) => pin(board, under(event)));
 

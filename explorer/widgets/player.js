@@ -87,6 +87,7 @@ const build = (model) => (root, board, sized, leaving) => {
   };
 
   watchWidth(root, board, send);
+  leaving(hearKeys(root, board, send));
   return () => {
     const run = board.get("run");
     const ready = run.phase === "ready";

@@ -13,6 +13,9 @@ SHARED = ("common.js", "selection.js", "turns.js", "frame.js")
 #: What a view has beside its own file.
 BESIDE = {
     "objective": ("formula.js", "cloud.js", "plane.js", "wedge.js", "handles.js", "epochs.js"),
+    "player": ("keys.js",),
+    "tokens": ("order.js", "strip.js", "legend.js", "tip.js", "join.js"),
+    "ledger": ("mathml.js",),
     "curves": ("behind.js",),
 }
 

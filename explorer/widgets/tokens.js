@@ -1,28 +1,26 @@
-// The responses as strips of tokens. Background: the chosen quantity. Bar underneath: the clip state.
+// The responses as strips of tokens. Background: the chosen quantity. Wedge underneath: the clip state.
 
 export default {
   render(context) {
-    return frame(context, "tokens", ["batch", "pinned", "quantity", "hovered", "run", "parts"], build);
+    return frame(context, "tokens", ["batch", "pinned", "quantity", "hovered", "run", "parts", "strip", "fitted"], build);
   },
 };
 
-function build(root, board) {
+function build(root, board, sized, leaving) {
   const title = make("h2");
-  const menu = make("select", { class: "ex-select explorer-quantity", onchange: () => choose(menu.value) });
-  const badge = make("span", { class: "ex-badge" });
-  const legend = make("div", { class: "ex-legend" });
+  const menus = stripMenus(board);
+  const legend = stripLegend(board);
   const list = make("div", { class: "ex-responses", role: "listbox", tabindex: "0" });
   const spoken = make("div", { class: "ex-spoken", "aria-live": "polite" });
   const tip = tooltip(root);
-  root.append(make("header", { class: "ex-head" }, title, menu, badge), legend, list, spoken);
+  root.append(make("header", { class: "ex-head" }, title, menus.node), legend.node, list, spoken);
+  joinPinned(root, board, leaving);
 
-  let rows = [];
+  let rows = []; // by response, whatever the order on screen
   let painted = null;
-  const choose = (name) => {
-    board.set("quantity", name);
-    board.save_changes();
-  };
-
+  let ordered = null;
+  let placed = null;
+  let marked = [];
   const tokenAt = (event) => {
     const span = event.target.closest?.(".ex-token");
     return span ? [Number(span.dataset.row), Number(span.dataset.t)] : null;
@@ -33,107 +31,146 @@ function build(root, board) {
     const token = tokenAt(event);
     if (token) pin(board, sameToken(token, pinnedOf(board)) ? null : token);
   });
-  list.addEventListener("keydown", (event) => {
-    if (!walk(board, event)) return;
-    event.preventDefault();
-    byKey = true;
+  list.addEventListener("dblclick", (event) => {
+    const token = tokenAt(event);
+    if (!token) return;
+    pin(board, token);
+    openLedger(board, board.get("quantity"));
   });
-  list.addEventListener("focus", () => (byKey = list.matches(":focus-visible")));
-  list.addEventListener("mousedown", () => (byKey = false));
-  list.addEventListener("blur", () => {
-    byKey = false;
-    tip.hide();
-  });
-  let byKey = false;
+  list.addEventListener("keydown", (event) => event.key === "Enter" && pinnedOf(board) && openLedger(board, board.get("quantity")));
+  list.addEventListener("focus", () => (board.exByKey = list.matches(":focus-visible")));
+  list.addEventListener("mousedown", () => (board.exByKey = false));
+  list.addEventListener("blur", () => tip.hide());
 
   // One row a response, reused from batch to batch, so that training moves no node that need not move.
   const ensureRows = (batch) => {
-    while (rows.length < batch.rows) {
-      const score = make("span", { class: "ex-score" });
-      const prompt = make("span", { class: "ex-prompt" });
-      const line = make("div", { class: "ex-response" }, score, prompt);
-      rows.push({ line, score, prompt, tokens: [] });
-    }
+    while (rows.length < batch.rows) rows.push(newRow());
     rows.length = batch.rows;
     for (const [r, row] of rows.entries()) {
-      while (row.tokens.length < batch.tokens[r].length) {
-        const span = make("span", { class: "ex-token", role: "option", "data-row": r, "data-t": row.tokens.length });
-        span.gap = document.createTextNode("");
-        row.tokens.push(span);
-        row.line.append(span.gap, span);
+      const count = batch.tokens[r].length;
+      if (row.tokens.length < count) {
+        const fresh = [];
+        while (row.tokens.length < count) {
+          const span = make("span", { class: "ex-token", role: "option", "data-row": r, "data-t": row.tokens.length });
+          [span.gap, span.word] = [document.createTextNode(""), document.createTextNode("")];
+          span.append(span.word);
+          row.tokens.push(span);
+          fresh.push(span.gap, span);
+        }
+        row.padding.before(...fresh);
       }
-      while (row.tokens.length > batch.tokens[r].length) dropToken(row.tokens.pop());
+      while (row.tokens.length > count) dropToken(row.tokens.pop());
     }
-    if (list.childElementCount !== rows.length) list.replaceChildren(...rows.map((row) => row.line));
   };
 
-  const paintTokens = (batch, name, scale) => {
+  const paintTokens = (batch, name) => {
     const values = valuesOf(board, name);
-    const states = statesOf(batch);
+    const [states, ratios, scale] = [statesOf(batch), quantityOf(batch, "ratio"), scaleOf(board, name)];
     for (const [r, row] of rows.entries()) {
       const score = batch.scores?.[r];
       write(row.score, score === undefined ? "" : signed(score));
       row.score.classList.toggle("ex-less", score < 0);
-      write(row.prompt, batch.prompts[r]);
-      for (const [t, span] of row.tokens.entries()) {
+      const padded = batch.length - row.tokens.length;
+      write(row.padding, padded ? `×${padded}` : "");
+      for (let t = 0; t < row.tokens.length; t += 1) {
+        const span = row.tokens[t];
         const index = r * batch.length + t;
-        // The space before a word stands outside its box, so that a box never hangs over the end of a line.
-        const whole = batch.tokens[r][t].replace(/\n/g, "↵");
-        const gap = whole.length > 1 && whole.startsWith(" ") ? " " : "";
-        const text = whole.slice(gap.length);
-        if (span.gap.data !== gap) span.gap.data = gap;
-        write(span, text);
-        const [colour, state] = [values ? tint(scale, values[index]) : "", String(states[index])];
-        if (span.exColour !== colour) span.style.background = span.exColour = colour;
-        if (span.dataset.state !== state) span.dataset.state = state;
+        if (span.exWord !== batch.tokens[r][t]) {
+          span.exWord = batch.tokens[r][t];
+          // The space before a word stands outside its box, so that a box never hangs over the end of a line.
+          const whole = span.exWord.replace(/\n/g, "↵");
+          const gap = whole.length > 1 && whole.startsWith(" ") ? " " : "";
+          if (span.gap.data !== gap) span.gap.data = gap;
+          span.word.data = whole.slice(gap.length);
+        }
+        const colour = values ? tint(scale, values[index]) : "";
+        if (span.exColour !== colour) span.className = (span.exColour = colour) ? `ex-token ${colour}` : "ex-token";
+        if (span.exState !== states[index]) span.dataset.state = span.exState = states[index];
+        const side = span.exState < OUTSIDE_FLOWS ? "" : sideOf(batch, ratios, r, index);
+        if (span.exSide !== side) span.dataset.side = span.exSide = side;
       }
     }
   };
 
+  // Where each response stands; only what has moved is moved.
+  const place = (batch) => {
+    const { order, groups, found } = board.exStrip;
+    for (const [r, row] of rows.entries()) {
+      paintPrompt(row, batch.prompts[r], found[r].prompt);
+      row.tokens.forEach((span, t) => {
+        const is = found[r].tokens.has(t);
+        if (is !== Boolean(span.exFound)) span.toggleAttribute("data-found", (span.exFound = is));
+      });
+    }
+    const nodes = groups ? groups.flatMap((group) => [groupHead(board, batch, group, found), ...group.rows.map((r) => rows[r].line)]) : order.map((r) => rows[r].line);
+    if (!nodes.length) nodes.push(make("p", { class: "ex-empty", text: say(board, "ui.tokens.none") }));
+    if (nodes.length !== list.childElementCount || nodes.some((node, i) => node !== list.children[i])) list.replaceChildren(...nodes);
+    list.classList.toggle("ex-grouped", Boolean(groups));
+  };
+
   const paintSelection = (batch) => {
-    list.querySelectorAll(".ex-pinned, .ex-hovered").forEach((span) => {
+    for (const span of marked) {
       span.classList.remove("ex-pinned", "ex-hovered");
       span.removeAttribute("aria-selected");
-    });
+    }
     const spanOf = (token) => (token ? rows[token[0]]?.tokens[token[1]] : null);
     const [hovered, pinned] = [spanOf(hoveredOf(board)), spanOf(pinnedOf(board))];
+    marked = [hovered, pinned].filter(Boolean);
     hovered?.classList.add("ex-hovered");
     pinned?.classList.add("ex-pinned");
     pinned?.setAttribute("aria-selected", "true");
-    if (pinned && byKey) {
-      pinned.scrollIntoView({ block: "nearest" });
-      write(spoken, tokenLine(board, pinnedOf(board)));
-    }
-    const shown = list.matches(":hover") ? hovered : byKey ? pinned : null;
-    if (shown && hasBatch(batch)) tip.show(tipContent(board, [Number(shown.dataset.row), Number(shown.dataset.t)]), shown);
+    if (pinned && board.exWalked) pinned.scrollIntoView({ block: "nearest" });
+    board.exWalked = false;
+    const shown = list.matches(":hover") ? hovered : board.exByKey && document.activeElement === list ? pinned : null;
+    if (shown?.isConnected) tip.show(tipContent(board, [Number(shown.dataset.row), Number(shown.dataset.t)]), shown);
     else tip.hide();
+  };
+
+  let heard = {};
+  // A step by key is said aloud: the token, and the update and epoch where they have changed; training alone says nothing.
+  const speak = (batch) => {
+    const pinned = pinnedOf(board);
+    const now = { time: `${batch.update} ${batch.epoch}`, token: String(pinned) };
+    const moved = now.time !== heard.time;
+    if ((moved || now.token !== heard.token) && performance.now() - (board.exKeyed ?? -Infinity) < SPOKEN_WITHIN) {
+      const token = pinned && focusOf(board) && spanExists(batch, pinned) ? tokenLine(board, pinned) : "";
+      write(spoken, [moved ? `${say(board, "ui.update", { update: batch.update })}, ${epochWords(board, batch)}.` : "", token].filter(Boolean).join(" "));
+    }
+    heard = now;
   };
 
   return () => {
     const batch = board.get("batch");
     const name = board.get("quantity");
-    const scale = board.get("quantities")[name];
     write(title, say(board, "ui.panels.tokens.title"));
     list.setAttribute("aria-label", `${say(board, "ui.panels.tokens.title")}. ${say(board, "ui.pin_hint")}`);
-    paintMenu(board, menu, name);
+    menus.paint(batch);
     if (!hasBatch(batch)) {
       rows = [];
-      painted = null;
+      painted = ordered = placed = null;
       list.replaceChildren(make("p", { class: "ex-empty", text: say(board, "ui.no_update_yet") }));
-      legend.replaceChildren();
-      write(badge, "");
+      legend.paint(batch, name);
       return;
     }
     const waiting = board.get("run").phase === "loading" && board.get("run").edited;
-    write(badge, waiting ? say(board, isReplay(board) ? "ui.replay_loading" : "ui.what_if_loading") : rescoredWords(board, batch));
-    const stamp = [batch, name, board.get("words"), board.get("parts")];
+    write(legend.badge, waiting ? say(board, isReplay(board) ? "ui.replay_loading" : "ui.what_if_loading") : rescoredWords(board, batch));
+    const stamp = [batch, name, board.get("words"), board.get("parts"), board.get("fitted")];
     if (!painted || stamp.some((part, i) => part !== painted[i])) {
       painted = stamp;
-      paintLegend(board, legend, batch, name, scale);
+      legend.paint(batch, name);
       ensureRows(batch);
-      paintTokens(batch, name, scale);
+      paintTokens(batch, name);
+    }
+    const choice = choiceOf(board);
+    const order = [samplesOf(batch), JSON.stringify(choice), choice.by === "shown" ? name : ""].join("\n");
+    if (order !== ordered) board.exStrip = orderOf(batch, choice, valuesOf(board, name));
+    if (order !== ordered || placed !== board.get("words")) {
+      [ordered, placed] = [order, board.get("words")];
+      place(batch);
+      write(legend.shown, shownWords(board, batch, choice));
     }
     paintSelection(batch);
+    speak(batch);
     root.dataset.update = batch.update;
     if (board.exDrawn !== batch) {
       board.exDrawn = batch;
@@ -145,12 +182,15 @@ function build(root, board) {
   };
 }
 
-// What the badge says: that the batch is re-scored, and which settings it has to wait with until the next update.
-function rescoredWords(board, batch) {
-  const later = board.get("run").later ?? [];
-  const names = later.map((name) => say(board, `fields.${name}.label`)).join(", ");
-  const parts = [Object.keys(batch.rescored).length ? say(board, "ui.what_if_badge") : "", later.length ? say(board, isReplay(board) ? "ui.replay_lacks" : "ui.what_if_later", { names }) : ""];
-  return parts.filter(Boolean).join(" · ");
+const SPOKEN_WITHIN = 3000; // milliseconds from a key to what it brings on screen
+
+const spanExists = (batch, [row, t]) => row < batch.rows && t < batch.tokens[row].length;
+
+function newRow() {
+  const score = make("span", { class: "ex-score" });
+  const prompt = make("span", { class: "ex-prompt" });
+  const padding = make("span", { class: "ex-padding" });
+  return { line: make("div", { class: "ex-response" }, score, prompt, padding), score, prompt, padding, tokens: [] };
 }
 
 function dropToken(span) {
@@ -158,71 +198,33 @@ function dropToken(span) {
   span.remove();
 }
 
-function paintMenu(board, menu, chosen) {
-  if (needsWords(menu, board)) {
-    menu.setAttribute("aria-label", say(board, "ui.colour_by"));
-    menu.replaceChildren(
-      ...Object.keys(board.get("quantities")).map((name) =>
-        make("option", { value: name, text: say(board, `quantities.${name}.label`) }),
-      ),
-    );
+// A prompt with the stretches marked that were looked for.
+function paintPrompt({ prompt: node }, text, stretches) {
+  const stamp = `${text}\n${stretches.join(" ")}`;
+  if (node.exStamp === stamp) return;
+  node.exStamp = stamp;
+  const parts = [];
+  let from = 0;
+  for (const [start, end] of stretches) {
+    parts.push(text.slice(from, start), make("mark", { text: text.slice(start, end) }));
+    from = end;
   }
-  menu.value = chosen;
-  menu.title = say(board, `quantities.${chosen}.what`);
+  node.replaceChildren(...parts, text.slice(from));
 }
 
-function paintLegend(board, legend, batch, name, scale) {
-  const diverging = scale.kind !== "sequential";
-  const ramp = make("span", { class: `ex-ramp ${diverging ? "ex-diverging" : "ex-sequential"}` });
-  if (name === "ratio") {
-    for (const edge of batch.clip) {
-      const left = clamp((position(scale, edge) + 1) / 2, 0, 1) * 100;
-      ramp.append(make("i", { style: `left:${left.toFixed(1)}%`, title: format(edge) }));
-    }
-  }
-  const end = (side, value) =>
-    make("span", { text: `${say(board, `quantities.${name}.${side}`)} ${format(value, Math.abs(value) < 0.1 ? 3 : value % 1 ? 2 : 0)}` });
-  const bar = (state, path) =>
-    make("span", { class: "ex-key" }, make("i", { class: "ex-bar", "data-state": state }), say(board, `clip.${path}.short`));
-  legend.replaceChildren(
-    make("span", { class: "ex-scale", title: say(board, `quantities.${name}.what`) }, end("low", scale.low), ramp, end("high", scale.high)),
-    bar(OUTSIDE_FLOWS, "outside_flows"),
-    bar(OUTSIDE_ZERO, "outside_zero"),
-    ...(name === "gradient_part" ? [partsLine(board)] : []),
-  );
+// What the responses below have in common, and their mean score.
+function groupHead(board, batch, { prompt, rows }, found) {
+  const text = make("span", { class: "ex-prompt" });
+  paintPrompt({ prompt: text }, prompt, found[rows[0]].prompt);
+  const mean = batch.scores && rows.reduce((sum, row) => sum + batch.scores[row], 0) / rows.length;
+  const numbers = batch.scores ? say(board, "ui.tokens.group_of", { count: rows.length, mean: signed(mean) }) : `× ${rows.length}`;
+  return make("div", { class: "ex-group-head" }, text, " ", make("span", { class: "ex-muted", text: numbers }));
 }
 
-// What the parts come to, or why they are not there.
-function partsLine(board) {
-  const { state, update, nearest, tokens, sum } = board.get("parts");
-  const words = state ? say(board, `ui.parts.${state}`, { update, nearest, tokens, sum: format(sum, 3) }) : "";
-  return make("span", { class: "explorer-parts", role: "status", "data-state": state ?? "", text: words });
+function shownWords(board, batch, { find, only }) {
+  const { order, matches } = board.exStrip;
+  const values = { shown: order.length, total: batch.rows, matches };
+  return find ? say(board, "ui.tokens.found", values) : only === "all" ? "" : say(board, "ui.tokens.shown", values);
 }
 
-// All numbers of a token, and what else could have stood there.
-function tipContent(board, [row, t]) {
-  const batch = board.get("batch");
-  const index = row * batch.length + t;
-  const state = statesOf(batch)[index];
-  const table = make("div", { class: "ex-numbers" });
-  for (const [label, text] of detailsOf(board, [row, t])) table.append(make("span", { text: label }), make("b", { text }));
-  const nodes = [
-    make("strong", { text: visible(batch.tokens[row][t]) }),
-    make("p", { text: say(board, `clip.${CLIP_WORDS[state] ?? "inside"}.long`) }),
-    table,
-  ];
-  const words = alternatives(batch, index);
-  if (words.length) {
-    nodes.push(
-      make("p", { class: "ex-hint", text: `${say(board, "ui.alternatives")} ` }),
-      make("p", { class: "ex-alternatives", text: words.slice(0, 6).map(([w, p]) => `${visible(w)} ${format(p)}`).join("   ") }),
-    );
-  }
-  return nodes;
-}
-
-function alternatives(batch, index) {
-  const { words, count } = batch.top;
-  const [ids, logprobs] = [numbers(batch.top.index, Uint16Array), numbers(batch.top.logprobs, Float32Array)];
-  return Array.from({ length: count }, (_, k) => [words[ids[index * count + k]], Math.exp(logprobs[index * count + k])]);
-}
+const epochWords = (board, { epoch, epochs }) => say(board, epoch > epochs ? "ui.after_update" : "ui.before_step", { epoch });

@@ -101,6 +101,18 @@ class ExplorerPage:
         return int(found.get_attribute("data-row") or -1), int(found.get_attribute("data-t") or -1)
 
     @property
+    def order(self) -> list[int]:
+        """The responses from top to bottom, by their place in the batch."""
+        firsts = self.part("tokens").locator('.ex-token[data-t="0"]')
+        return [int(row) for row in firsts.evaluate_all("(spans) => spans.map((span) => span.dataset.row)")]
+
+    @property
+    def scores(self) -> list[float]:
+        """The scores beside the responses, from top to bottom."""
+        texts = self.part("tokens").locator(".ex-score").all_text_contents()
+        return [float(text.replace("−", "-")) for text in texts]
+
+    @property
     def clip(self) -> Clip:
         """What the clip picture says."""
         return Clip(**self.root.evaluate(CLIP))
@@ -234,6 +246,12 @@ class ExplorerPage:
             expect(self.part("learning_rate").locator(".ex-number")).to_have_value("1.0e-4")
             expect(changed).to_have_count(0)
         self.part("quantity").select_option("ratio")
+        self.part("find").fill("")
+        for menu, value in (("sort", "sampled"), ("only", "all")):
+            self.part(menu).select_option(value)
+        for button in ("group", "rescale"):
+            if self.part(button).get_attribute("aria-pressed") == "true":
+                self.press(button)
         self.part("epoch").select_option("-1")
         if not self.part("advantages").is_visible():
             self.tab("advantages")

@@ -12,7 +12,7 @@ from tests.browser.explorer_page import ExplorerPage
 
 pytestmark = pytest.mark.browser
 
-COLOURED = "(root) => root.querySelectorAll('.ex-token[style*=rgb]').length"
+COLOURED = "(root) => root.querySelectorAll('.ex-token[class*=ex-tint]').length"
 
 
 def test_the_tokens_are_coloured_by_their_parts(explorer: ExplorerPage) -> None:
@@ -71,6 +71,7 @@ def test_a_recorded_run_says_that_it_has_no_weights(open_page: OpenPage, voila_u
     page.context.close()
 
 
-COLOURS = "(root) => [...root.querySelectorAll('.ex-token')].map((token) => token.style.background).join()"
+COLOURS = """(root) =>
+  [...root.querySelectorAll('.ex-token')].map((token) => token.className.match(/ex-tint-.*/)?.[0]).join()"""
 
 STATE = "(root) => root.querySelector('.explorer-parts').dataset.state"

@@ -515,7 +515,7 @@ def test_a_recording_of_schema_1_is_read(recorded: Path, snapshots: list[Snapsho
         for name in ("responses", "epochs", "tokens"):
             path = recorded / name / f"{update:06d}.parquet"
             table = pq.read_table(path)
-            newer = ("groups", "ref_log_ratios", "exact_ref_kl")
+            newer = ("groups", "ref_log_ratios", "exact_ref_kl", "ref_top_logprobs", "final_top_logprobs")
             lost = [n for n in table.column_names if n in newer or n.startswith("greedy/")]
             pq.write_table(table.drop_columns(lost), path)
     recording = Recording.load(recorded)
@@ -523,7 +523,7 @@ def test_a_recording_of_schema_1_is_read(recorded: Path, snapshots: list[Snapsho
     for found, expected in zip(recording, snapshots, strict=True):
         assert found.config == expected.config.replace(group_size=4)
         assert found.rollout.groups.tolist() == [0] * 4 + [1] * 4
-        assert found.rollout.exact_ref_kl is None
+        assert found.rollout.exact_ref_kl is None and found.rollout.ref_top_logprobs is None
         for epoch, whole in zip(found.epochs, expected.epochs, strict=True):
             assert epoch.ref_log_ratios[:8].tobytes() == whole.ref_log_ratios[:8].tobytes()
             assert (epoch.ref_log_ratios[8:] == 0).all()
@@ -533,25 +533,50 @@ def test_a_recording_of_schema_1_is_read(recorded: Path, snapshots: list[Snapsho
         Recording.load(recorded)[0]
 
 
-def test_a_recording_of_schema_2_is_read_without_its_exact_kl(
-    recorded: Path, snapshots: list[Snapshot], tmp_path: Path
+def without(snapshot: Snapshot, *fields: str) -> Snapshot:
+    """The snapshot without what an older recording lacks: fields of the rollout, and the last epoch's alternatives."""
+    last = dataclasses.replace(snapshot.final, top_logprobs=None)
+    rollout = dataclasses.replace(snapshot.rollout, **dict.fromkeys(fields))
+    return dataclasses.replace(snapshot, rollout=rollout, epochs=(*snapshot.trained, last))
+
+
+@pytest.mark.parametrize(
+    ("schema", "fields"), [(2, ("exact_ref_kl", "ref_top_logprobs")), (3, ("ref_top_logprobs",))], ids=["2", "3"]
+)
+def test_a_recording_of_an_older_schema_is_read_without_what_it_lacks(
+    recorded: Path, snapshots: list[Snapshot], tmp_path: Path, schema: int, fields: tuple[str, ...]
 ) -> None:
     content = json.loads((recorded / "run.json").read_text())
-    (recorded / "run.json").write_text(json.dumps(content | {"schema_version": 2}))
+    (recorded / "run.json").write_text(json.dumps(content | {"schema_version": schema}))
     for update in range(1, 5):
         path = recorded / "tokens" / f"{update:06d}.parquet"
-        pq.write_table(pq.read_table(path).drop_columns(["exact_ref_kl"]), path)
+        pq.write_table(pq.read_table(path).drop_columns([*fields, "final_top_logprobs"]), path)
     older = Recording.load(recorded)
     older.save(tmp_path / "again")  # under the schema of today
-    for recording, schema in ((older, 2), (Recording.load(tmp_path / "again"), folder.SCHEMA_VERSION)):
-        assert recording.info["schema_version"] == schema
+    for recording, version in ((older, schema), (Recording.load(tmp_path / "again"), folder.SCHEMA_VERSION)):
+        assert recording.info["schema_version"] == version
         for found, whole in zip(recording, snapshots, strict=True):
-            assert_same(
-                found, dataclasses.replace(whole, rollout=dataclasses.replace(whole.rollout, exact_ref_kl=None))
-            )
-    rewritten(recorded, "tokens", lambda t: t.append_column("exact_ref_kl", pa.array(["a"] * t.num_rows)))
-    with pytest.raises(RecordingError, match="the column exact_ref_kl holds string"):
+            assert_same(found, without(whole, *fields))
+    wrong = pa.array(["a"] * pq.read_metadata(recorded / "tokens" / "000001.parquet").num_rows)
+    rewritten(recorded, "tokens", lambda t: t.append_column(fields[0], wrong))
+    with pytest.raises(RecordingError, match=f"the column {fields[0]} holds string"):
         Recording.load(recorded)[0]
+
+
+@pytest.mark.parametrize("name", ["ref_top_logprobs", "final_top_logprobs"])
+def test_alternatives_that_do_not_fit_are_refused(recorded: Path, name: str) -> None:
+    def narrower(table: pa.Table) -> pa.Table:
+        values = [row[:3] for row in table.column(name).to_pylist()]
+        return table.set_column(table.column_names.index(name), name, pa.array(values, pa.list_(pa.float32())))
+
+    rewritten(recorded, "tokens", narrower)
+    with pytest.raises(RecordingError, match="damaged"):
+        Recording.load(recorded)[0]
+
+
+def test_the_bundled_recording_opens_whatever_its_schema() -> None:
+    bundled = Recording.load(asset_path("recording"))
+    assert [snapshot.update for snapshot in bundled] == list(bundled.updates)
 
 
 def test_a_config_from_before_rewards_could_be_whitened_had_them_plain(
@@ -707,4 +732,4 @@ def test_the_bundled_recording_is_what_the_bundled_policy_does_now(policy: Polic
     assert recording[0].tokens == now.tokens
     assert recording[0].metrics.keys() == now.metrics.keys()
     np.testing.assert_allclose(recording[0].final.ratios, now.final.ratios, rtol=1e-2)
-    assert sum(path.stat().st_size for path in asset_path("recording").rglob("*") if path.is_file()) < 4e6
+    assert sum(path.stat().st_size for path in asset_path("recording").rglob("*") if path.is_file()) < 5e6

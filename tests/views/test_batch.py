@@ -74,6 +74,7 @@ def test_every_number_is_the_snapshots_own(snapshot: Snapshot, epoch: int) -> No
         "entropy": rollout.entropies,
         "gradient_share": record.gradient_shares[:6],
         "exact_kl": rollout.exact_ref_kl,
+        "log_ratio": np.where(rollout.response_mask, record.new_logprobs[:6] - rollout.old_logprobs, 0),
         "k1": rollout.old_logprobs - rollout.ref_logprobs,
         "k2": (rollout.old_logprobs - rollout.ref_logprobs) ** 2 / 2,
     }
@@ -88,7 +89,7 @@ def test_every_number_is_the_snapshots_own(snapshot: Snapshot, epoch: int) -> No
         assert (shown[~mask] == 0).all()
     for name, array in expected.items():
         assert np.array_equal(floats(picture["arrays"][name], 6, 5), array), name
-    assert set(picture["arrays"]) == {*expected, "old_probability", "new_probability", "ref_probability", "k3"}
+    assert set(picture["arrays"]) == {*expected, "old_probability", "new_probability", "ref_probability", "k3", "age"}
 
 
 def test_scores_components_and_settings(snapshot: Snapshot) -> None:
@@ -203,6 +204,15 @@ def test_replayed_rows_are_left_out(snapshot: Snapshot) -> None:
     assert len(picture["tokens"]) == len(picture["scores"]) == picture["rows"] == 6
     assert {len(data) for data in picture["arrays"].values()} == {6 * 5 * 4}
     assert len(picture["states"]) == 6 * 5
+
+
+def test_replayed_rows_are_counted_with_the_age_of_the_oldest(
+    snapshot: Snapshot, make_trainer: MakeTrainer, snapshot_of: Any
+) -> None:
+    picture = batch_picture(snapshot)
+    assert picture["replayed"] == {"rows": 6, "age": 1}
+    assert (floats(picture["arrays"]["age"], 6, 5) == 0).all()  # those on screen are fresh
+    assert batch_picture(snapshot_of(make_trainer(CONFIG)))["replayed"] == {"rows": 0, "age": 0}
 
 
 def test_one_epoch_and_one_minibatch_are_pointed_out(make_trainer: MakeTrainer, snapshot_of: Any) -> None:
@@ -380,7 +390,7 @@ def test_after_scoring_there_are_scores_and_the_components_that_make_them(unfini
 def test_after_the_advantages_there_are_all_but_ratios(unfinished: dict[str, Unfinished]) -> None:
     picture = batch_picture(unfinished["advantage"])
     assert {"advantage", "reward", "ref_kl", "return", "delta"} <= set(picture["arrays"])
-    assert not {"ratio", "new_probability", "gradient_share"} & set(picture["arrays"])
+    assert not {"ratio", "log_ratio", "new_probability", "gradient_share", "age"} & set(picture["arrays"])
     assert len(picture["scores"]) == 6
 
 

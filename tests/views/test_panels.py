@@ -1,4 +1,4 @@
-"""The toy's panel: it computes what was asked for, once, and only while it is on screen."""
+"""The panels with pictures of their own: made of what was asked for, once, and only while they are on screen."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from explorer.config import Config
+from explorer.recording.snapshot import Snapshot
 from explorer.views import panels
-from explorer.views.panels import ExactToy
+from explorer.views.panels import ExactToy, Inspector, Ladder, WhileOpen
 from explorer.widgets.board import Board
 
 if TYPE_CHECKING:
@@ -110,3 +111,42 @@ def test_a_refused_choice_is_said_and_taken_back(
     drag(toy, from_browser, 0.7)
     assert toy.dragged["words"][0]["ratio"] == pytest.approx(1.1667, abs=5e-5)
     assert len(errors) == 1
+
+
+# --- the inspector and the ladder ---
+
+
+@pytest.fixture(scope="module")
+def snapshot(make_trainer: Callable[..., Any], snapshot_of: Callable[..., Snapshot]) -> Snapshot:
+    return snapshot_of(make_trainer())
+
+
+@pytest.mark.parametrize("panel", [Inspector, Ladder])
+def test_its_picture_is_made_while_it_is_open_and_for_nothing_twice(
+    panel: type[WhileOpen], snapshot: Snapshot, errors: list[BaseException], from_browser: Say
+) -> None:
+    view, made = panel(errors.append, board=Board()), []
+    view.observe(made.append, "picture")
+    view.under(snapshot)
+    assert made == []
+    from_browser(view.board, lower=panel.key)
+    assert view.picture["update"] == snapshot.update and len(made) == 1
+    view.under(snapshot)
+    from_browser(view.board, lower="advantages")
+    from_browser(view.board, lower=panel.key)
+    assert len(made) == 1
+    view.under(None)
+    assert view.picture == {} and errors == []
+
+
+def test_the_inspector_follows_the_epoch(snapshot: Snapshot, errors: list[BaseException], from_browser: Say) -> None:
+    view = Inspector(errors.append, board=Board(lower="inspector"))
+    for epoch in (0, 1, -1):
+        view.under(snapshot, epoch)
+        assert view.picture["epoch"] == epoch % len(snapshot.epochs) + 1
+
+
+def test_what_cannot_be_drawn_is_said(errors: list[BaseException]) -> None:
+    view = Inspector(errors.append, board=Board(lower="inspector"))
+    view.under("nothing like a snapshot")
+    assert [type(error) for error in errors] == [AttributeError] and view.picture == {}

@@ -56,7 +56,18 @@ def test_every_quantity_is_one_number_a_token(make_trainer: MakeTrainer, snapsho
         array: Any = quantity.of(snapshot.rollout, snapshot.credit, snapshot.final)
         assert array.shape == mask.shape, name
         assert (array[~mask] == 0).all(), name
-        assert array[mask].any(), name  # something happened in a whole update
+        assert array[mask].any() is np.bool_(name != "age"), name  # something happened; what is on screen is fresh
+
+
+def test_the_change_of_log_probability_is_that_of_the_ratio(
+    make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]
+) -> None:
+    snapshot = snapshot_of(make_trainer())
+    rollout, mask = snapshot.rollout, snapshot.rollout.response_mask
+    moved: Any = QUANTITIES["log_ratio"].of(rollout, snapshot.credit, snapshot.final)
+    np.testing.assert_allclose(np.exp(moved[mask]), snapshot.final.ratios[: len(mask)][mask], rtol=1e-5)
+    first: Any = QUANTITIES["log_ratio"].of(rollout, snapshot.credit, snapshot.epochs[0])
+    np.testing.assert_allclose(first, 0.0, atol=1e-5)  # before the first step nothing has changed
 
 
 def test_the_kl_of_a_token_in_four_ways(make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]) -> None:

@@ -48,6 +48,8 @@ def test_the_browser_pins_and_chooses(from_browser: Say) -> None:
     from_browser(board, pinned=[2, 5], quantity="advantage", drawn=1, wants_samples=True)
     assert (board.pinned, board.quantity) == ([2, 5], "advantage")
     assert (board.drawn, board.wants_samples) == (1, True)
+    from_browser(board, strip={"by": "score", "find": "cat"}, fitted={"ratio": [0.9, 1.1]})
+    assert (board.strip["by"], board.fitted["ratio"]) == ("score", [0.9, 1.1])
     from_browser(board, pinned=[])
     assert board.pinned == []
 

@@ -23,7 +23,10 @@ from tests.node import node
 
 FOLDER = Path(explorer.widgets.__file__).parent
 SOURCES = {file.name: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.js"))}
-VIEWS = ("tokens", "objective", "advantages", "curves", "kl", "samples", "toy", "runs", "controls", "player")
+VIEWS = (
+    *("tokens", "objective", "advantages", "ledger", "ladder", "inspector", "curves", "kl", "samples", "toy", "runs"),
+    *("controls", "player"),
+)
 EVERYTHING = "\n".join(SOURCES.values())
 
 
@@ -78,7 +81,9 @@ def test_text_never_goes_in_as_markup(name: str) -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_scripts_ask_nobody_for_anything(name: str) -> None:
-    source = SOURCES[name].replace("http://www.w3.org/2000/svg", "")  # a name, not an address
+    source = (
+        SOURCES[name].replace("http://www.w3.org/2000/svg", "").replace("http://www.w3.org/1998/Math/MathML", "")
+    )  # names
     source = source.replace("URL.createObjectURL(new Blob(", "").replace(
         "await import(url)", ""
     )  # what the kernel sent
@@ -244,7 +249,9 @@ def test_every_state_of_the_parts_has_words(language: str) -> None:
 def test_the_clip_states_have_words(language: str) -> None:
     states = re.search(r"const CLIP_WORDS = \{(.*?)\}", SOURCES["selection.js"])
     assert states
-    for word in re.findall(r'"(\w+)"', states[1]):
+    words = re.findall(r'"(\w+)"', states[1])
+    assert len({labels(language)["clip"][word]["long"] for word in words}) == 5  # a sixth would say "padding"
+    for word in words:
         assert set(labels(language)["clip"][word]) >= {"long"}
 
 

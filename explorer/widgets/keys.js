@@ -1,0 +1,34 @@
+// The keys of a page: arrows walk from token to token, Esc lets go, [ and ] step epochs, comma and full stop updates. They
+// act in the explorer that has the focus, and in the one under the pointer where nothing has it; elsewhere, and in form
+// fields, every key keeps its meaning. Heard before the notebook hears them, since it would move to another cell.
+
+const STEPS = { ",": { updates: -1 }, ".": { updates: 1 }, "[": { epochs: -1 }, "]": { epochs: 1 } };
+const FIELDS = "input, select, textarea, [contenteditable]";
+const OWN_ARROWS = "[role=slider], [role=tab], [role=radio], [role=menu], [role=grid], [role=tree], [role=separator]";
+const SCROLLED = ".ex-ledger-lines"; // up and down move in what is longer than its panel
+
+// Returns what stops it. `send` tells the kernel.
+function hearKeys(root, board, send) {
+  const heard = (event) => {
+    if (event.isComposing || ((event.ctrlKey || event.altKey || event.metaKey) && !event.getModifierState("AltGraph"))) return;
+    const page = root.closest(".explorer");
+    const nowhere = [null, document.body, document.documentElement].includes(document.activeElement);
+    if (!page || !(nowhere ? page.matches(":hover") : page.contains(event.target)) || event.target.closest?.(FIELDS)) return;
+    if (!take(board, event, page, send)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  };
+  window.addEventListener("keydown", heard, true);
+  return () => window.removeEventListener("keydown", heard, true);
+}
+
+// Do what a key asks for; whether it asks for anything.
+function take(board, { key, target }, page, send) {
+  if ((key === "ArrowUp" || key === "ArrowDown") && target.closest?.(SCROLLED)) return false;
+  if (key in ARROWS ? target.closest?.(OWN_ARROWS) : key === "Escape" && page.querySelector(".ex-question:not([hidden])")) return false;
+  if (key in STEPS) send("walk", STEPS[key]);
+  else if (!(key in ARROWS || key === "Escape") || !walk(board, key)) return false;
+  board.exKeyed = performance.now();
+  board.exByKey = board.exWalked = key in ARROWS;
+  return true;
+}
