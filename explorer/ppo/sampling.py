@@ -10,15 +10,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
 from explorer.ppo.policy import Policy
-
-# What the streams of random numbers are for: the last part of their seed.
-ROLLOUT, MINIBATCHES, PROMPTS, COMPARISON, TRIAL, DROPOUT = range(6)
+from explorer.ppo.streams import stream
 
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s*$")
 _MARKS_ALONE = re.compile(r"[.!?\"'”’)\]\s]+")
@@ -37,27 +34,7 @@ class SentenceEnds(NamedTuple):
 
 def generator(seed: int, *parts: int) -> torch.Generator:
     """An independent generator for ``(seed, *parts)``, such as (seed, update, purpose, epoch)."""
-    state = int(np.random.SeedSequence([seed, *parts]).generate_state(1, np.uint64)[0])
-    return torch.Generator().manual_seed(state >> 1)  # torch takes 63 bits on every platform
-
-
-def minibatches(seed: int, update: int, epoch: int, *, rows: int, count: int) -> tuple[Tensor, ...]:
-    """Which rows make each step of an epoch: a fresh order in every epoch, cut into ``count`` parts, or one a row.
-
-    From (seed, update, epoch) alone, so that whoever looks at a recorded epoch can tell which tokens shared a step.
-
-    Args:
-        seed: ``Config.seed``.
-        update: its number.
-        epoch: 1 for the first.
-        rows: of the whole batch, replayed ones included.
-        count: ``Config.minibatches``.
-
-    Returns:
-        int64 row numbers on the CPU; parts differ by one row at most.
-    """
-    order = torch.randperm(rows, generator=generator(seed, update, MINIBATCHES, epoch))
-    return order.tensor_split(min(count, rows))
+    return torch.Generator().manual_seed(stream(seed, *parts))
 
 
 def sentence_ends(policy: Policy) -> SentenceEnds:

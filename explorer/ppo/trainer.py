@@ -39,9 +39,10 @@ from explorer.ppo.replay import Experience, join, reuse
 from explorer.ppo.rewards import REWARDS, Responses, from_texts, score
 from explorer.ppo.rewards.score import weighted
 from explorer.ppo.rollouts import GreedyAnswers, collect
-from explorer.ppo.sampling import DROPOUT, ROLLOUT, generator, minibatches, sample, sentence_ends
+from explorer.ppo.sampling import generator, sample, sentence_ends
 from explorer.ppo.schedule import scheduled
 from explorer.ppo.state import State, capture, restore
+from explorer.ppo.streams import DROPOUT, ROLLOUT, minibatches
 from explorer.ppo.surrogates import step_kl
 
 #: Older rollouts kept for replay: the most that ``replay_rollouts`` can ask for, beside the fresh one.
@@ -234,8 +235,8 @@ class Trainer:
         first_ratios, epochs_wanted = torch.ones(0), config.epochs
         for k in range(1, config.epochs + 1):
             clock.start()
-            parts = minibatches(config.seed, number, k, rows=batch.rows, count=config.minibatches)
-            parts = tuple(rows.to(self.policy.device) for rows in parts)
+            drawn = minibatches(config.seed, number, k, rows=batch.rows, count=config.minibatches)
+            parts = [torch.from_numpy(rows).to(self.policy.device) for rows in drawn]
             with self._dropout(config, number, k):
                 epoch = self.optimiser.epoch(batch, parts, config)
             if k == 1:
@@ -289,22 +290,31 @@ class Trainer:
         yield Stage("done", len(trained), epochs_wanted, rollout, components, credit, tuple(trained), update)
 
     def gradient_parts(
-        self, rollout: Rollout, credit: Credit, config: Config | None = None, policy: Policy | None = None
+        self,
+        rollout: Rollout,
+        credit: Credit,
+        config: Config | None = None,
+        policy: Policy | None = None,
+        replayed: Sequence[Experience] = (),
     ) -> Tensor:
-        """Each token's exact part of the gradient of a step over these responses from the policy as it is now.
+        """Each token's exact part of the gradient of one step over all these responses, from the policy as it is now.
 
         Args:
             rollout: the responses, from any stage of ``stages()``.
             credit: theirs, from the stage ``advantage`` on.
-            config: the knobs; None is ``self.config``.
+            config: the knobs, with the coefficients that are meant; None is ``self.config`` with those in force.
             policy: another policy than the one that is trained, such as an earlier one.
+            replayed: older experience in the same step, such as ``reuse(self.replay, n)``; none by default.
 
         Returns:
-            ``[B, T]``: ``<g_t, g> / |g|^2``. They sum to 1; a negative one pulls against the batch.
+            ``[rows, T]``, the replayed rows after the others: ``<g_t, g> / |g|^2``. They sum to 1; a negative one
+            pulls against the batch.
         """
         number = self.updates + 1
+        if config is None:
+            config = self.coefficients.under(self.config).put_into(self.config)
         optimiser = self.optimiser if policy is None else Optimiser(policy)
-        return optimiser.parts(join([Experience.of(rollout, credit, born=number)], number), config or self.config)
+        return optimiser.parts(join([Experience.of(rollout, credit, born=number), *replayed], number), config)
 
     def sample(self, config: Config, number: int) -> tuple[Rollout, list[str]]:
         """Draw the responses of update ``number``; also the prompt that each row answers."""

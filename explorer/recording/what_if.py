@@ -74,8 +74,8 @@ def what_if(snapshot: Snapshot, config: Config, *, epoch: int | None = None) -> 
     from explorer.ppo.metrics import measure
     from explorer.ppo.objectives import curve
     from explorer.ppo.rewards.score import weighted
-    from explorer.ppo.sampling import minibatches
     from explorer.ppo.schedule import scheduled
+    from explorer.ppo.streams import minibatches
 
     def live(array: Any) -> Tensor:
         return torch.from_numpy(np.array(array))
@@ -92,7 +92,8 @@ def what_if(snapshot: Snapshot, config: Config, *, epoch: int | None = None) -> 
             record = snapshot.epochs[place].map(live)
             rows = record.ratios.shape[0]
             parts = minibatches(config.seed, snapshot.update, place + 1, rows=rows, count=config.minibatches)
-            steps = None if place == places[-1] else parts  # after the last step there is none to come
+            # After the last step there is none to come.
+            steps = None if place == places[-1] else [torch.from_numpy(rows) for rows in parts]
             return _judged(record, config, rollout, recorded.returns, credit, steps)
 
         judged = {place: judge(place) for place in (places if epoch is None else [places[epoch]])}
