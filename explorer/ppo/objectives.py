@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from explorer.config import Config
+from explorer.config import RATIO_GRAINS, Config
 from explorer.ppo import surrogates
 from explorer.ppo.kl import reference_kl
 from explorer.ppo.masked import aggregate_parts
@@ -181,10 +181,15 @@ def total_loss(policy_loss: Tensor, value_loss: Tensor, entropy: Tensor | None, 
 def curve(config: Config, low: float = 0.25, high: float | None = None, count: int = 161) -> Curve:
     """The objective against the ratio for advantages of +1 and -1: ``[N]`` each, ratios evenly spaced in the log.
 
-    For GSPO the ratio is that of a whole response.
+    For GSPO the ratio is that of a whole response, with as many points again that crowd about 1 (``RATIO_GRAINS``).
     """
     high = CURVE_ENDS.get(config.objective, 4.0) if high is None else high
-    log_ratios = torch.linspace(torch.tensor(low).log(), torch.tensor(high).log(), count)[:, None]
+    ends = [torch.tensor(end).log() for end in (low, high)]
+    log_ratios = torch.linspace(*ends, count)
+    if grain := RATIO_GRAINS.get(config.objective):
+        finer = grain * torch.linspace(*((end / grain).asinh() for end in ends), count).sinh()[1:-1]
+        log_ratios = torch.cat([log_ratios, finer]).unique()
+    log_ratios = log_ratios[:, None]
     ones, objective = torch.ones_like(log_ratios), OBJECTIVES[config.objective]
     everywhere = torch.ones_like(log_ratios, dtype=torch.bool)
     return Curve(

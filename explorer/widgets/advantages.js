@@ -83,7 +83,7 @@ function drawRow(picture, board, batch, row, spec, { top, tall, step, count, wid
   const middle = top + tall / 2;
   const y = (value) => middle - clamp(position(scale, value), -1, 1) * (tall / 2);
   draw("text", { class: "ex-lane-title ex-opens", "data-ledger": spec.scale === "return" ? "value" : spec.scale, x: 0, y: middle - 1, text: say(board, `ui.${spec.title}`) }, group);
-  draw("text", { class: "ex-lane-note", x: 0, y: middle + 12, text: say(board, `ui.${spec.note}`, { low: format(batch.clip[0]), high: format(batch.clip[1]) }) }, group);
+  draw("text", { class: "ex-lane-note", x: 0, y: middle + 12, text: say(board, `ui.${spec.note}`, { low: formatEdge(batch.clip[0]), high: formatEdge(batch.clip[1]) }) }, group);
   for (const [edge, at] of [[scale.high, top + 5], [scale.low, top + tall + 3]]) {
     draw("text", { class: "ex-tick", x: LEFT - 4, y: at, "text-anchor": "end", text: format(edge, edge % 1 ? 1 : 0) }, group);
   }

@@ -135,6 +135,9 @@ function format(value, digits = 2) {
   return short.replace("-", MINUS);
 }
 
+// An edge of the clip: one as near to 1 as GSPO's needs more digits.
+const formatEdge = (edge) => format(edge, Math.abs(edge - 1) < 0.01 ? 4 : 2);
+
 const signed = (value, digits = 2) => (value > 0 ? "+" : "") + format(value, digits);
 
 // A signed number for a place of fixed width, never in powers of ten; and a word for one.

@@ -127,7 +127,7 @@ function sentence(board, batch) {
   const unbanded = NO_BAND.has(batch.objective);
   if (batch.no_second_look && !unbanded) return say(board, "ui.no_clip_yet_hint");
   const { tokens, outside, zero } = batch.counts;
-  const [low, high] = batch.clip.map((edge) => format(edge));
+  const [low, high] = batch.clip.map(formatEdge);
   const whose = unbanded ? "no_band" : batch.objective === "gspo" ? "response" : "ratio";
   return say(board, `ui.tokens_outside.${whose}`, { outside, total: tokens, low, high, zero });
 }
@@ -135,7 +135,10 @@ function sentence(board, batch) {
 // What the objective does to a ratio that has moved, or how the wedge is to be read; and that the picture leaves the KL
 // out, where the loss has one.
 function truthOf(board, batch, view) {
-  if (view !== "objective") return say(board, `clip.wedge.truth.${wedgeKind(batch.objective)}`, { edge: format(1 / batch.clip[1]) });
+  if (view !== "objective") {
+    const wedge = say(board, `clip.wedge.truth.${wedgeKind(batch.objective)}`, { edge: formatEdge(1 / batch.clip[1]) });
+    return batch.clip[1] - batch.clip[0] < 0.01 ? `${wedge} ${say(board, "clip.wedge.thin")}` : wedge;
+  }
   const truth = say(board, `clip.truth.${batch.objective ?? "clip"}`);
   return batch.loss_kl ? `${truth} ${say(board, "clip.curve_alone.long")}` : truth;
 }
