@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -147,7 +147,8 @@ def build_config(preset: str | None, settings: Iterable[str], seed: int | None) 
 
     Args:
         preset: a name of ``PRESETS``; None is the first.
-        settings: ``NAME=VALUE`` each, ``weight_NAME=VALUE`` for a reward component's weight.
+        settings: ``NAME=VALUE`` each, ``weight_NAME=VALUE`` for a reward component's weight, and to add a component
+            ``component_NAME=EXPRESSION`` or its whole recipe as JSON.
         seed: goes before whatever the others say.
 
     Raises:
@@ -170,7 +171,9 @@ def read_settings(settings: Iterable[str], seed: int | None) -> dict[str, Any]:
         knob, equals, text = setting.partition("=")
         if not equals:
             raise ValueError(f"--set {setting} lacks a value: write it as --set {knob or 'clip_range'}=0.1.")
-        changes[knob.strip()] = _value(knob.strip(), text.strip())
+        changes[knob.strip()] = text.strip()
+    added = [knob.removeprefix("component_") for knob in changes if knob.startswith("component_")]
+    changes = {knob: _value(knob, text, added) for knob, text in changes.items()}
     if seed is not None:
         changes["seed"] = seed
     return changes
@@ -208,12 +211,17 @@ def read_prompts(path: Path) -> list[str]:
     return prompts
 
 
-def _value(knob: str, text: str) -> Any:
+def _value(knob: str, text: str, added: Sequence[str]) -> Any:
     """The text in the knob's type; Config itself says what is wrong with one that does not fit."""
     if knob == "weights":
         raise ValueError("the weights are set one by one: --set weight_sentiment=0.5.")
+    if knob == "components":
+        raise ValueError("components are added one by one: --set 'component_loud=min(3, count(\"!\"))'.")
+    if knob.startswith("component_"):
+        expression = {"kind": "expression", "expression": text}
+        return None if text.lower() == "none" else text if text.startswith("{") else expression
     component = knob.removeprefix("weight_")
-    if component != knob and component not in DEFAULT_WEIGHTS:
+    if component != knob and component not in (*DEFAULT_WEIGHTS, *added):
         near = difflib.get_close_matches(component, DEFAULT_WEIGHTS, n=1)
         hint = f"did you mean 'weight_{near[0]}'?" if near else f"they are {', '.join(DEFAULT_WEIGHTS)}."
         raise ValueError(f"there is no reward component '{component}': {hint}")

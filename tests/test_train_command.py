@@ -133,6 +133,9 @@ def test_the_saved_policy_is_the_trained_one(run: Run, tmp_path: Path, tiny_chec
         (["--set", "clip_rnage=0.1"], "did you mean 'clip_range'"),
         (["--set", "weight_coherense=1"], "did you mean 'weight_coherence'"),
         (["--set", "weights=1"], "one by one"),
+        (["--set", "components=1"], "one by one"),
+        (["--set", "component_loud=words +"], "The component 'loud' cannot be made. At character 8, the end"),
+        (["--set", 'component_dogs={"kind": "cats"}'], "choose one of expression, keywords"),
         (["--set", "whiten=maybe"], "whiten is 'maybe', but must be True or False."),
         (["--set", "objective=klip"], "must be one of clip"),
         (["--set", "epochs=none"], "epochs is None"),
@@ -275,6 +278,21 @@ def test_a_config_starts_from_a_preset_and_takes_each_kind_of_value() -> None:
     )
     assert config == expected
     assert config.learning_rate == PRESETS["hack_the_reward"].learning_rate
+
+
+def test_components_are_added_by_an_expression_or_a_recipe_and_weighed() -> None:
+    config = build_config(
+        None,
+        ["weight_loud=0.5", 'component_loud=count("!") - 1', 'component_dogs={"kind": "keywords", "words": ["dog"]}'],
+        None,
+    )
+    expected = Config(
+        components={
+            "loud": {"kind": "expression", "expression": 'count("!") - 1'},
+            "dogs": {"kind": "keywords", "words": ["dog"]},
+        }
+    )
+    assert config == expected.replace(weight_loud=0.5)
 
 
 def test_the_seed_option_goes_before_a_setting() -> None:

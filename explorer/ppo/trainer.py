@@ -36,7 +36,7 @@ from explorer.ppo.policy import GPT2_DROPOUT, Policy
 from explorer.ppo.prompts import check_prompts, encode, rows_for
 from explorer.ppo.records import Credit, Epoch, Rollout, Update
 from explorer.ppo.replay import Experience, join, reuse
-from explorer.ppo.rewards import REWARDS, Responses, from_texts, score
+from explorer.ppo.rewards import REWARDS, Responses, from_texts, recipes_made, score
 from explorer.ppo.rewards.score import weighted
 from explorer.ppo.rollouts import GreedyAnswers, collect
 from explorer.ppo.sampling import generator, sample, sentence_ends
@@ -129,13 +129,26 @@ class Trainer:
         """Whether this trainer can run a config.
 
         Raises:
-            ValueError: prompt and response do not fit the policy's positions, or a weight is that of no component.
+            ValueError: prompt and response do not fit the policy's positions, a weight is that of no component, or a
+                recipe's component cannot be made.
         """
         encode(self.policy, self.prompts, config.response_length)
+        components = self.components_under(config)
         for name, weight in config.weights.items():
-            if weight and name not in self.components:
-                known = ", ".join(self.components)
+            if weight and name not in components:
+                known = ", ".join(components)
                 raise ValueError(f"There is no reward component '{name}' to give a weight to: there are {known}.")
+
+    def components_under(self, config: Config) -> dict[str, Callable[[Responses], Tensor]]:
+        """Every reward component under a config: the built-in ones, those given as functions, those of its recipes.
+
+        Raises:
+            ValueError: a recipe's component cannot be made, or has the name of another; the message names it.
+        """
+        for name in config.components:
+            if name in self.components:
+                raise ValueError(f"There is a component '{name}' already: give the other one another name.")
+        return {**self.components, **recipes_made(config.components)}
 
     def _stops(self, config: Config) -> Tensor:
         """``[V]`` bool: the tokens with which a response may end by itself."""
@@ -382,7 +395,10 @@ class Trainer:
             reference=self.reference,
             config=config,
         )
-        return {name: values.to(self.policy.device) for name, values in score(self.components, responses).items()}
+        return {
+            name: values.to(self.policy.device)
+            for name, values in score(self.components_under(config), responses).items()
+        }
 
     def _score_greedy(self, config: Config, prompts: list[str], greedy: GreedyAnswers | None) -> dict[str, Tensor]:
         """The components of the greedy answer to each group's prompt, ``{name: [groups]}``; empty without any.
