@@ -21,7 +21,7 @@ function paintFormula(formula, board, batch) {
   const response = batch.response_ratios?.[token[0]];
   const quotient = response === undefined ? [precise(read("new_probability")), " / ", precise(read("old_probability")), " = "] : [];
   const first = make("div", {}, word, " ρ = ", ...quotient, part("ex-ratio", format(ratio, 3)), ",  A = ", part(advantage >= 0 ? "ex-more" : "ex-less", signed(advantage)));
-  if (response !== undefined) first.append(",  ", say(board, "ui.formula.response"), " = ", part("ex-ratio", format(response, 5)));
+  if (response !== undefined) first.append(",  ", say(board, "ui.formula.response"), " = ", part("ex-ratio", format(response, 4)));
   const branch = ({ name, value, wins }) => make("span", { class: `ex-opens ex-branch${wins ? " ex-wins" : ""}`, "data-ledger": "term", text: `${name} = ${format(value)}${wins ? " ✓" : ""}` });
   const { parts, term, flat } = filledIn(batch, response ?? ratio, advantage);
   const lines = [first, make("div", {}, ...parts.map((piece) => (piece.name ? branch(piece) : piece)))];

@@ -196,13 +196,13 @@ function drawPlane(group, board, batch, scales, sign) {
   draw("line", { class: "ex-axis", x1: left + 6, x2: left + width - 6, y1: bottom, y2: bottom }, group);
   const limit = sign < 0 ? batch.pull_limit : null;
   const edges = [low, high, limit].filter((edge) => edge && edge > ends[0] && edge < ends[1]);
-  const close = edges.includes(low) && edges.includes(high) && x(high) - x(low) < 34; // then their labels lean outwards
+  const close = edges.includes(low) && edges.includes(high) && x(high) - x(low) < Math.max(34, (widthOf(formatEdge(low)) + widthOf(formatEdge(high))) / 2 + 6); // then their labels lean outwards
   for (const tick of ticksOf(scales, edges, close, limit)) drawTick(group, x(tick), bottom, tickText(tick), "ex-tick");
   for (const edge of edges) {
     drawTick(group, x(edge), bottom, formatEdge(edge), "ex-tick ex-edge", close && edge !== limit ? (edge < 1 ? "end" : "start") : "middle");
   }
   draw("text", { class: "ex-axis-label", x: left + width - 6, y: bottom + 26, "text-anchor": "end", text: say(board, batch.objective === "gspo" ? "ui.response_ratio_axis" : "ui.ratio_axis") }, group);
-  draw("text", { class: "ex-axis-label", x: left + 6, y: bottom + 26, text: say(board, scales.grain ? "ui.fine_axes" : "ui.objective_axis") }, group);
+  draw("text", { class: "ex-axis-label", x: left + 6, y: bottom + 26, text: say(board, "ui.objective_axis") }, group);
   const spots = handleSpots(batch, scales, sign);
   if (!batch.curve) return spots;
 
