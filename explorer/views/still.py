@@ -133,7 +133,13 @@ def _clip_panel(
     for edge, anchor in ((low, "end"), (high, "start")):
         digits = 4 if abs(edge - 1) < 0.01 else 2
         yield _text(x(edge), BOTTOM + 14, f"{edge:.{digits}f}", colours["ink"], size=11, anchor=anchor)
-    yield _text(left, BOTTOM + 28, text(language, "ui.response_ratio_axis" if grain else "ui.ratio_axis"), colours["muted"], size=11)
+    yield _text(
+        left,
+        BOTTOM + 28,
+        text(language, "ui.response_ratio_axis" if grain else "ui.ratio_axis"),
+        colours["muted"],
+        size=11,
+    )
     rows, length = batch["rows"], batch["length"]
     own, advantages = (np.frombuffer(batch["arrays"].get(name, b""), np.float32) for name in ("ratio", "advantage"))
     if not len(own) or not len(advantages):
