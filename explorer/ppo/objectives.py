@@ -184,10 +184,10 @@ def curve(config: Config, low: float = 0.25, high: float | None = None, count: i
     For GSPO the ratio is that of a whole response, with as many points again that crowd about 1 (``RATIO_GRAINS``).
     """
     high = CURVE_ENDS.get(config.objective, 4.0) if high is None else high
-    ends = [torch.tensor(end).log() for end in (low, high)]
-    log_ratios = torch.linspace(*ends, count)
+    first, last = (torch.tensor(end).log() for end in (low, high))
+    log_ratios = torch.linspace(first, last, count)
     if grain := RATIO_GRAINS.get(config.objective):
-        finer = grain * torch.linspace(*((end / grain).asinh() for end in ends), count).sinh()[1:-1]
+        finer = grain * torch.linspace((first / grain).asinh(), (last / grain).asinh(), count).sinh()[1:-1]
         log_ratios = torch.cat([log_ratios, finer]).unique()
     log_ratios = log_ratios[:, None]
     ones, objective = torch.ones_like(log_ratios), OBJECTIVES[config.objective]
