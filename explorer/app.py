@@ -166,9 +166,28 @@ class Explorer(ipywidgets.Box):
         """Pause after the stage that is running."""
         self._training.pause()
 
-    def open_run(self, run: str) -> None:
-        """Show a run of the shelf by its id, and go on with it at the next press of Train."""
-        self._training.runs.open(run)
+    def open_run(self, run: str | Path) -> None:
+        """Show a run, and go on with it at the next press of Train.
+
+        Args:
+            run: its id on the shelf; or a folder, which stays where it is: that of a run, or of a seed grid, whose runs
+                are then on the page's list and drawn behind the curves.
+
+        Raises:
+            ValueError: there is no such run.
+            TypeError: it is neither.
+        """
+        if not isinstance(run, str | Path):
+            raise TypeError(f"run is a {type(run).__name__}, but must be the id of a run or a folder.")
+        library = self._training.library
+        if isinstance(run, str) and not any(mark in run for mark in "/\\~") and not Path(run or "-").is_dir():
+            self._training.runs.open(run)
+            return
+        found = library.include(run)
+        if found[0].grid:
+            library.lay_grid_behind(found[0].folder.parent)
+        else:
+            self._training.runs.open(found[0].id)
 
     def rewind(self, update: int) -> None:
         """Go back to a kept state of the run on screen: what is trained from there on is a branch."""
@@ -288,7 +307,8 @@ class Explorer(ipywidgets.Box):
             "compare": lambda: self._training.compare(message.get("first")),
             "try": lambda: self._training.try_prompt(str(message["prompt"]), int(message["update"])),
             "prompts": lambda: self._training.set_prompts(list(message["prompts"])),
-            "open": lambda: self.open_run(str(message["run"])),
+            "open": lambda: self._training.runs.open(str(message["run"])),
+            "open_folder": lambda: self.open_run(_whole_path(str(message["folder"]))),
             "rewind": lambda: self.rewind(int(message["update"])),
             "rename": lambda: self._training.library.rename(str(message["run"]), str(message["name"])),
             "save": lambda: self._save(str(message["run"]), str(message["folder"])),
@@ -341,10 +361,8 @@ class Explorer(ipywidgets.Box):
             self.board.pinned = [int(place) for place in token]
 
     def _save(self, run: str, folder: str) -> None:
-        """Save a run where the reader says; a page has no working directory that its reader would know of."""
-        if not Path(folder.strip()).expanduser().is_absolute():
-            raise ValueError(f"'{folder.strip()}' is no whole path: begin it with / or with ~/ (your own folder).")
-        self._training.library.save(run, folder.strip())
+        """Save a run where the reader says."""
+        self._training.library.save(run, str(_whole_path(folder)))
 
     def _lay_behind(self, message: Mapping[str, Any]) -> None:
         library = self._training.library
@@ -376,9 +394,18 @@ def _shelf(runs: Shelf | str | Path | bool | None) -> Shelf | None:
         return Shelf() if runs else None
     if runs is not None and not isinstance(runs, str | Path):
         raise TypeError(f"runs is a {type(runs).__name__}, but must be a folder, an explorer.Shelf, or False.")
+    if runs is not None and (not str(runs).strip() or "\0" in str(runs)):
+        raise ValueError(f"runs is {str(runs)!r}, which is no folder: name one, or give False to keep no runs.")
     if runs is not None and Path(runs).expanduser().is_file():
         raise ValueError(f"runs is '{runs}', which is a file: name a folder.")
     return Shelf(runs)
+
+
+def _whole_path(folder: str) -> Path:
+    """A folder as the reader names it; a page has no working directory that its reader would know of."""
+    if "\0" in folder or not Path(folder.strip()).expanduser().is_absolute():
+        raise ValueError(f"{folder.strip()!r} is no whole path: begin it with / or with ~/ (your own folder).")
+    return Path(folder.strip())
 
 
 def _opened(recording: Any) -> Recording:
