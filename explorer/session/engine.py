@@ -263,7 +263,7 @@ class Engine:
             ``{update, first, at_once, total, prompts, reference, policy}``; ``total`` is how many training prompts
             there are.
         """
-        from explorer.ppo.sampling import COMPARISON
+        from explorer.ppo.streams import COMPARISON
 
         total = len(self.trainer.prompts)
         first = self._compared if first is None else max(0, first)
@@ -282,7 +282,7 @@ class Engine:
             ValueError: the prompt is empty or too long, or that update's weights are no longer kept.
         """
         from explorer.ppo.prompts import check_prompts
-        from explorer.ppo.sampling import TRIAL
+        from explorer.ppo.streams import TRIAL
 
         prompts = check_prompts([prompt]) * 3
         shown = self.trainer.updates if update is None else update
