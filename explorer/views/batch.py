@@ -69,6 +69,7 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         "kl_target": config.kl_target,
         "adapts": adapting(config),
         "estimator": config.estimator,
+        "whiten": config.whiten,
         "gamma": config.gamma,
         "gae_lambda": config.gae_lambda,
         "checks": {name: [holds, measured] for name, (holds, measured) in shown.checks.items()} if whole else {},

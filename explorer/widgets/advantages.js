@@ -27,7 +27,7 @@ function build(root, board, sized, leaving) {
 
   const tokenAt = (event) => {
     if (!columns) return null;
-    const x = event.clientX - picture.getBoundingClientRect().left - LEFT;
+    const x = placeIn(picture, event).x - LEFT;
     const t = Math.floor(x / columns.step);
     return t >= 0 && t < columns.count ? [columns.row, t] : null;
   };
@@ -68,6 +68,7 @@ function drawRows(picture, { width, height }, board, batch, row) {
   const tall = (height - foot) / ROWS.length;
   ROWS.forEach((spec, i) => drawRow(picture, board, batch, row, spec, { top: i * tall + 6, tall: tall - 12, step, count, width }));
   const words = draw("g", { class: "ex-words" }, picture);
+  draw("text", { class: "ex-axis-name", x: 0, y: height - 6, text: say(board, "ui.rows.across") }, picture);
   const every = Math.ceil(11 / step); // words stand no closer than they can be read
   for (let t = 0; t < count; t += every) {
     const x = LEFT + (t + 0.5) * step;
@@ -83,7 +84,7 @@ function drawRow(picture, board, batch, row, spec, { top, tall, step, count, wid
   const middle = top + tall / 2;
   const y = (value) => middle - clamp(position(scale, value), -1, 1) * (tall / 2);
   draw("text", { class: `ex-lane-title ex-opens ${SYMBOLS[spec.scale] ?? ""}`, "data-ledger": spec.scale === "return" ? "value" : spec.scale, x: 0, y: middle - 1, text: say(board, `ui.${spec.title}`) }, group);
-  draw("text", { class: "ex-lane-note", x: 0, y: middle + 12, text: say(board, `ui.${spec.note}`, { low: edgeText(batch.clip[0]), high: edgeText(batch.clip[1]) }) }, group);
+  draw("text", { class: "ex-lane-note", x: 0, y: middle + 12, text: say(board, `ui.${spec.scale === "advantage" && !batch.whiten ? "rows.unwhitened" : spec.note}`, { low: edgeText(batch.clip[0]), high: edgeText(batch.clip[1]) }) }, group);
   for (const [edge, at] of [[scale.high, top + 5], [scale.low, top + tall + 3]]) {
     draw("text", { class: "ex-tick", x: LEFT - 4, y: at, "text-anchor": "end", text: format(edge, edge % 1 ? 1 : 0) }, group);
   }

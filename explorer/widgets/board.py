@@ -31,6 +31,8 @@ class Board(OnLoopWidget):
     language = Unicode("en").tag(sync=True)
     theme = Unicode("auto", help="auto, light or dark.").tag(sync=True)
     clip_view = Unicode("objective", help="What the clip picture shows: objective or probabilities.").tag(sync=True)
+    kl_view = Unicode("token", help="What the KL panel shows: token, response or update.").tag(sync=True)
+    run_view = Unicode("curves", help="What the run's panel shows: curves or frontier.").tag(sync=True)
     lower = Unicode("advantages", help="The panel in the middle's lower half: one of LOWER in frame.js.").tag(sync=True)
     ledger = Dict(help="The pinned token's ledger while it is on screen: see explorer.views.ledger.").tag(sync=True)
     parts = Dict(help="The exact parts of the gradient, where they are asked for: see explorer.views.parts.").tag(

@@ -68,7 +68,7 @@ function handlesOn(layer, board, leaving) {
     const node = make("div", { class: "ex-handle" });
     const handle = { node, spot: null };
     let grip = null; // how far the pointer is from the edge that it has taken hold of
-    const onAxis = (event) => event.clientX - layer.getBoundingClientRect().left;
+    const onAxis = (event) => placeIn(layer, event).x;
     node.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       node.setPointerCapture(event.pointerId);

@@ -20,6 +20,7 @@ const build = (model) => (root, board, sized, leaving) => {
   const body = make("div", { class: "ex-inspect" }, picture, facts);
   const empty = make("p", { class: "ex-empty" });
   root.append(tabs.node, hint, body, empty, spoken);
+  root.exTable = wordTable;
   const size = sized(picture);
   leaving(listen(model, ["picture"], () => refresh()));
 
@@ -42,6 +43,15 @@ const build = (model) => (root, board, sized, leaving) => {
   };
   return refresh;
 };
+
+// The words of the picture, each with its three probabilities.
+function wordTable(board, model) {
+  const [batch, seen, token] = [board.get("batch"), model.get("picture"), focusOf(board)];
+  if (!token || !seen.place || seen.update !== batch.update) return null;
+  const { listed, rest } = alternativesAt(batch, seen, token);
+  const row = (word, sampled, chances) => [token[0] + 1, token[1] + 1, word, sampled, ...POLICIES.map((policy) => chances[policy])];
+  return { columns: ["response", "token", "word", "written", ...POLICIES], rows: [...listed.map((one) => row(one.word, one.sampled, one)), row("(all others)", false, rest)] };
+}
 
 // ---------------------------------------------------------------- what else could have stood there
 

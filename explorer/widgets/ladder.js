@@ -21,6 +21,7 @@ const build = (model) => (root, board, sized, leaving) => {
   const body = make("div", { class: "ex-ladder" }, make("div", { class: "ex-ladder-side" }, check, picture), make("div", { class: "ex-ladder-side" }, title, explained, scatter));
   const empty = make("p", { class: "ex-empty" });
   root.append(tabs.node, hint, body, empty);
+  root.exTable = rungTable;
   const tip = tooltip(root);
   const [size, square] = [sized(picture), sized(scatter)];
   let columns = null;
@@ -29,7 +30,7 @@ const build = (model) => (root, board, sized, leaving) => {
 
   const tokenAt = (event) => {
     if (!columns) return null;
-    const t = Math.floor((event.clientX - picture.getBoundingClientRect().left - LADDER_LEFT) / columns.step);
+    const t = Math.floor((placeIn(picture, event).x - LADDER_LEFT) / columns.step);
     return t >= 0 && t < columns.count ? [columns.row, t] : null;
   };
   picture.addEventListener("mousemove", (event) => {
@@ -67,7 +68,7 @@ const build = (model) => (root, board, sized, leaving) => {
     const rung = inside && hoveredOf(board)?.[0] === token[0] ? stack.rungs[hoveredOf(board)[1] - token[1]] : null;
     if (rung && columns) {
       const box = picture.getBoundingClientRect();
-      const column = new DOMRect(box.left + LADDER_LEFT + (token[1] + rung.l) * columns.step, box.top, columns.step, box.height);
+      const column = new DOMRect(box.left + (LADDER_LEFT + (token[1] + rung.l) * columns.step) * zoomOf(picture), box.top, columns.step * zoomOf(picture), box.height);
       tip.show([make("p", { text: rungWords(board, batch, { rungs: [rung] }, token)[0] })], { getBoundingClientRect: () => column });
     } else tip.hide();
     const stamp = [batch, seen, board.get("words"), square.width, square.height];
@@ -82,6 +83,14 @@ const build = (model) => (root, board, sized, leaving) => {
   };
   return refresh;
 };
+
+// The rungs of the token in focus: each later token's delta, its weight, and what it adds to the advantage.
+function rungTable(board) {
+  const [batch, token] = [board.get("batch"), focusOf(board)];
+  if (!token || !quantityOf(batch, "delta")) return null;
+  const rows = stackAt(batch, token).rungs.map(({ l, delta, weight, part }) => [token[0] + 1, token[1] + l + 1, batch.tokens[token[0]][token[1] + l], delta, weight, part]);
+  return { columns: ["response", "token", "text", "delta", "weight", "part of the advantage"], rows };
+}
 
 // ---------------------------------------------------------------- the stack
 

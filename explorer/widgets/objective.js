@@ -25,8 +25,8 @@ const build = (model) => (root, board, sized, leaving) => {
   const placeHandles = handlesOn(handles, board, leaving);
 
   const under = (event) => {
-    const box = picture.getBoundingClientRect();
-    return nearestToken(cloud.shown, board.get("batch"), event.clientX - box.left, event.clientY - box.top);
+    const { x, y } = placeIn(picture, event);
+    return nearestToken(cloud.shown, board.get("batch"), x, y);
   };
   picture.addEventListener("mousemove", (event) => hover(board, under(event)));
   formula.addEventListener("click", (event) => openFrom(board, event));
@@ -96,26 +96,24 @@ function wayOf([was, ...before], [batch, ...now]) {
 
 function clipHead(board, toggle) {
   const title = make("h2");
-  const tabs = VIEWS.map((view) => make("button", {
-    class: `ex-tab explorer-view-${view}`, role: "tab", type: "button",
-    onclick: () => {
-      board.set("clip_view", view);
-      board.save_changes();
-    },
-  }));
+  const tabs = tabRow(VIEWS, (view) => `ex-tab explorer-view-${view}`, (view) => {
+    board.set("clip_view", view);
+    board.save_changes();
+  });
   const play = make("button", { class: "ex-play explorer-play-epochs", type: "button", onclick: toggle });
   const epoch = make("span", { class: "ex-muted explorer-clip-epoch", role: "status" });
   const hint = make("p", { class: "ex-hint" });
-  const row = make("div", { class: "ex-clip-head" }, title, make("div", { class: "ex-tabs", role: "tablist" }, ...tabs), make("span", { class: "ex-space" }), play, epoch);
+  const row = make("div", { class: "ex-clip-head" }, title, tabs.node, make("span", { class: "ex-space" }), play, epoch);
   const node = make("header", { class: "ex-head-stack" }, row, hint);
   const paint = (playing) => {
     const batch = board.get("batch");
     write(title, say(board, "ui.panels.objective.title"));
-    VIEWS.forEach((view, i) => {
-      write(tabs[i], say(board, `clip.views.${view}`));
-      tabs[i].title = say(board, `ui.panels.objective.${view}`);
-      tabs[i].setAttribute("aria-selected", String(view === board.get("clip_view")));
-    });
+    tabs.node.setAttribute("aria-label", title.textContent);
+    for (const view of VIEWS) {
+      write(tabs.buttons[view], say(board, `clip.views.${view}`));
+      tabs.buttons[view].title = say(board, `ui.panels.objective.${view}`);
+    }
+    tabs.select(board.get("clip_view"));
     const name = say(board, playing ? "clip.play.pause" : "clip.play.start");
     write(play, playing ? "❚❚" : "▶");
     play.title = name;

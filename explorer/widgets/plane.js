@@ -34,7 +34,7 @@ const BESIDE = {
 };
 
 function panelScales({ ratios, positive, negative }, left, width, height, sign) {
-  const [top, bottom] = [20, height - 30];
+  const [top, bottom] = [20, Math.max(height - 30, 24)];
   const [low, high] = ratios.map(Math.log);
   const x = (ratio) => left + 6 + ((clamp(Math.log(ratio), low, high) - low) / (high - low)) * (width - 12);
   const ratioAt = (px) => Math.exp(low + clamp((px - left - 6) / (width - 12), 0, 1) * (high - low));

@@ -20,13 +20,14 @@ const build = (model) => (root, board, sized, leaving) => {
     send("preset", { name: preset.value, after: board.exEdits ?? 0 });
     preset.blur(); // one that is not confirmed goes back
   } });
-  const policy = make("span", { class: "ex-muted" });
+  const policy = make("span", { class: "ex-muted explorer-policy" });
   const status = make("span", { class: "ex-status explorer-status", role: "status" });
   const language = make("button", { class: "ex-button explorer-language", type: "button", onclick: () => send("language") });
   const theme = make("button", { class: "ex-button explorer-theme", type: "button", onclick: () => {
     board.set("theme", root.dataset.theme === "dark" ? "light" : "dark");
     board.save_changes();
   } });
+  const big = make("button", { class: "ex-button explorer-big", type: "button", onclick: () => layoutOf(board).setBig(!layoutOf(board).big) });
   const train = button("train", "train", "ex-go");
   const step = button("step", "step");
   const stage = button("stage", "stage");
@@ -45,16 +46,17 @@ const build = (model) => (root, board, sized, leaving) => {
   const loop = isReplay(board) ? null : make("span", { class: "ex-loop" }, pills, bar);
   const second = make("div", { class: "ex-bar-row" }, ...trainers, make("span", { class: "ex-space" }), policy, loop);
   const time = make("span", { class: "ex-time" }, place, scrub, epoch, follow);
-  const top = make("div", { class: "ex-bar-row ex-top-row" }, title, isReplay(board) ? null : preset, make("span", { class: "ex-space" }), status, time, language, theme);
+  const top = make("div", { class: "ex-bar-row ex-top-row" }, title, isReplay(board) ? null : preset, make("span", { class: "ex-space" }), status, time, big, language, theme);
 
   const [told, next] = [make("span", { "aria-live": "polite" }), make("span", { class: "ex-muted" })];
   const caption = make("p", { class: "ex-caption" }, told, " ", next);
   const question = make("div", { class: "ex-question explorer-confirm", role: "alertdialog", hidden: true });
   const error = make("div", { class: "ex-error explorer-error", role: "alert", hidden: true });
+  const gone = make("div", { class: "ex-error explorer-gone", role: "alert", hidden: true });
   // While this page is live, the still that the notebook keeps of it is not shown: see views/kept.py.
   const still = `explorer-still-${model.get("board").replace("IPY_MODEL_", "")}`;
   const noStill = make("style", { text: `.${still}, .jp-OutputArea-child:has(.${still}) { display: none !important; }` });
-  root.append(noStill, top, second, caption, question, error);
+  root.append(noStill, top, second, caption, question, error, gone);
 
   let slowOn = false;
   const act = (kind) => {
@@ -89,6 +91,8 @@ const build = (model) => (root, board, sized, leaving) => {
   };
 
   watchWidth(root, board, send);
+  board.exSave = saver(board);
+  leaving(watchKernel(board, model, gone));
   leaving(hearKeys(root, board, send));
   return () => {
     const run = board.get("run");
@@ -102,6 +106,9 @@ const build = (model) => (root, board, sized, leaving) => {
     write(language, board.get("language") === "en" ? "中文" : "English");
     language.setAttribute("aria-label", say(board, "ui.language"));
     theme.setAttribute("aria-label", say(board, "ui.theme"));
+    write(big, say(board, "ui.big"));
+    big.title = say(board, "ui.tips.big");
+    big.setAttribute("aria-pressed", String(layoutOf(board).big));
     const running = run.mode === "running";
     write(train, running ? `❚❚ ${say(board, "ui.pause")}` : `▶ ${say(board, "ui.train")}`);
     train.classList.toggle("ex-running", running);
@@ -256,7 +263,7 @@ function paintError(board, box, error, dismiss) {
   );
 }
 
-// How many columns fit, and whether the page is ours alone (Voila) or a cell among others: CSS lays out by both.
+// How the page fits its place, and whether it is ours alone (Voila) or a cell among others: CSS lays out by both.
 function watchWidth(root, board, send) {
   const alone = /\btheme-(light|dark)\b/.test(document.body.className);
   const wait = () => {
@@ -265,12 +272,9 @@ function watchWidth(root, board, send) {
     page.dataset.host = alone ? "page" : "cell";
     if (alone) beat(board, root);
     if (alone && !isReplay(board)) openLinked(send);
-    const fit = () => {
-      const width = page.clientWidth;
-      const columns = width >= 1160 ? "3" : width >= 700 ? "2" : "1";
-      if (page.dataset.columns !== columns) page.dataset.columns = columns;
-    };
-    new ResizeObserver(fit).observe(page);
+    const fit = () => fitPage(page, board);
+    new ResizeObserver(fit).observe(page.parentElement);
+    listen(board, ["layout"], fit);
     fit();
     return null;
   };

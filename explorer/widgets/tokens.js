@@ -83,6 +83,8 @@ function build(root, board, sized, leaving) {
           const gap = whole.length > 1 && whole.startsWith(" ") ? " " : "";
           if (span.gap.data !== gap) span.gap.data = gap;
           span.word.data = whole.slice(gap.length);
+          if (span.exWord.trim()) span.removeAttribute("aria-label");
+          else span.setAttribute("aria-label", visible(span.exWord)); // a space alone has no name
         }
         const colour = values ? tint(scale, values[index]) : "";
         if (span.exColour !== colour) span.className = (span.exColour = colour) ? `ex-token ${colour}` : "ex-token";

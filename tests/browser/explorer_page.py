@@ -256,6 +256,8 @@ class ExplorerPage:
         self.part("epoch").select_option("-1")
         if not self.part("advantages").is_visible():
             self.tab("advantages")
+        self.part("kl").locator(".explorer-view-token").click()
+        self.part("curves").locator(".explorer-view-curves").click()
         if self.part("error").is_visible():
             self.press("dismiss")
             expect(self.part("error")).to_be_hidden()

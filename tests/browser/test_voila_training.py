@@ -145,8 +145,10 @@ def test_train_for_ten_updates(explorer: ExplorerPage) -> None:
     explorer.settle()
     explorer.part("train-for").select_option("0")
     assert explorer.newest == before + 10
+    explorer.part("kl").locator(".explorer-view-update").click()
     points = explorer.part("kl").locator(".ex-chart-reference .ex-line").get_attribute("d") or ""
     assert points.count("L") + 1 == before + 10
+    explorer.part("kl").locator(".explorer-view-token").click()
 
 
 def test_reset_asks_first(explorer: ExplorerPage) -> None:
