@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer.config import OWN_UPPER_CLIP, SAPO_TEMPERATURES, Config
+from explorer.config import OWN_UPPER_CLIP, RATIO_GRAINS, SAPO_TEMPERATURES, Config
 from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import with_coefficients
@@ -38,6 +38,7 @@ def scoring_picture(shown: Any, epoch: int = -1) -> dict[str, Any]:
         "counts": counts(states),
         "clip": list(config.clip_band),
         "clip_fields": clip_fields(config),
+        "ratio_grain": RATIO_GRAINS.get(config.objective, 0.0),
         "kl_coef": config.kl_coef if config.kl_in == "reward" else 0.0,  # what each token's reward pays a nat
         "loss_kl_coef": config.kl_coef if config.kl_in == "loss" else 0.0,
         "loss_kl": None if kls is None else as_bytes(kls, np.float32),

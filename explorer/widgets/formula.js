@@ -24,7 +24,7 @@ function paintFormula(formula, board, batch) {
   const response = batch.response_ratios?.[row];
   const quotient = response === undefined ? [precise(read("new_probability")), " / ", precise(read("old_probability")), " = "] : [];
   const first = make("div", {}, unit(word, " ", symbol("ex-ratio", "ρ"), " = ", ...quotient, number("ex-ratio", format(ratio, 3), "ratio")));
-  if (response !== undefined) first.append(", ", unit(say(board, "ui.formula.response"), " ", symbol("ex-ratio", "s"), " = ", number("ex-ratio", format(response, 3), "ratio")));
+  if (response !== undefined) first.append(", ", unit(say(board, "ui.formula.response"), " ", symbol("ex-ratio", "s"), " = ", number("ex-ratio", format(response, 4), "ratio")));
   const old = advantageThen !== undefined && signed(advantageThen) !== signed(advantage) ? [was(`${signed(advantageThen)} → `)] : [];
   first.append(", ", unit(symbol("ex-adv", "A"), " = ", ...old, number("ex-adv", signed(advantage), "advantage")));
 

@@ -142,7 +142,10 @@ function sentence(board, batch) {
 // What the objective does to a ratio that has moved, or how the wedge is to be read; and that the picture leaves the KL
 // out, where the loss has one.
 function truthOf(board, batch, view) {
-  if (view !== "objective") return say(board, `clip.wedge.truth.${wedgeKind(batch.objective)}`, { edge: format(1 / batch.clip[1]) });
+  if (view !== "objective") {
+    const wedge = say(board, `clip.wedge.truth.${wedgeKind(batch.objective)}`, { edge: edgeText(1 / batch.clip[1]) });
+    return batch.clip[1] - batch.clip[0] < 0.01 ? `${wedge} ${say(board, "clip.wedge.thin")}` : wedge;
+  }
   const truth = say(board, `clip.truth.${batch.objective ?? "clip"}`);
   return batch.loss_kl ? `${truth} ${say(board, "clip.curve_alone.long")}` : truth;
 }

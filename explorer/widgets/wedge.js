@@ -49,8 +49,8 @@ function drawSquare(group, board, batch, { x, y, start, left, right, top, bottom
   if (sign > 0) { // only a token that is pushed up is clipped there
     draw("polygon", { class: "ex-never explorer-never", points: corners(never), "data-edge": edge.toFixed(4) }, group);
     draw("line", { class: "ex-never-edge", x1: x(edge), x2: x(edge), y1: top, y2: bottom }, group);
-    drawTick(group, x(edge), bottom, format(edge), "ex-tick ex-edge");
-    const text = say(board, `clip.wedge.never.${wedgeKind(batch.objective)}`, { edge: format(edge) });
+    drawTick(group, x(edge), bottom, edgeText(edge), "ex-tick ex-edge");
+    const text = say(board, `clip.wedge.never.${wedgeKind(batch.objective)}`, { edge: edgeText(edge) });
     draw("text", { class: "ex-edge ex-never-note", x: right, y: bottom + 26, "text-anchor": "end", text }, group);
   }
   draw("line", { class: "ex-unmoved", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }, group);
