@@ -242,6 +242,7 @@ function openFrom(board, event) {
 
 // Open the article's example, one probability to drag, at its slider.
 function openToy(board) {
+  layoutOf(board).fold("lower", false);
   board.set("lower", "toy");
   board.set("wants_samples", false);
   board.save_changes();
