@@ -38,12 +38,13 @@ from explorer.views.panels import (
     Tokens,
 )
 from explorer.views.quantities import scales
+from explorer.views.time_panel import TimePanel
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
 from explorer.widgets.player import Player
 
-#: Seconds that slow motion waits after every stage.
-SLOW_SECONDS = 1.5
+#: Seconds that slow motion waits after every stage: as long as its sentence takes to be read.
+SLOW_SECONDS = 3.0
 
 #: A page that has not been heard of for so long is gone, and its training pauses. Browsers let a page in the background
 #: speak about once a minute.
@@ -118,19 +119,23 @@ class Explorer(ipywidgets.Box):
             self.board.replay = {"name": self.session.recording.name, "policy": recorded_by}
         self.player = Player(self._command, board=self.board)
         self.controls = Controls(config, self.session.compared, self._edit, self._refused, board=self.board)
+        self.controls.on_msg(lambda widget, content, buffers: self._command(content))
         self.samples = Samples(board=self.board)
         self.samples.on_msg(lambda widget, content, buffers: self._command(content))
         self.toy = ExactToy(self.session.report, self.session.dismiss, board=self.board)
         self.inspector = Inspector(self.session.report, board=self.board)
         self.ladder = Ladder(self.session.report, board=self.board)
+        self.time = TimePanel(self.session, board=self.board)
+        self.time.on_msg(lambda widget, content, buffers: self._command(content))
         self.runs = Runs(board=self.board)
         self.runs.on_msg(lambda widget, content, buffers: self._command(content))
         self.curves = Curves(self.board, list(config.weights))
+        self.curves.on_msg(lambda widget, content, buffers: content["kind"] == "scrub" and self._command(content))
         self._asked: dict[str, Any] = {}
         self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl, LedgerPanel)]
         tokens, objective, advantages, kl, ledger = panels
-        lower = [advantages, ledger, self.ladder, self.inspector, self.samples, self.toy, self.runs]
+        lower = [advantages, ledger, self.ladder, self.inspector, self.time, self.samples, self.toy, self.runs]
         objective.on_msg(lambda widget, content, buffers: self._command(content))  # the clip picture plays the epochs
         columns = _column("middle", tokens, *lower), _column("side", objective, kl, self.curves)
         super().__init__([self.player, self.controls, *columns])
@@ -245,7 +250,9 @@ class Explorer(ipywidgets.Box):
     def _draw_close(self) -> None:
         """The batch seen closely; the ladder's estimators need PyTorch."""
         shown, epoch = self.session.shown, self.session.cursor.epoch
-        self.inspector.under(shown, epoch if shown is not None and 0 <= epoch < len(shown.epochs) else -1)
+        epoch = epoch if shown is not None and 0 <= epoch < len(shown.epochs) else -1
+        self.inspector.under(shown, epoch)
+        self.time.under(shown, epoch)
         self.ladder.under(shown if self.session.phase == "ready" else None)
 
     # ------------------------------------------------------------------ from the browser to the session
@@ -308,6 +315,7 @@ class Explorer(ipywidgets.Box):
             "reset": lambda: self._ask(self._training.reset) if self._has_run() else self._training.reset(),
             "confirm": lambda: self._confirmed(bool(message["yes"])),
             "preset": lambda: self._use_preset(str(message["name"]), int(message.get("after", 0))),
+            "own": lambda: self._back_to_own(int(message.get("after", 0))),
             "scrub": lambda: self._scrub(int(message["update"])),
             "epoch": lambda: self.session.cursor.set_trait("epoch", int(message["epoch"])),
             "walk": lambda: self.session.walk(int(message.get("updates", 0)), int(message.get("epochs", 0))),
@@ -345,6 +353,11 @@ class Explorer(ipywidgets.Box):
         except ResetNeeded:
             label = text(self.board.language, f"presets.{name}.label")
             self._ask(lambda: self._training.use_preset(name, reset=True), f"“{label}”")
+
+    def _back_to_own(self, after: int) -> None:
+        """Undo a what-if; an edit that is still under way from before the press does not bring it back."""
+        self.controls.forget(after)
+        self.session.back_to_own()
 
     def _confirmed(self, yes: bool) -> None:
         action = self._asked.pop("action", None)

@@ -225,7 +225,7 @@ def test_every_panel_has_its_class(page: Explorer) -> None:
     assert {f"explorer-{key}" for key in roots} | boxes >= {
         f"explorer-{key}"
         for key in (
-            *("tokens", "objective", "advantages", "inspector", "ladder", "kl", "curves", "samples", "toy"),
+            *("tokens", "objective", "advantages", "inspector", "ladder", "kl", "curves", "time", "samples", "toy"),
             *("player", "controls"),
         )
     }
@@ -610,7 +610,7 @@ def test_an_epoch_that_is_not_there_is_the_last(epoch: int, page: Explorer) -> N
 
 
 def test_every_command_that_a_script_sends_is_known(page: Explorer) -> None:
-    sources = script("player") + script("samples")
+    sources = script("player") + script("samples") + script("controls")
     kinds = set(re.findall(r'send\("(\w+)"', sources)) | set(re.findall(r'kind: "(\w+)"', sources))
     kinds |= set(re.findall(r'button\("\w+", "(\w+)"', sources))
     assert {"train", "pause", "step", "stage", "slow", "reset", "scrub", "try", "prompts"} <= kinds

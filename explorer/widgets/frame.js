@@ -140,6 +140,23 @@ function heading(board, path, values) {
   ];
 }
 
+// Tabs that choose which of its pictures a panel shows; the choice is a trait of the board, and so outlives the
+// page.
+function viewTabs(board, trait, views, nameOf) {
+  const buttons = views.map((view) => make("button", {
+    class: `ex-tab explorer-view-${view}`, role: "tab", type: "button",
+    onclick: () => {
+      board.set(trait, view);
+      board.save_changes();
+    },
+  }));
+  const paint = () => views.forEach((view, i) => {
+    write(buttons[i], nameOf(view));
+    buttons[i].setAttribute("aria-selected", String(view === board.get(trait)));
+  });
+  return { node: make("div", { class: "ex-tabs", role: "tablist" }, ...buttons), paint };
+}
+
 // The one tooltip of a view, placed beside the pointer or the focused token and kept on screen. As a popover it lies in
 // the browser's top layer, so that a notebook that moves its cells about does not move it too.
 function tooltip(root) {
@@ -196,7 +213,7 @@ function tabRow(keys, className, show) {
 }
 
 // The panels that share the middle's lower half: a tab row in each, of which one panel shows at a time.
-const LOWER = ["advantages", "ledger", "ladder", "inspector", "samples", "toy", "runs"];
+const LOWER = ["advantages", "ledger", "ladder", "inspector", "time", "samples", "toy", "runs"];
 
 // The lines of the ledger that say where a quantity comes from; of several, the first that the settings have.
 const LEDGER_LINES = {
@@ -214,6 +231,21 @@ function openLedger(board, quantity) {
   board.set("wants_samples", false);
   board.save_changes();
   board.trigger("change:ledger");
+}
+
+// Open it for what was clicked, where that says which line it is about.
+function openFrom(board, event) {
+  const asked = event.target.closest?.("[data-ledger]")?.dataset.ledger;
+  if (asked) openLedger(board, asked);
+  return Boolean(asked);
+}
+
+// Open the article's example, one probability to drag, at its slider.
+function openToy(board) {
+  board.set("lower", "toy");
+  board.set("wants_samples", false);
+  board.save_changes();
+  board.trigger("change:toy");
 }
 
 function lowerTabs(root, board, own, leaving) {

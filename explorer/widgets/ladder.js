@@ -13,7 +13,7 @@ const LADDER_RIGHT = 48;
 const build = (model) => (root, board, sized, leaving) => {
   const tabs = lowerTabs(root, board, "ladder", leaving);
   const hint = make("p", { class: "ex-hint" });
-  const check = make("p", { class: "ex-ladder-check explorer-ladder-check", role: "status" });
+  const check = make("p", { class: "ex-ladder-check explorer-ladder-check ex-opens", role: "status", "data-ledger": "raw_advantage", onclick: (event) => openFrom(board, event) });
   const picture = draw("svg", { class: "ex-picture explorer-ladder-stack", role: "img", tabindex: "0" });
   const title = make("h3");
   const scatter = draw("svg", { class: "ex-picture explorer-ladder-critic", role: "img" });
@@ -41,7 +41,9 @@ const build = (model) => (root, board, sized, leaving) => {
     inside = false;
     hover(board, null);
   });
-  picture.addEventListener("click", (event) => tokenAt(event) && pin(board, tokenAt(event)));
+  picture.addEventListener("click", (event) => {
+    if (!openFrom(board, event) && tokenAt(event)) pin(board, tokenAt(event));
+  });
   leaving(listen(model, ["picture"], () => refresh()));
 
   const refresh = () => {
@@ -161,7 +163,7 @@ function drawStack(picture, { width, height }, board, batch, seen, stack, [row, 
   const x = (place) => LADDER_LEFT + place * step;
   draw("rect", { class: "ex-column", x: x(t), y: 1, width: step, height: height - foot - 2, rx: 3 }, picture);
   const group = draw("g", { class: "ex-lane" }, picture);
-  draw("text", { class: "ex-lane-title", x: 0, y: tall / 2 - 1, text: "A = Σ (γλ)ˡ δ" }, group);
+  draw("text", { class: "ex-lane-title ex-opens ex-of-advantage", "data-ledger": "raw_advantage", x: 0, y: tall / 2 - 1, text: "A = Σ (γλ)ˡ δ" }, group);
   draw("text", { class: "ex-lane-note", x: 0, y: tall / 2 + 12, text: say(board, "ui.ladder.factor", { factor: format(stack.factor, 3) }) }, group);
   for (const edge of [scale.high, scale.low]) draw("text", { class: "ex-tick", x: LADDER_LEFT - 4, y: y(edge) + 4, "text-anchor": "end", text: format(edge, 1) }, group);
   draw("line", { class: "ex-axis", x1: LADDER_LEFT, x2: x(count), y1: y(0), y2: y(0) }, group);
@@ -174,7 +176,7 @@ function drawStack(picture, { width, height }, board, batch, seen, stack, [row, 
   }
   const end = y(stack.sum);
   draw("path", { class: "ex-ladder-sum", d: `M${x(t)} ${end}H${x(count)}`, "data-sum": stack.sum }, group);
-  draw("text", { class: "ex-edge", x: x(count) + 3, y: end + 4, text: fixedSigned(stack.sum) }, group);
+  draw("text", { class: "ex-edge ex-opens", "data-ledger": "raw_advantage", x: x(count) + 3, y: end + 4, text: fixedSigned(stack.sum) }, group);
   drawLanes(picture, board, batch, seen, { row, t, x, step, count, top: tall, height: height - foot - tall, scale });
   const words = draw("g", { class: "ex-words" }, picture);
   const every = Math.ceil(11 / step);
