@@ -22,6 +22,7 @@ const build = (model) => (root, board, sized, leaving) => {
   const body = make("div", { class: "ex-time-body" }, head(spread, rows), epochs, steps, picture, head(story, kept), list);
   const empty = make("p", { class: "ex-empty" });
   root.append(tabs.node, hint, body, empty);
+  root.exTable = epochTable;
   const [size, wide] = [sized(picture), sized(epochs)];
   let [drawn, drawnSteps, places] = [[], [], null];
 
@@ -60,6 +61,13 @@ const build = (model) => (root, board, sized, leaving) => {
   };
   return refresh;
 };
+
+// How many tokens of the batch are where, after each epoch.
+function epochTable(board, model) {
+  const { update, epochs = [], band } = model.get("picture");
+  const rows = epochs.map((epoch, i) => [update, i + 1, epoch.tokens, epoch.outside, epoch.below, epoch.above, ...band]);
+  return rows.length ? { columns: ["update", "epoch", "tokens", "outside the clip range", "below the axis", "above the axis", "clip low", "clip high"], rows } : null;
+}
 
 // Where the rows of the batch were sampled, in words.
 function rowsWords(board, rows) {
