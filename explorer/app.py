@@ -33,6 +33,7 @@ from explorer.views.panels import (
     Ladder,
     LedgerPanel,
     Objective,
+    Reward,
     Runs,
     Samples,
     Tokens,
@@ -123,6 +124,7 @@ class Explorer(ipywidgets.Box):
         self.toy = ExactToy(self.session.report, self.session.dismiss, board=self.board)
         self.inspector = Inspector(self.session.report, board=self.board)
         self.ladder = Ladder(self.session.report, board=self.board)
+        self.reward = Reward(self._edit_reward, board=self.board)
         self.runs = Runs(board=self.board)
         self.runs.on_msg(lambda widget, content, buffers: self._command(content))
         self.curves = Curves(self.board, list(config.weights))
@@ -130,7 +132,7 @@ class Explorer(ipywidgets.Box):
         self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl, LedgerPanel)]
         panels[1].on_msg(lambda widget, content, buffers: self._command(content))  # the clip picture plays the epochs
-        lower = [self.ladder, self.inspector, self.samples, self.toy, self.runs]
+        lower = [self.reward, self.ladder, self.inspector, self.samples, self.toy, self.runs]
         super().__init__([self.player, self.controls, *panels, *lower, self.curves])
         self.add_class("explorer")
         self.mirror = Mirror(self.session, self.board, self.player, self.controls, self.curves)
@@ -144,6 +146,8 @@ class Explorer(ipywidgets.Box):
         self._draw_toy()
         self.session.observe(lambda change: self._draw_close(), ["shown", "phase"])
         self.session.cursor.observe(lambda change: self._draw_close(), "epoch")
+        self.board.observe(lambda change: self._look_at_component(), ["pinned", "lower"])
+        self.reward.observe(lambda change: self._look_at_component(), "chosen")
         self._draw_close()
         if self.session.shown is not None:
             self.board.pinned = telling_token(self.session.shown)
@@ -219,7 +223,25 @@ class Explorer(ipywidgets.Box):
         self.inspector.under(shown, epoch if shown is not None and 0 <= epoch < len(shown.epochs) else -1)
         self.ladder.under(shown if self.session.phase == "ready" else None)
 
+    def _look_at_component(self) -> None:
+        """What the chosen component finds in the pinned response is worked out while it is on screen."""
+        if not isinstance(self.session, Replay):
+            looking = self.board.lower == "reward" and self.board.pinned and self.reward.chosen
+            self.session.components.asked = (self.board.pinned[0], self.reward.chosen) if looking else None
+
     # ------------------------------------------------------------------ from the browser to the session
+
+    def _edit_reward(self, message: dict[str, Any]) -> None:
+        """Add, change, rename or remove a component, or take one back that was set aside."""
+        self._withdraw()
+        components, name = self._training.components, str(message.get("name", "")).strip()
+        edits: dict[str, Callable[[], None]] = {
+            "put": lambda: components.put(name, message["recipe"], message.get("weight"), str(message.get("was", ""))),
+            "remove": lambda: components.remove(name),
+            "take_back": lambda: components.take_back(name),
+        }
+        edits[message["kind"]]()
+        self.session.dismiss()
 
     def _edit(self, changes: dict[str, Any]) -> None:
         self._withdraw()

@@ -16,6 +16,7 @@ from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import with_coefficients
 from explorer.views.quantities import QUANTITIES, Array
+from explorer.views.reward import scaled
 
 #: A token's clip state, as the browser gets it.
 MASKED, INSIDE, OUTSIDE_FLOWS, OUTSIDE_ZERO = range(4)
@@ -100,6 +101,7 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         "collapsed": whole and shown.metrics["policy/entropy"] < COLLAPSED_ENTROPY,
         "no_second_look": looked_at_once(config),
         "rescored": rescored_fields(shown.config, trained),
+        "scaled": scaled(config, trained),
     }
 
 

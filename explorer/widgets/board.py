@@ -32,6 +32,7 @@ class Board(OnLoopWidget):
     clip_view = Unicode("objective", help="What the clip picture shows: objective or probabilities.").tag(sync=True)
     lower = Unicode("advantages", help="The panel in the middle's lower half: one of LOWER in frame.js.").tag(sync=True)
     ledger = Dict(help="The pinned token's ledger while it is on screen: see explorer.views.ledger.").tag(sync=True)
+    reward = Dict(help="The reward's components while they are on screen: see explorer.views.reward.").tag(sync=True)
     parts = Dict(help="The exact parts of the gradient, where they are asked for: see explorer.views.parts.").tag(
         sync=True
     )

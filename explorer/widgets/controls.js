@@ -75,7 +75,17 @@ const build = (model) => (root, board, sized, leaving) => {
   }));
   requestAnimationFrame(() => settle(false));
 
-  return () => {
+  // All weights times one factor: with whitening the ranking stays, and the balance against β moves.
+  const scaled = make("p", { class: "ex-hint explorer-scaled", role: "status" });
+  const paintScaled = () => {
+    const words = scaledWords(board);
+    write(scaled, words);
+    scaled.hidden = !words;
+    const weights = root.querySelector(".ex-group-weights");
+    if (weights && scaled.parentElement !== weights) weights.append(scaled);
+  };
+
+  const render = () => {
     const stamp = JSON.stringify(model.get("groups").map((g) => g.fields.map((f) => f.name)));
     if (needsWords(root, board) || laid !== stamp) {
       laid = stamp;
@@ -83,8 +93,11 @@ const build = (model) => (root, board, sized, leaving) => {
       health = lay();
     }
     paintHealth(board, health);
+    paintScaled();
     refresh();
   };
+  leaving(listen(model, ["groups"], render));
+  return render;
 };
 
 const fieldWords = (board, field, part) =>

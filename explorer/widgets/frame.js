@@ -109,7 +109,7 @@ function tooltip(root) {
 }
 
 // The panels that share the middle's lower half: a tab row in each, of which one panel shows at a time.
-const LOWER = ["advantages", "ledger", "ladder", "inspector", "samples", "toy", "runs"];
+const LOWER = ["advantages", "reward", "ledger", "ladder", "inspector", "samples", "toy", "runs"];
 
 // The lines of the ledger that say where a quantity comes from; of several, the first that the settings have.
 const LEDGER_LINES = {

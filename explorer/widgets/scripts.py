@@ -16,6 +16,7 @@ BESIDE = {
     "player": ("keys.js",),
     "tokens": ("order.js", "strip.js", "legend.js", "tip.js", "join.js"),
     "ledger": ("mathml.js",),
+    "reward": ("bars.js", "component.js"),
     "curves": ("behind.js",),
 }
 
