@@ -652,7 +652,7 @@ def test_an_error_names_its_message_in_the_run(make_page: MakePage) -> None:
     press(page, "step")
     message = page.board.run["error"]["message"]
     assert "The reward 'broken' raised RuntimeError: <b>no</b>" in message  # as text: the browser sets it as text
-    assert page.board.run["updates"] == 0
+    assert (page.board.run["updates"], page.config.set_aside) == (1, ("broken",))
 
 
 def test_close_ends_the_worker_and_takes_every_widget_down(

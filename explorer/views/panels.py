@@ -66,7 +66,7 @@ class Runs(BoardView):
 
 
 class Reward(BoardView):
-    """The reward's components, each response's score as a stack of them, and the form to edit one (``widgets/reward.js``).
+    """The reward's components, each score as a stack of them, and a form to edit one (``widgets/reward.js``).
 
     Args:
         on_command: called on the loop with what a button asks; what it raises is told in the form.

@@ -1,4 +1,4 @@
-"""The reward's components as the browser gets them: what each is, what it weighs, whether the batch on screen has it."""
+"""The reward's components as the browser gets them: what each is, and what the batch on screen knows of it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def reward_picture(session: Any) -> dict[str, Any]:
         session: a Session, or a Replay, whose components can be looked at only.
 
     Returns:
-        ``{update, components, leaving, closely}``. A component is ``{name, kind, recipe, state, why}``: ``kind`` is that
-        of its recipe, ``built_in`` or ``function``; ``state`` says what the batch on screen knows of it, see
+        ``{update, components, leaving, closely}``. A component is ``{name, kind, recipe, state, why}``: ``kind`` is
+        that of its recipe, ``built_in`` or ``function``; ``state`` says what the batch on screen knows of it, see
         ``state_of``; ``why`` is the reason for which it was set aside, where this page has seen it. ``leaving`` are
         those that the batch was trained with and the next update is not. ``closely`` is as ``Components.closely``.
     """
@@ -68,13 +68,14 @@ def scaled(config: Config, trained: Config | None) -> dict[str, float] | None:
     """Whether whitening hides all of a change of the weights but its balance against β.
 
     Returns:
-        ``{factor, beta}`` where all weights in force are those of the update times one factor above 0 and advantages are
-        whitened: ``beta`` is the β that, with the weights of before, weighs as much against the score as the present
-        one does now. None otherwise.
+        ``{factor, beta}`` where all weights in force are those of the update times one factor above 0 and advantages
+        are whitened: ``beta`` is the β that, with the weights of before, weighs as much against the score as the
+        present one does now. None otherwise.
     """
     if trained is None or not (config.whiten or config.estimator == "reinforce_pp"):
         return None
-    names = [name for name in {*config.weights, *trained.weights} if name not in {*config.set_aside, *trained.set_aside}]
+    aside = {*config.set_aside, *trained.set_aside}
+    names = [name for name in {*config.weights, *trained.weights} if name not in aside]
     pairs = [(config.weights.get(name, 0.0), trained.weights.get(name, 0.0)) for name in names]
     factors = [now / before for now, before in pairs if before]
     if not factors or any(now and not before for now, before in pairs):

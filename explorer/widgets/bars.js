@@ -20,12 +20,12 @@ function stretches(names, components, weights, row) {
   return found;
 }
 
-// How far a scale reaches that takes in all of these: 1, 2 or 5 times a power of ten.
+// How far a scale reaches that takes in all of these: 1, 1.5, 2, 3, 5 or 7 times a power of ten.
 function reachOf(values) {
   const most = Math.max(0, ...values.filter(Number.isFinite).map(Math.abs));
   if (!most) return 1;
   const power = 10 ** Math.floor(Math.log10(most));
-  return [1, 2, 5, 10].map((digit) => digit * power).find((step) => step >= most * (1 - 1e-9));
+  return [1, 1.5, 2, 3, 5, 7, 10].map((digit) => digit * power).find((step) => step >= most * (1 - 1e-9));
 }
 
 function rewardBars(board, sized) {
@@ -71,7 +71,7 @@ function rewardBars(board, sized) {
     draw("line", { class: "ex-axis", x1: x(0), x2: x(0), y1: 0, y2: rows.length * ROW }, picture);
     rows.forEach(({ row, parts, score }, i) => {
       const group = draw("g", { role: "option", "data-row": row, "aria-selected": String(row === pinned), class: row === pinned ? "ex-reward-row ex-on" : "ex-reward-row" }, picture);
-      const told = parts.map(({ nth, part }) => say(board, "ui.reward.part", { letter: letterOf(nth), name: label(names[nth]), value: signed(part) })).join(", ");
+      const told = parts.map(({ nth, part }) => `${letterOf(nth)} ${label(names[nth])} ${signed(part)}`).join(", ");
       group.setAttribute("aria-label", say(board, "ui.reward.row", { response: row + 1, score: signed(score), parts: told || "0" }));
       draw("title", { text: group.getAttribute("aria-label") }, group);
       draw("rect", { class: "ex-reward-back", x: 0, y: i * ROW, width: size.width, height: ROW }, group);

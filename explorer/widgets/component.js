@@ -136,7 +136,7 @@ function perToken(board, batch, row) {
   const chances = quantityOf(batch, "ref_probability");
   const line = make("p", { class: "ex-reward-tokens" }, ...batch.tokens[row].map((token, t) => {
     const nats = Math.log(chances[row * batch.length + t]);
-    return make("span", { class: `ex-reward-token ${tint({ kind: "diverging", high: 4 }, nats + 2.5)}` }, make("span", { text: visible(token) }), make("small", { text: `${format(nats, 1)}${nats < -2.5 ? "▾" : ""}`, "data-value": nats }));
+    return make("span", { class: `ex-reward-token ${tint({ kind: "diverging", high: 4 }, nats + 2.5)}` }, make("span", { text: visible(token) }), make("small", { text: `${nats.toFixed(1).replace("-", MINUS)}${nats < -2.5 ? "▾" : ""}`, "data-value": nats }));
   }));
   return [line, make("p", { class: "ex-muted", text: say(board, "ui.reward.per_token") })];
 }

@@ -78,9 +78,9 @@ const build = (model) => (root, board, sized, leaving) => {
   // All weights times one factor: with whitening the ranking stays, and the balance against β moves.
   const scaled = make("p", { class: "ex-hint explorer-scaled", role: "status" });
   const paintScaled = () => {
-    const words = scaledWords(board);
-    write(scaled, words);
-    scaled.hidden = !words;
+    scaled.title = scaledWords(board);
+    scaled.hidden = !scaled.title;
+    write(scaled, scaled.title && say(board, "ui.reward.scaled_short"));
     const weights = root.querySelector(".ex-group-weights");
     if (weights && scaled.parentElement !== weights) weights.append(scaled);
   };

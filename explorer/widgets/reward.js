@@ -45,7 +45,9 @@ const build = (model) => (root, board, sized, leaving) => {
 
   let removed = null;
   undo.addEventListener("click", () => model.send({ kind: "put", ...removed }));
+  let toldAt = 0;
   const tell = (words, canUndo = false) => {
+    toldAt = board.get("run").newest;
     write(said, words);
     status.hidden = !words;
     undo.hidden = !canUndo;
@@ -69,6 +71,7 @@ const build = (model) => (root, board, sized, leaving) => {
   const refresh = () => {
     if (board.get("lower") !== "reward") return;
     tabs.paint();
+    if (!status.hidden && undo.hidden && board.get("run").newest !== toldAt) tell(""); // that update is there
     const { leaving: gone = [] } = board.get("reward");
     const words = [scaledWords(board), gone.length ? say(board, "ui.reward.states.leaving", { names: gone.join(", ") }) : ""].filter(Boolean).join(" ");
     write(note, words || say(board, "ui.panels.reward.look_for"));

@@ -392,6 +392,7 @@ LATER: dict[str, Any] = {
     **{"temperature": 0.3, "stop_sentences": 0, "batch_size": 99, "response_length": 20, "seed": 5},
     **{"target_kl": 0.5, "lr_schedule": "linear", "lr_decay_updates": 5, "freeze_critic": True, "dropout_on": True},
     **{"group_size": 3, "critic": "separate", "set_aside": ["sentiment"]},
+    **{"components": {"wordy": {"kind": "expression", "expression": "words"}}},
 }
 
 

@@ -1,4 +1,4 @@
-"""Reward components edited in the page: measured at once, counted from the next update on, set aside where they fail."""
+"""Reward components edited in the page: measured at once, counted from the next update, set aside where they fail."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def scores(session: Session) -> np.ndarray[Any, Any]:
 def texts(session: Session) -> list[str]:
     """The responses as they are read: without the end-of-text."""
     policy, rollout = session.engine.trainer.policy, session.shown.rollout
-    return [policy.decode(ids[kept].tolist()) for ids, kept in zip(rollout.response_ids, rollout.response_mask, strict=True)]
+    return [
+        policy.decode(ids[kept].tolist()) for ids, kept in zip(rollout.response_ids, rollout.response_mask, strict=True)
+    ]
 
 
 def words_of(session: Session) -> list[float]:
@@ -132,7 +134,9 @@ def test_an_expression_that_does_not_parse_says_where_also_when_it_is_changed(se
     session.components.put("wordy", WORDS)
     for was in ("", "wordy"):
         with pytest.raises(ValueError, match="'wordy2?' cannot be made") as caught:
-            session.components.put("wordy" if was else "wordy2", {"kind": "expression", "expression": "words ++ 2"}, was=was)
+            session.components.put(
+                "wordy" if was else "wordy2", {"kind": "expression", "expression": "words ++ 2"}, was=was
+            )
         assert isinstance(caught.value.__cause__, ExpressionError)
         assert caught.value.__cause__.pointed == "words ++ 2\n       ^"
     assert session.config.components["wordy"] == WORDS
@@ -212,17 +216,19 @@ def test_where_nothing_else_counts_the_run_stops_and_is_kept(make_session: MakeS
 
 
 def test_what_keywords_and_twins_find_in_a_response(make_session: MakeSession) -> None:
-    session = make_session(prompts=["One day, a little boy"])
+    session = make_session(prompts=["Lily went to the"])
     session.train(1)
     response = texts(session)[2]
     session.components.asked = (2, "unbiasedness")
     twin = session.components.closely["twin"]
-    assert "".join(own for own, _ in twin["pieces"]) == "One day, a little boy" + response
+    assert "".join(own for own, _ in twin["pieces"]) == "Lily went to the" + response
     swapped = [(own, other) for own, other in twin["pieces"] if other is not None]
-    assert swapped[0] == ("boy", "girl")
+    assert swapped[0][0] == "Lily"
     value = -min(1.0, twin["scale"] * abs(twin["logprob"] - twin["twin_logprob"]) / twin["count"])
     assert value == pytest.approx(session.shown.credit.reward_components["unbiasedness"][2], abs=1e-5)
-    session.components.put("sought", {"kind": "format", "pattern": response.strip()[1:3].replace("\\", ".") or "."}, 0.0)
+    session.components.put(
+        "sought", {"kind": "format", "pattern": response.strip()[1:3].replace("\\", ".") or "."}, 0.0
+    )
     session.components.asked = (2, "sought")
     found = session.components.closely
     assert found["component"] == "sought" and len(found["tokens"]) >= 1
