@@ -75,7 +75,8 @@ class Components(HasTraits):
     def remove(self, name: str) -> None:
         """Take a component and its weight away. Raises ValueError where it is built in or a function."""
         self._check_own(name)
-        self._session.set(**{f"component_{name}": None})
+        changes: dict[str, Any] = {f"component_{name}": None}
+        self._session.set(**changes)
 
     def take_back(self, name: str) -> None:
         """Measure a component that was set aside again, from the next update on."""
