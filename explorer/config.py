@@ -43,6 +43,10 @@ GROUPED = frozenset({"group_mean", "grpo", "rloo"})
 #: The objectives whose papers set the upper side of the clip apart from the lower: there it is ``clip_range_high``.
 OWN_UPPER_CLIP = frozenset({"clip_higher", "gspo", "cispo"})
 
+#: Pictures of these draw ratios near 1 finely, since their clip is too narrow to be seen otherwise: along
+#: asinh(log ratio / this), which is even within it and, further out, even in the logarithm.
+RATIO_GRAINS: Mapping[str, float] = MappingProxyType({"gspo": 1e-4})
+
 #: SAPO's temperatures as published, for A > 0 and for A < 0: the latter fades a little sooner.
 SAPO_TEMPERATURES = (1.0, 1.05)
 

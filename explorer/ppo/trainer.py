@@ -39,9 +39,10 @@ from explorer.ppo.replay import Experience, join, reuse
 from explorer.ppo.rewards import REWARDS, Responses, from_texts, recipes_made, score
 from explorer.ppo.rewards.score import weighted
 from explorer.ppo.rollouts import GreedyAnswers, collect
-from explorer.ppo.sampling import DROPOUT, MINIBATCHES, ROLLOUT, generator, sample, sentence_ends
+from explorer.ppo.sampling import generator, sample, sentence_ends
 from explorer.ppo.schedule import scheduled
 from explorer.ppo.state import State, capture, restore
+from explorer.ppo.streams import DROPOUT, ROLLOUT, minibatches
 from explorer.ppo.surrogates import step_kl
 
 #: Older rollouts kept for replay: the most that ``replay_rollouts`` can ask for, beside the fresh one.
@@ -246,16 +247,17 @@ class Trainer:
         fresh = Experience.of(rollout, credit, born=number)
         batch = join([fresh, *reuse(self.replay, config.replay_rollouts - 1)], number)
         trained: list[Epoch] = []
-        steps_before, first_ratios, epochs_wanted = self.optimiser.steps, torch.ones(0), config.epochs
+        steps_before, clipped_before = self.optimiser.steps, self.optimiser.clipped
+        first_ratios, epochs_wanted = torch.ones(0), config.epochs
         for k in range(1, config.epochs + 1):
             clock.start()
-            order = torch.randperm(batch.rows, generator=generator(config.seed, number, MINIBATCHES, k))
-            minibatches = order.to(self.policy.device).tensor_split(min(config.minibatches, batch.rows))
+            drawn = minibatches(config.seed, number, k, rows=batch.rows, count=config.minibatches)
+            parts = [torch.from_numpy(rows).to(self.policy.device) for rows in drawn]
             with self._dropout(config, number, k):
-                epoch = self.optimiser.epoch(batch, minibatches, config)
+                epoch = self.optimiser.epoch(batch, parts, config)
             if k == 1:
                 fresh_rows = rollout.response_mask.shape[0]
-                first_ratios = first_minibatch(epoch.ratios, minibatches[0], batch.mask, fresh_rows)
+                first_ratios = first_minibatch(epoch.ratios, parts[0], batch.mask, fresh_rows)
             trained.append(epoch)
             # Compared once an epoch's steps are done, as CleanRL does: the epoch that goes too far is never undone.
             if config.target_kl is not None and approx_kl(rollout, epoch) > config.target_kl:
@@ -284,6 +286,7 @@ class Trainer:
         )
         metrics = measure(config, rollout, credit, epochs, steps)
         clock.mark("record")
+        metrics["optim/steps_clipped"] = (self.optimiser.clipped - clipped_before) / steps
         metrics["throughput/seconds"] = sum(clock.seconds.values())
         moved = epochs[-1].new_logprobs[: len(rollout.stopped)] - rollout.old_logprobs
         step = float(masked_mean(step_kl(moved), rollout.response_mask))
@@ -303,22 +306,31 @@ class Trainer:
         yield Stage("done", len(trained), epochs_wanted, rollout, components, credit, tuple(trained), update)
 
     def gradient_parts(
-        self, rollout: Rollout, credit: Credit, config: Config | None = None, policy: Policy | None = None
+        self,
+        rollout: Rollout,
+        credit: Credit,
+        config: Config | None = None,
+        policy: Policy | None = None,
+        replayed: Sequence[Experience] = (),
     ) -> Tensor:
-        """Each token's exact part of the gradient of a step over these responses from the policy as it is now.
+        """Each token's exact part of the gradient of one step over all these responses, from the policy as it is now.
 
         Args:
             rollout: the responses, from any stage of ``stages()``.
             credit: theirs, from the stage ``advantage`` on.
-            config: the knobs; None is ``self.config``.
+            config: the knobs, with the coefficients that are meant; None is ``self.config`` with those in force.
             policy: another policy than the one that is trained, such as an earlier one.
+            replayed: older experience in the same step, such as ``reuse(self.replay, n)``; none by default.
 
         Returns:
-            ``[B, T]``: ``<g_t, g> / |g|^2``. They sum to 1; a negative one pulls against the batch.
+            ``[rows, T]``, the replayed rows after the others: ``<g_t, g> / |g|^2``. They sum to 1; a negative one
+            pulls against the batch.
         """
         number = self.updates + 1
+        if config is None:
+            config = self.coefficients.under(self.config).put_into(self.config)
         optimiser = self.optimiser if policy is None else Optimiser(policy)
-        return optimiser.parts(join([Experience.of(rollout, credit, born=number)], number), config or self.config)
+        return optimiser.parts(join([Experience.of(rollout, credit, born=number), *replayed], number), config)
 
     def sample(self, config: Config, number: int) -> tuple[Rollout, list[str]]:
         """Draw the responses of update ``number``; also the prompt that each row answers."""

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from explorer.recording.checkpoints import CHECKPOINTS_FOLDER, checkpoint_path, checkpoint_updates
 from explorer.recording.columns import column
+from explorer.recording.compacting import drop_blocks_after
 from explorer.recording.folder import (
-    MAX_METRICS_ROWS,
     METRICS_FOLDER,
     METRICS_ROWS,
     SCHEMA_VERSION,
@@ -22,11 +22,10 @@ from explorer.recording.folder import (
     part_numbers,
     part_path,
     read_run,
-    read_table,
     write_run,
     write_table,
 )
-from explorer.recording.metrics import metrics_of, read_metrics
+from explorer.recording.metrics import metrics_of, read_metrics, read_part
 from explorer.recording.tables import Tables
 
 
@@ -70,6 +69,7 @@ def drop_after(root: Path, update: int) -> Left:
     rows = _drop_metrics(root, update)
     if kept != configs:
         write_run(root, {**content, "configs": kept}, durable=True)
+    drop_blocks_after(root, update)
     for folder in Tables._fields:
         for number in part_numbers(root, folder):
             if number > update:
@@ -90,7 +90,7 @@ def _drop_metrics(root: Path, update: int) -> dict[int, dict[str, float]]:
         if start > update:
             path.unlink()
             continue
-        table = read_table(root, METRICS_FOLDER, start, MAX_METRICS_ROWS)
+        table = read_part(root, start)
         numbers = column(table, "update")
         count = int((numbers <= update).sum())
         if count < len(numbers):

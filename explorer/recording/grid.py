@@ -19,13 +19,13 @@ from typing import Any
 from explorer.config import Config
 from explorer.recording.checkpoints import CHECKPOINTS_FOLDER, checkpoint_path
 from explorer.recording.folder import (
-    MAX_JSON_BYTES,
     METRICS_FOLDER,
     RUN_FILE,
     RecordingError,
     check_unused,
     damaged,
     inside,
+    read_json,
     replace_file,
 )
 from explorer.recording.storage import Recording
@@ -89,13 +89,11 @@ def read_grid(root: str | Path) -> dict[str, Any]:
         raise RecordingError(f"There is no folder '{root}': give the folder of a seed grid.")
     path = inside(root, GRID_FILE, "it holds no seed grid.")
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ValueError("it is too large")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         version = content.pop("grid_version")
         if type(version) is not int or version < 1 or not isinstance(content["config"], dict):
             raise ValueError("it does not say what the grid is of")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
         raise damaged(path, error, "restore it, or give another folder") from None
     if version > GRID_VERSION:
         raise RecordingError(f"'{root}' is a seed grid of a newer PPO Explorer: open it with that one.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from explorer.config import Config
 from explorer.recording.checkpoints import copy_checkpoints, thin_checkpoints, write_checkpoint
 from explorer.recording.claim import Claim
+from explorer.recording.compacting import Compactor
 from explorer.recording.continuing import drop_after
 from explorer.recording.folder import (
     METRICS_FOLDER,
@@ -22,15 +23,13 @@ from explorer.recording.folder import (
     write_run,
     write_table,
 )
+from explorer.recording.index import loose_updates
 from explorer.recording.metrics import metrics_table
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.tables import to_tables
 
 if TYPE_CHECKING:
     from explorer.ppo.state import State
-
-#: The last folder into which a snapshot is written: it is kept where its part is there.
-LAST_FOLDER = "updates"
 
 #: What the checkpoints of a run may weigh together by default, in megabytes: thirty of the bundled policy's.
 CHECKPOINT_MEGABYTES = 400.0
@@ -103,6 +102,7 @@ class RunWriter:
         read_run(writer.root)  # says what is no recording
         with writer._claiming(), writer._telling():
             left = drop_after(writer.root, update)
+            writer._compactor = Compactor(writer.root, loose_updates(writer.root), durable)
         writer._info, writer._configs, writer._last = left.info, left.configs, left.last
         writer._rows = dict(left.rows)
         writer._config = Config.from_flat(left.configs[-1]["config"]) if left.configs else None
@@ -121,6 +121,7 @@ class RunWriter:
         self._last = 0
         self._unkept: Snapshot | None = None
         self._claim: Claim | None = None
+        self._compactor = Compactor(self.root, [], durable)
 
     @contextmanager
     def _claiming(self) -> Iterator[None]:
@@ -145,6 +146,7 @@ class RunWriter:
         else:
             self._unkept = snapshot
         self.append_metrics(snapshot.update, snapshot.config, snapshot.metrics)
+        self._compactor.advance(self._last)
 
     def append_metrics(self, update: int, config: Config, metrics: Mapping[str, float]) -> None:
         """Add the next update without its snapshot. Raises RecordingError as ``append`` does."""
@@ -179,11 +181,13 @@ class RunWriter:
             if self._unkept is not None:
                 self._write_parts(self._unkept)
                 self._unkept = None
+            self._compactor.finish()
         finally:
             self.release()
 
     def release(self) -> None:
         """Let go of the folder as it is."""
+        self._compactor.stop()
         if self._claim is not None:
             self._claim.release()
 
@@ -202,6 +206,7 @@ class RunWriter:
         with self._telling():
             for folder, table in to_tables(snapshot)._asdict().items():
                 write_table(part_path(self.root, folder, snapshot.update), table, durable=self._durable)
+        self._compactor.add(snapshot.update)
 
     def _write_run(self) -> None:
         content = {"schema_version": SCHEMA_VERSION, "info": self._info, "configs": self._configs}

@@ -108,10 +108,11 @@ class Components(HasTraits):
         if not added:
             return snapshot
         credit = snapshot.credit
-        weights = {f"weight_{name}": snapshot.config.weights.get(name, 0.0) for name in added}
+        # One that is new differs by its weight alone, and is as trained at 0; another recipe is a scoring of its own.
+        changed = {f"component_{name}": config.components[name] for name in added if name in snapshot.config.components}
         return dataclasses.replace(
             snapshot,
-            config=snapshot.config.replace(**{f"component_{n}": config.components[n] for n in added}, **weights),
+            config=snapshot.config.replace(**changed),
             credit=dataclasses.replace(credit, reward_components={**credit.reward_components, **added}),
         )
 

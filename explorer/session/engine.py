@@ -7,6 +7,7 @@ screen before.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,6 +73,7 @@ class Progress:
         epochs: how many there are.
         fraction: how much of the update's stages are done, 0 to 1.
         unfinished: the records so far, where they are to be shown.
+        waiting: whether the finished stage is being shown, and ``running`` has not begun yet.
     """
 
     update: int
@@ -81,6 +83,7 @@ class Progress:
     epochs: int
     fraction: float
     unfinished: Unfinished | None = None
+    waiting: bool = False
 
 
 class Engine:
@@ -120,6 +123,7 @@ class Engine:
         self._in_force = config
         self._scratch: Policy | None = None
         self._failure: Exception | None = None
+        self._told: Progress | None = None
         self._trials: tuple[Any, int] = (None, 0)
         self._compared = 0
 
@@ -195,6 +199,8 @@ class Engine:
             self._recorder.before_update(trainer, self._in_force)
             self._stages = trainer.stages(self._in_force)
             self._on_stage(self._progress(None))
+        elif self._told is not None and self._told.waiting:
+            self._on_stage(dataclasses.replace(self._told, waiting=False))
         try:
             stage = next(self._stages)
         except BaseException as error:
@@ -203,14 +209,15 @@ class Engine:
                 return False
             raise
         if stage.update is None:
-            self._on_stage(self._progress(stage))
+            self._told = dataclasses.replace(self._progress(stage), waiting=self.show_stages)
+            self._on_stage(self._told)
             return False
         self._stages = None
         self.checkpoints.keep(stage.update.update, trainer.policy)
         snapshot = take_snapshot(stage.update, self._in_force, trainer.policy)
         self._on_update(snapshot)
         self._recorder.after_update(trainer, snapshot, self.config)
-        self._on_stage(self._progress(stage))
+        self._on_stage(dataclasses.replace(self._progress(stage), waiting=self.show_stages))
         return True
 
     def _set_aside(self, error: BaseException) -> bool:
@@ -275,7 +282,7 @@ class Engine:
             ``{update, first, at_once, total, prompts, reference, policy}``; ``total`` is how many training prompts
             there are.
         """
-        from explorer.ppo.sampling import COMPARISON
+        from explorer.ppo.streams import COMPARISON
 
         total = len(self.trainer.prompts)
         first = self._compared if first is None else max(0, first)
@@ -294,7 +301,7 @@ class Engine:
             ValueError: the prompt is empty or too long, or that update's weights are no longer kept.
         """
         from explorer.ppo.prompts import check_prompts
-        from explorer.ppo.sampling import TRIAL
+        from explorer.ppo.streams import TRIAL
 
         prompts = check_prompts([prompt]) * 3
         shown = self.trainer.updates if update is None else update
