@@ -1050,3 +1050,12 @@ def test_what_is_no_run_is_not_opened(make_page: MakePage, tmp_path: Path, run: 
 def test_runs_that_name_no_folder_are_refused(make_page: MakePage, runs: str) -> None:
     with pytest.raises(ValueError, match="is no folder: name one"):
         make_page(runs=runs)
+
+
+def test_a_component_that_has_been_measured_is_not_said_to_be_lacking(page: Explorer) -> None:
+    press(page, "step")
+    ask_reward(page, "put", name="wordy", recipe=WORDY, weight=0.5, was="")
+    assert page.board.run["later"] == {}
+    assert page.board.batch["rescored"] == {"weight_wordy": [0.0, 0.5]}
+    press(page, "own")
+    assert (page.config.weights["wordy"], page.board.batch["rescored"]) == (0.0, {})
