@@ -71,23 +71,28 @@ class Components(HasTraits):
             changes[f"weight_{name}"] = config.weights[was] if weight is None else weight
         changes["set_aside"] = [other for other in config.set_aside if other not in (was, name)]
         session.set(**changes)
+        self._forget(was, name)
 
     def remove(self, name: str) -> None:
         """Take a component and its weight away. Raises ValueError where it is built in or a function."""
         self._check_own(name)
         changes: dict[str, Any] = {f"component_{name}": None}
         self._session.set(**changes)
+        self._forget(name)
 
     def take_back(self, name: str) -> None:
         """Measure a component that was set aside again, from the next update on."""
         self._session.set(set_aside=[other for other in self._session.config.set_aside if other != name])
-        self.reasons = {other: why for other, why in self.reasons.items() if other != name}
+        self._forget(name)
 
     def failed(self, name: str, why: str) -> None:
         """A component has failed in an update, and the update was made without it."""
         session = self._session
         self.reasons = {**self.reasons, name: why}
         session.config = session.engine.config = session.config.replace(set_aside=[*session.config.set_aside, name])
+
+    def _forget(self, *names: str) -> None:
+        self.reasons = {name: why for name, why in self.reasons.items() if name not in names}
 
     def _check_own(self, name: str) -> None:
         if name not in self._session.config.components:

@@ -33,7 +33,7 @@ function rewardBars(board, sized) {
   const title = make("h3");
   const scale = draw("svg", { class: "ex-picture ex-reward-scale", "aria-hidden": "true" });
   const list = make("div", { class: "ex-reward-bars", role: "listbox", tabindex: "0" });
-  const picture = draw("svg", { class: "ex-reward-picture" }, list);
+  const picture = draw("svg", { class: "ex-reward-picture", role: "presentation" }, list);
   const node = make("div", { class: "ex-reward-side" }, title, scale, list);
   const size = sized(list);
   list.addEventListener("click", (event) => {
@@ -57,6 +57,7 @@ function rewardBars(board, sized) {
     drawn = stamp;
     picture.replaceChildren();
     scale.replaceChildren();
+    list.hidden = !order.length;
     if (!there || !size.width) return;
     const rows = order.map((row) => ({ row, parts: stretches(names, batch.components, batch.weights, row), score: batch.scores[row] }));
     const reach = reachOf(rows.flatMap(({ parts, score }) => [score, ...parts.map(({ to }) => to)]));

@@ -20,7 +20,7 @@ const build = (model) => (root, board, sized, leaving) => {
     refresh();
   };
   const table = componentTable(board, model, choose);
-  const detail = make("div", { class: "ex-reward-detail" });
+  const detail = make("div", { class: "ex-reward-detail", role: "group", tabindex: "0" });
   const actions = make("div", { class: "ex-reward-do ex-row" });
   const form = componentForm(board, model, () => {
     refresh();
@@ -94,6 +94,7 @@ const build = (model) => (root, board, sized, leaving) => {
     const stamp = JSON.stringify([one, row, board.get("batch").update, board.get("batch").rescored, board.get("reward").closely, board.get("language"), one && weightOf(one.name)]);
     if (!one || editing || (stamp === painted && detail.exOf === board.get("batch"))) return;
     [painted, detail.exOf] = [stamp, board.get("batch")];
+    detail.setAttribute("aria-label", wholeResponseName(board, `component/${one.name}`));
     detail.replaceChildren(...detailNodes(board, one, row, letterOf(all().indexOf(one))));
   };
   const paintActions = ({ kind, state }) => {
@@ -142,7 +143,8 @@ function componentTable(board, model, choose) {
       const value = board.exSettings?.value(`weight_${row.name}`) ?? batch.weights?.[row.name] ?? 0;
       if (row.weight.exValue !== value) row.weight.value = String(Number(value.toFixed(4))).replace("-", MINUS);
       row.weight.exValue = value;
-      row.node.classList.toggle("ex-idle", state === "aside");
+      row.node.classList.toggle("ex-aside", state === "aside");
+      if (row.name === chosen && row.pick.getAttribute("aria-pressed") !== "true") row.node.scrollIntoView({ block: "nearest" });
       row.pick.setAttribute("aria-pressed", String(row.name === chosen));
       const known = state !== "next_update" && batch.components?.[row.name];
       write(row.mean, known ? signed(known.reduce((sum, c) => sum + c, 0) / known.length) : "–");

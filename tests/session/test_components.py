@@ -194,7 +194,7 @@ def test_a_recipe_that_fails_is_set_aside_too(session: Session) -> None:
     assert session.config.set_aside == ("huge",)
     assert session.updates == 1
     session.components.put("huge", WORDS, was="huge")  # mended: it counts again
-    assert session.config.set_aside == ()
+    assert (session.config.set_aside, session.components.reasons) == ((), {})
     session.train(1)
     assert "huge" in session.recorded.credit.reward_components
 
