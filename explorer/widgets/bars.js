@@ -31,7 +31,7 @@ function reachOf(values) {
 function rewardBars(board, sized) {
   const own = Math.random().toString(36).slice(2, 8);
   const title = make("h3");
-  const scale = draw("svg", { class: "ex-picture ex-reward-scale", "aria-hidden": "true" });
+  const scale = draw("svg", { class: "ex-reward-scale", "aria-hidden": "true" });
   const list = make("div", { class: "ex-reward-bars", role: "listbox", tabindex: "0" });
   const picture = draw("svg", { class: "ex-reward-picture", role: "presentation" }, list);
   const node = make("div", { class: "ex-reward-side" }, title, scale, list);
