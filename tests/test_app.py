@@ -1059,3 +1059,14 @@ def test_a_component_that_has_been_measured_is_not_said_to_be_lacking(page: Expl
     assert page.board.batch["rescored"] == {"weight_wordy": [0.0, 0.5]}
     press(page, "own")
     assert (page.config.weights["wordy"], page.board.batch["rescored"]) == (0.0, {})
+
+
+def test_a_replay_shows_the_reward_and_edits_nothing(recording: Recording) -> None:
+    page = Explorer(recording=recording, live=False)
+    try:
+        page.board.lower = "reward"
+        assert {one["state"] for one in page.board.reward["components"]} == {"recorded"}
+        (told,) = ask_reward(page, "put", name="wordy", recipe=WORDY, weight=0.5, was="")
+        assert (told["kind"], page.session.phase) == ("refused", "replay")
+    finally:
+        page.close()
