@@ -119,6 +119,9 @@ def train(
         changes = read_settings(settings or [], seed)
         trainer = Trainer.resume(resume, from_update, changes, policy=policy, device=device, bf16=bf16 or None)
     before, folder = trainer.updates, out or resume
+    origin = trainer.origin
+    if origin is not None and folder is not None and origin.is_in(folder):
+        updates += origin.ahead  # as after a kill: they are there, and are made once more on the way
     try:
         recording = trainer.train(
             updates,
@@ -137,6 +140,8 @@ def train(
         trainer.policy.save(save_policy)
     if not as_json:
         print(_summary(recording, folder, save_policy))
+        if resume is not None and out is not None and origin is not None and not origin.is_in(out):
+            print(_parting(resume, recording))
     if (made := trainer.updates - before) < updates:
         print(f"Interrupted after {made} of {updates} updates.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
@@ -243,6 +248,7 @@ def _check_before_loading(
     updates: int, keep_every: int, checkpoint_every: int, record: Path | None, new: Path | None, policy: Path | None
 ) -> None:
     """Say at once what would otherwise be said only when the policy has loaded, or when the run is over."""
+    from explorer.recording.beginning import check_free
     from explorer.recording.folder import check_unused
 
     if updates < 1:
@@ -253,9 +259,10 @@ def _check_before_loading(
         raise ValueError(f"--checkpoint-every is {checkpoint_every}, but must be a whole number from 0.")
     if record is None and keep_every > 1:
         raise ValueError("--keep-every thins a recording: say with --out where to record.")
-    for folder in (new, policy):
-        if folder is not None:
-            check_unused(folder)
+    if new is not None:
+        check_free(new)
+    if policy is not None:
+        check_unused(policy)
 
 
 def _print_line(snapshot: Snapshot) -> None:
@@ -265,6 +272,25 @@ def _print_line(snapshot: Snapshot) -> None:
 def plain(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """What JSON can hold: null where a metric is no number."""
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _parting(parent: Path, fork: Recording) -> str:
+    """Where a fork parts from the run that it came from, in one sentence."""
+    from explorer.recording.branches import parting
+    from explorer.recording.folder import RecordingError
+    from explorer.recording.storage import Recording
+
+    try:
+        found = parting(Recording.load(parent), fork)
+    except RecordingError as error:
+        return f"Where it parts from '{parent}' cannot be told: {error}"
+    if found is None:
+        return f"The same as '{parent}' so far, bit for bit, in every update that both have."
+    rows = [f"token {found.token + 1} of"] if found.token is not None else []
+    rows += [f"response {found.response + 1}"] if found.response is not None else []
+    place = ", ".join([f"update {found.update}", found.stage, *([" ".join(rows)] if rows else [])])
+    numbers = found.words or (found.parent, found.child)
+    return f"First differs from '{parent}' in {place}: {found.quantity}, {numbers[0]!r} -> {numbers[1]!r}."
 
 
 def _summary(recording: Recording, out: Path | None, save_policy: Path | None) -> str:

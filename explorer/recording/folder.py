@@ -20,7 +20,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,6 @@ import pyarrow.parquet as pq
 
 from explorer.recording.bounded import Bound, read_bounded
 from explorer.recording.pages import VALUE_BYTES
-from explorer.recording.tables import Tables
 
 #: The form of the files. A newer one is refused by name, an older one is read by ``explorer.recording.older``; raise it
 #: with every change of a column.
@@ -53,6 +55,10 @@ class RecordingError(ValueError):
     """A recording cannot be read or written; the message says what to do."""
 
 
+class ElsewhereError(RecordingError):
+    """A run cannot be gone on with in its own folder, and can in another: nothing is wrong with it."""
+
+
 def check_unused(folder: Path) -> None:
     """See that a folder is new or empty. Raises RecordingError where it holds something already, or is none."""
     if "\0" in str(folder):
@@ -61,20 +67,6 @@ def check_unused(folder: Path) -> None:
         raise RecordingError(f"'{folder}' is a file: give a folder.")
     if folder.is_dir() and any(folder.iterdir()):
         raise RecordingError(f"'{folder}' is not empty: give another folder, so that what it holds is kept.")
-
-
-def create(root: Path) -> None:
-    """Make the folders of a new recording.
-
-    Raises:
-        RecordingError: the folder holds something already, or cannot be made.
-    """
-    try:
-        check_unused(root)
-        for name in (METRICS_FOLDER, *Tables._fields):
-            (root / name).mkdir(parents=True)
-    except OSError as error:
-        raise RecordingError(f"'{root}' cannot be used as a folder ({error.strerror}): give another.") from None
 
 
 def write_run(root: Path, content: dict[str, Any], *, durable: bool = False) -> None:
@@ -227,6 +219,28 @@ def replace_file(path: Path, write: Callable[[Path], Any], *, durable: bool = Fa
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which is named ``target`` when the block has ended well: before, nothing is to be seen of it.
+
+    Raises:
+        RecordingError: the target holds something already.
+        OSError: it cannot be made.
+    """
+    check_unused(target)
+    # Under another name until it is whole: what is cut off on the way is not taken for a run.
+    unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield unfinished
+        if target.is_dir():
+            target.rmdir()
+        unfinished.rename(target)
+    except RecordingError as error:  # whoever reads it has named the target
+        raise RecordingError(str(error).replace(str(unfinished), str(target))) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def sync(path: Path) -> None:

@@ -14,7 +14,6 @@ import dataclasses
 import datetime
 import os
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +24,7 @@ import platformdirs
 from explorer.recording.claim import Claim
 from explorer.recording.elsewhere import read_elsewhere, write_elsewhere
 from explorer.recording.entry import MAX_NAME, NAME_FILE, Entry, is_id, read_entry, stamp
-from explorer.recording.folder import METRICS_FOLDER, RUN_FILE, RecordingError, check_unused, replace_file
+from explorer.recording.folder import METRICS_FOLDER, RUN_FILE, RecordingError, replace_file, whole_folder
 from explorer.recording.grid import GRID_FILE, is_seed_folder
 from explorer.recording.index import INDEX_FILE
 from explorer.recording.labels import Label
@@ -154,6 +153,8 @@ class Shelf:
     def save(self, run: str, folder: str | Path) -> Path:
         """Copy a run, with its states, into a new or empty folder; it may still be going on.
 
+        A branch takes along the updates that it has from its parents. Their states stay with them.
+
         Raises:
             RecordingError: there is no such run, the folder holds something already, or it takes no more.
         """
@@ -162,18 +163,14 @@ class Shelf:
             raise RecordingError("Say where to save the run: name a new folder.")
         if target.resolve().is_relative_to(self.root.resolve()):  # where it would be the same run a second time
             raise RecordingError(f"'{target}' lies among the runs of this page: name a folder outside '{self.root}'.")
-        # Under another name until it is whole: what is cut off on the way is not taken for a run.
-        unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         try:
-            check_unused(target)
-            copy_run(entry.folder, unfinished)
-            if target.is_dir():
-                target.rmdir()
-            unfinished.rename(target)
+            with whole_folder(target) as unfinished:
+                if entry.parent is None:
+                    copy_run(entry.folder, unfinished)
+                else:
+                    self._save_line(entry, unfinished)
         except OSError as error:
             raise RecordingError(f"'{target}' cannot be written to ({error.strerror}): name another folder.") from None
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
         return target
 
     def include(self, folder: str | Path) -> list[Entry]:
@@ -207,6 +204,14 @@ class Shelf:
             except OSError as error:
                 raise RecordingError(f"'{self.root}' cannot be written to ({error.strerror}): make room.") from None
         return sorted(found, key=lambda entry: entry.seed or 0)
+
+    def _save_line(self, entry: Entry, target: Path) -> None:
+        """Copy a branch with the updates that it has from its parents, as far as they are still on the shelf."""
+        from explorer.recording.lineage import line_of
+
+        line = line_of(self, entry)
+        line.recording.write(target, line.own.states)
+        _copy_files(entry.folder, target, without=(RUN_FILE, INDEX_FILE))
 
     def delete(self, run: str) -> None:
         """Delete a run or a seed grid for good; one that lies outside of the shelf is only shown no more.
@@ -300,7 +305,7 @@ def copy_run(folder: Path, target: Path) -> None:
                 _copy_files(path, target / path.name)
     if together:  # as it was while the files were copied that it names
         (target / INDEX_FILE).write_bytes(together)
-    _copy_files(folder, target, besides=INDEX_FILE)
+    _copy_files(folder, target, without=(INDEX_FILE,))
 
 
 def _read(path: Path) -> bytes:
@@ -310,9 +315,9 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def _copy_files(folder: Path, target: Path, besides: str = "") -> None:
+def _copy_files(folder: Path, target: Path, without: tuple[str, ...] = ()) -> None:
     for path in sorted(folder.iterdir()):
-        new = path.name != besides and not (target / path.name).exists()
+        new = path.name not in without and not (target / path.name).exists()
         if new and path.is_file() and not path.is_symlink() and not path.name.startswith("."):
             # One that is gone is a state that has been thinned out meanwhile.
             with suppress(FileNotFoundError):

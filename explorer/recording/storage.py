@@ -8,7 +8,8 @@ files lie in the folder is told in ``explorer.recording.folder``, what their col
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import index
 from pathlib import Path
@@ -17,12 +18,13 @@ from typing import Any
 import pyarrow as pa
 
 from explorer.config import Config
-from explorer.recording.checkpoints import checkpoint_updates
+from explorer.recording.checkpoints import checkpoint_path, checkpoint_updates
 from explorer.recording.folder import (
     SCHEMA_VERSION,
     RecordingError,
     damaged,
     read_run,
+    whole_folder,
 )
 from explorer.recording.index import Parts
 from explorer.recording.labels import Label, add_label, read_labels
@@ -142,24 +144,51 @@ class Recording:
             read=kept.__getitem__,
         )
 
+    @property
+    def states(self) -> list[Path]:
+        """The files of the states that its own folder keeps, oldest first; none in memory."""
+        happened = self.metrics.column("update").to_pylist()
+        kept = checkpoint_updates(self.folder) if self.folder is not None else []
+        return [checkpoint_path(self.folder or Path(), n) for n in kept if not happened or n <= happened[-1]]
+
     def save(self, path: str | Path) -> None:
         """Write the recording into a new or empty folder, with the states and the labels in its own folder.
+
+        It is there when it is whole. A branch that was loaded from its folder has not the updates before it branched
+        off, and says so in a warning: ``lineage.line_of`` gives it with its past.
 
         Raises:
             RecordingError: the folder holds something already, cannot be made, or takes no more.
         """
-        happened = self.metrics.column("update").to_pylist()
-        with RunWriter(path, self.info) as writer:
-            for update in happened:
+        target, parent = Path(path), self.info.get("parent")
+        try:
+            with whole_folder(target) as unfinished:
+                self.write(unfinished, self.states)
+                for label in self.labels:
+                    add_label(unfinished, label)
+        except OSError as error:
+            raise RecordingError(f"'{target}' cannot be written to ({error.strerror}): name another folder.") from None
+        first = self.metrics.column("update")[0].as_py() if self.metrics.num_rows else 1
+        if isinstance(parent, dict) and first > 1:
+            warnings.warn(
+                f"'{target}' is a branch without its past: updates 1 to {first - 1} lie with its parent, the run "
+                f"{str(parent.get('id'))[:8]} in '{parent.get('folder')}'. Keep that as well.",
+                stacklevel=2,
+            )
+
+    def write(self, folder: Path, states: Iterable[Path] = ()) -> None:
+        """Write the recording into a new or empty folder, with copies of the files of some states.
+
+        Raises:
+            RecordingError: the folder holds something already, cannot be made, or takes no more.
+        """
+        with RunWriter(folder, self.info) as writer:
+            for update in self.metrics.column("update").to_pylist():
                 if update in self._kept:
                     writer.append(self._read(update))
                 else:
                     writer.append_metrics(update, self.config_at(update), metrics_of(self.metrics, update))
-            if self.folder is not None:
-                for label in self.labels:
-                    add_label(writer.root, label)
-                kept = checkpoint_updates(self.folder)
-                writer.copy_states(self.folder, [n for n in kept if not happened or n <= happened[-1]])
+            writer.copy_states(states)
 
     @property
     def labels(self) -> tuple[Label, ...]:

@@ -126,6 +126,7 @@ class Engine:
         self._told: Progress | None = None
         self._trials: tuple[Any, int] = (None, 0)
         self._compared = 0
+        self._wanted: list[str] | None = None
 
     def load(self) -> None:
         """Import torch, load the policy and make the trainer. Raises as ``Trainer`` does."""
@@ -164,8 +165,8 @@ class Engine:
 
     @property
     def prompts(self) -> list[str]:
-        """The training prompts."""
-        return self.trainer.prompts
+        """The training prompts: those of the next new update."""
+        return self._wanted or self.trainer.prompts
 
     @property
     def rewards(self) -> Mapping[str, Callable[..., Any]] | None:
@@ -188,14 +189,20 @@ class Engine:
             self._trainer.check(config)
 
     def advance(self) -> bool:
-        """Run one stage; True at the end of an update. A new update takes the newest config.
+        """Run one stage; True at the end of a new update, which takes the newest config.
+
+        What a run that was cut off holds after its newest state is made once more before, with the settings that it
+        had; it is on screen already.
 
         An update in which a reward component fails begins again without it, with the same random numbers; where none
         is left that counts, what it raised is raised.
         """
         trainer = self.trainer
         if self._stages is None:
-            self._in_force = self.config
+            then = self._recorder.settings_of(trainer.updates + 1)
+            if then is None:
+                self._take_prompts()
+            self._in_force = then or self.config
             self._recorder.before_update(trainer, self._in_force)
             self._stages = trainer.stages(self._in_force)
             self._on_stage(self._progress(None))
@@ -215,15 +222,18 @@ class Engine:
         self._stages = None
         self.checkpoints.keep(stage.update.update, trainer.policy)
         snapshot = take_snapshot(stage.update, self._in_force, trainer.policy)
-        self._on_update(snapshot)
-        self._recorder.after_update(trainer, snapshot, self.config)
+        there = self._recorder.is_there(snapshot)
+        if not there:
+            self._on_update(snapshot)
+        self._recorder.after_update(trainer, snapshot, self.config, there)
         self._on_stage(dataclasses.replace(self._progress(stage), waiting=self.show_stages))
-        return True
+        return not there
 
     def _set_aside(self, error: BaseException) -> bool:
         """Leave out the component that an error is of, if it is one's; whether another is left that counts."""
         name = getattr(error, "component", "")
-        if not name or name in self._in_force.set_aside:
+        again = self._recorder.settings_of(self.trainer.updates + 1) is not None  # has to be what it was
+        if not name or name in self._in_force.set_aside or again:
             return False
         self.config = self.config.replace(set_aside=[*self.config.set_aside, name])
         self._on_aside(name, error)
@@ -233,6 +243,7 @@ class Engine:
         """Drop the running update and go back to the untouched policy; the next update begins another run."""
         self._recorder.leave()
         self._drop_update()
+        self._take_prompts()
         self.trainer.config = self._in_force = self.config
         self.trainer.reset()
         self.checkpoints.clear()
@@ -250,6 +261,7 @@ class Engine:
         """
         trainer = self.trainer
         trainer.load_state(state)
+        self._wanted = None
         self._drop_update()
         self._in_force = trainer.config
         if not rewound:
@@ -268,8 +280,16 @@ class Engine:
         self._stages = self._trainer = self._scratch = None
 
     def set_prompts(self, prompts: Sequence[str]) -> None:
-        """Other training prompts from the next update on. Raises ValueError, changing nothing."""
-        self.trainer.set_prompts(prompts)
+        """Other training prompts from the next new update on. Raises ValueError, changing nothing."""
+        trainer, before = self.trainer, self.trainer.prompts
+        trainer.set_prompts(prompts)
+        self._wanted = None
+        if self._recorder.settings_of(trainer.updates + 1) is not None:  # that one is made once more
+            self._wanted, trainer.prompts = trainer.prompts, before
+
+    def _take_prompts(self) -> None:
+        if self._wanted is not None:
+            self.trainer.prompts, self._wanted = self._wanted, None
 
     def compare(self, first: int | None = None) -> dict[str, Any]:
         """Some training prompts answered by the reference and by the policy, with the same random numbers.
@@ -284,10 +304,10 @@ class Engine:
         """
         from explorer.ppo.streams import COMPARISON
 
-        total = len(self.trainer.prompts)
+        total = len(self.prompts)
         first = self._compared if first is None else max(0, first)
         self._compared = first = first if first < total else 0
-        prompts = self.trainer.prompts[first : first + COMPARED]
+        prompts = self.prompts[first : first + COMPARED]
         reference, policy = (self._answers(p, prompts, COMPARISON) for p in self._pair(self.trainer.updates))
         shown = {"update": self.trainer.updates, "first": first, "at_once": COMPARED, "total": total}
         return {**shown, "prompts": prompts, "reference": reference, "policy": policy}

@@ -37,7 +37,7 @@ class Library(HasTraits):
 
     def __init__(self, session: Session, shelf: Shelf | None, threaded: bool = True) -> None:
         super().__init__()
-        self._session, self._shelf, self._threaded = session, shelf, threaded
+        self._session, self._shelf, self.threaded = session, shelf, threaded
         self._reading = self._again = False
 
     @property
@@ -143,7 +143,7 @@ class Library(HasTraits):
                 return
             session.loop.post(then, found)
 
-        if self._threaded:
+        if self.threaded:
             threading.Thread(target=run, name="ppo-explorer-shelf", daemon=True).start()
         else:
             run()
