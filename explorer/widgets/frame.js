@@ -210,7 +210,7 @@ function tabRow(keys, className, show) {
 }
 
 // The panels that share the middle's lower half: a tab row in each, of which one panel shows at a time.
-const LOWER = ["advantages", "ledger", "ladder", "inspector", "time", "samples", "toy", "runs"];
+const LOWER = ["advantages", "reward", "ledger", "ladder", "inspector", "time", "samples", "toy", "runs"];
 
 // The lines of the ledger that say where a quantity comes from; of several, the first that the settings have.
 const LEDGER_LINES = {
