@@ -18,7 +18,7 @@ from transformers import DynamicCache
 from explorer.ppo.policy import Policy
 
 # What the streams of random numbers are for: the last part of their seed.
-ROLLOUT, MINIBATCHES, PROMPTS, COMPARISON, TRIAL, DROPOUT = range(6)
+ROLLOUT, MINIBATCHES, PROMPTS, COMPARISON, TRIAL, DROPOUT, LABELLING = range(7)
 
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s*$")
 _MARKS_ALONE = re.compile(r"[.!?\"'”’)\]\s]+")

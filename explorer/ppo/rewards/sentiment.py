@@ -24,8 +24,12 @@ def sentiment(responses: Responses) -> Tensor:
     Source:
         Hutto and Gilbert 2014, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text".
     """
-    analyzer = _analyzer()
-    return torch.tensor([analyzer.polarity_scores(text)["compound"] for text in responses.texts])
+    return torch.tensor([text_sentiment(text) for text in responses.texts])
+
+
+def text_sentiment(text: str) -> float:
+    """VADER's compound score of one text, in [-1, 1]."""
+    return float(_analyzer().polarity_scores(text)["compound"])
 
 
 @functools.cache
