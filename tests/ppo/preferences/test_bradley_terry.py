@@ -58,7 +58,9 @@ def test_derivatives_against_finite_differences():
     for axis in torch.eye(5, dtype=torch.float64) * 1e-5:
         slope = (value(at + axis) - value(at - axis)) / 2e-5
         assert slope.item() == pytest.approx((gradient @ axis).item() / 1e-5, abs=1e-6)
-        ahead, behind = (derivatives(differences, outcomes, p[:4], p[4], 0.3, counts)[0] for p in (at + axis, at - axis))
+        ahead, behind = (
+            derivatives(differences, outcomes, p[:4], p[4], 0.3, counts)[0] for p in (at + axis, at - axis)
+        )
         assert torch.allclose((ahead - behind) / 2e-5, hessian @ axis / 1e-5, atol=1e-6)
 
 
@@ -97,7 +99,9 @@ def test_ties_as_davidson_wrote_them_down(seed):
     differences, outcomes = drawn(seed)
     weights = torch.zeros(4, dtype=torch.float64, requires_grad=True)
     nu = torch.zeros((), dtype=torch.float64, requires_grad=True)  # its logarithm
-    descent = torch.optim.LBFGS([weights, nu], max_iter=500, tolerance_grad=1e-11, line_search_fn="strong_wolfe")
+    descent = torch.optim.LBFGS(
+        [weights, nu], max_iter=500, tolerance_grad=1e-11, tolerance_change=1e-15, line_search_fn="strong_wolfe"
+    )
 
     def closure():
         descent.zero_grad()

@@ -36,7 +36,15 @@ def test_a_circle_of_three_is_in_no_pair():
 
 
 def test_two_tangles_have_a_short_circle_each():
-    labels = [over("a", "b"), over("b", "c"), over("c", "a"), over("b", "a"), over("x", "y"), over("y", "x"), over("a", "x")]
+    labels = [
+        over("a", "b"),
+        over("b", "c"),
+        over("c", "a"),
+        over("b", "a"),
+        over("x", "y"),
+        over("y", "x"),
+        over("a", "x"),
+    ]
     found = find_contradictions(labels)
     assert found.both_ways == 2 and found.count == 6
     assert sorted(sorted(circle) for circle in found.circles) == [[0, 3], [4, 5]]

@@ -134,7 +134,9 @@ for number in range(100_000):
     labels.append(Comparison("p", str(number), "x" * 5000, "a"))
     print(number, flush=True)
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
+    )
     assert process.stdout is not None
     last = -1
     while last < 30:
