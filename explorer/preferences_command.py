@@ -17,6 +17,9 @@ def preferences(
         str | None, typer.Option(help="Rules of the simulated annotator, with commas.", show_default="all")
     ] = None,
     noise: Annotated[float, typer.Option(help="Probability that the annotator says the opposite.")] = 0.0,
+    noticeable: Annotated[
+        float, typer.Option(help="The least difference that it sees, in standard deviations; less is a tie.")
+    ] = 0.0,
     choose: Annotated[str, typer.Option(help="How pairs are chosen: random, disagreement or closest.")] = "random",
     tuned: Annotated[bool, typer.Option(help="Tune a copy of the policy's trunk to the labels.")] = False,
     policy: PolicyName = None,
@@ -47,6 +50,7 @@ def preferences(
         pairs=numbers,
         seeds=range(seeds),
         noise=noise,
+        noticeable=noticeable,
         way=choose,
         tuned=tuned,
         prompts=texts,

@@ -7,6 +7,7 @@ without a slip. So no text that it is judged by stands in a label that it was fi
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,14 +20,14 @@ from explorer.ppo.preferences.features import Block
 from explorer.ppo.preferences.pool import Pool, asked_pairs, draw_pool, show
 from explorer.ppo.preferences.reward_model import RewardModel, fit_reward_model
 from explorer.ppo.preferences.rules import RULES
-from explorer.ppo.preferences.standardise import BLOCKS, Features
+from explorer.ppo.preferences.standardise import Features
 from explorer.ppo.preferences.tuned_trunk import tune
 
 #: Numbers of pairs of an untouched table.
 PAIRS = (20, 50, 100, 200)
 
-#: Batches of responses in each pool: of the usual 32, 512 responses.
-BATCHES = 16
+#: Batches of responses in each pool: of the usual 32, 1024 responses.
+BATCHES = 32
 
 #: Fresh pairs that a model is judged by; a share of 0.8 of them is known to 0.016 (standard error).
 FRESH = 600
@@ -57,9 +58,10 @@ def measure(
     pairs: Sequence[int] = PAIRS,
     seeds: Sequence[int] = tuple(range(5)),
     noise: float = 0.0,
+    noticeable: float = 0.0,
     way: str = "random",
     tuned: bool = False,
-    blocks: Sequence[Block] = BLOCKS,
+    blocks: Sequence[Block] | None = None,
     prompts: str | Sequence[str] = "stories",
     config: Config | None = None,
 ) -> Iterator[Cell]:
@@ -71,10 +73,12 @@ def measure(
         pairs: numbers of decided pairs.
         seeds: of the responses, the pairs, the slips, the folds and the ensemble.
         noise: probability that the annotator slips; the fresh pairs are labelled without.
+        noticeable: the least difference that the annotator sees, in standard deviations of what its rule gives the
+            responses; smaller ones are ties, in the labels and among the fresh pairs. Ties are asked over.
         way: how pairs are chosen, one of ``explorer.ppo.preferences.choosing.WAYS``. Other than at random they are
             chosen 20 at a time, after 20 at random.
         tuned: whether the trunk is tuned to the labels.
-        blocks: what the head reads.
+        blocks: what the head reads; None is the usual.
         prompts: texts, or the name of a bundled set.
         config: batch_size, response_length and temperature are read; None is the default.
 
@@ -88,14 +92,21 @@ def measure(
         pool, others = (draw_pool(reference, prompts, drawing.replace(seed=s), BATCHES) for s in (seed, seed + _OTHER))
         features = Features(reference, pool, blocks)
         for rule in rules:
-            annotator = SimulatedAnnotator(rule=rule, noise=noise, seed=seed)
-            fresh = SimulatedAnnotator(rule=rule).label(asked_pairs(others, seed), decided=FRESH)
+            margin = noticeable * _spread(rule, pool)
+            annotator = SimulatedAnnotator(rule=rule, noise=noise, tie_margin=margin, seed=seed)
+            fresh = SimulatedAnnotator(rule=rule, tie_margin=margin).label(asked_pairs(others, seed), decided=FRESH)
             labels = _labels(features, pool, annotator, max(pairs), way, seed)
             for count in sorted(pairs):
                 model = fit_reward_model(features, labels[:count], members=0, seed=seed)
                 if tuned:
                     model = tune(model, pool, labels[:count], seed=seed)
                 yield Cell(rule, seed, count, model.evaluate(fresh).accuracy, *_own(model))
+
+
+def _spread(rule: str, pool: Pool) -> float:
+    """Standard deviation of what a rule gives a pool's responses."""
+    annotator = SimulatedAnnotator(rule=rule)
+    return statistics.pstdev(annotator.value(text) for text in pool.texts)
 
 
 def _own(model: RewardModel) -> tuple[float, float, float]:

@@ -67,15 +67,15 @@ class RewardModel:
         """``[N]`` how far the ensemble's members are apart about each response: the standard deviation of its score."""
         return self._score(self.features.rows(pool), self.members.T).std(1)
 
-    def token_parts(self, responses: Responses | Pool) -> tuple[Tensor, float]:
-        """What each token adds to its response's score: ``[B, T]``, and what every response starts from.
+    def token_parts(self, responses: Responses | Pool) -> tuple[Tensor, Tensor]:
+        """What each token adds to its response's score: ``[B, T]``, and what is no token's: ``[B]``.
 
-        Exact: the start and a response's tokens add up to its score. What a token adds depends on the words before it
-        too, as its hidden states do. A response without words has no tokens, and the score of a mean sample.
+        Exact: the two add up to the score. What a token adds depends on the words before it too, as its hidden states
+        do. What is no token's is where every response starts, and what the head makes of the response as a whole.
         """
         pool = responses if isinstance(responses, Pool) else _pool(responses)
-        parts, start = self.features.token_parts(pool, self.head)
-        return parts / self.stretch, (start - self.centre) / self.stretch
+        parts, rest = self.features.token_parts(pool, self.head)
+        return parts / self.stretch, (rest - self.centre) / self.stretch
 
     def margins(self, comparisons: Sequence[Comparison]) -> Tensor:
         """``[n]`` reward of a minus reward of b of each comparison, in logits, whatever was chosen."""

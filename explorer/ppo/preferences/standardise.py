@@ -18,14 +18,27 @@ from explorer.ppo.preferences.comparisons import PreferenceError
 from explorer.ppo.preferences.features import Block, block_width, check_blocks, contributions, pooled
 from explorer.ppo.preferences.pool import Pool, pool_of
 
-#: What a head reads unless it is told otherwise; chosen by held-out accuracy over the four rules, see README.md.
+#: What a head reads unless it is told otherwise, chosen by held-out accuracy over the four rules: which words there
+#: are, how often and whether at all; what they are like; and what the policy makes of the whole.
 BLOCKS: tuple[Block, ...] = (
-    Block("token", "mean"),
-    Block("embedding", "mean"),
+    Block("token", "mean", 1.0),
+    Block("token", "max", 0.5),
+    Block("embedding", "mean", 1.0),
+    Block("final", "asked", 0.5),
 )
+
+#: In a larger vocabulary than this, such as GPT-2's own, the words themselves are left out: rows would be too wide.
+MANY_WORDS = 8192
 
 #: The fewest samples that say anything about the spread of a feature.
 MIN_SAMPLES = 16
+
+
+def usual_blocks(policy: Policy) -> tuple[Block, ...]:
+    """What a head reads of a policy's states unless it is told otherwise."""
+    if policy.lm.config.vocab_size <= MANY_WORDS:
+        return BLOCKS
+    return tuple(block for block in BLOCKS if block.source != "token")
 
 
 class Features:
@@ -34,7 +47,7 @@ class Features:
     Args:
         policy: whose hidden states to read: the frozen reference, or a tuned copy of it. It must not learn any more.
         samples: responses of the reference; from 16 on, a few hundred say more.
-        blocks: which hidden states, pooled how.
+        blocks: which hidden states, pooled how; None is ``usual_blocks``.
 
     Raises:
         PreferenceError: too few samples, or blocks that this policy does not have.
@@ -45,7 +58,8 @@ class Features:
         sample_rows: ``[N, D]`` the samples' own rows, float64.
     """
 
-    def __init__(self, policy: Policy, samples: Pool, blocks: Sequence[Block] = BLOCKS) -> None:
+    def __init__(self, policy: Policy, samples: Pool, blocks: Sequence[Block] | None = None) -> None:
+        blocks = usual_blocks(policy) if blocks is None else blocks
         check_blocks(policy, blocks)
         if len(samples) < MIN_SAMPLES:
             raise PreferenceError(
@@ -92,13 +106,16 @@ class Features:
             self._known |= zip(new, self.rows(pool_of(self.policy, new)), strict=True)
         return torch.stack([self._known[text] for text in asked]) if asked else self.mean.new_zeros(0, self.width)
 
-    def token_parts(self, responses: Pool, weights: Tensor) -> tuple[Tensor, float]:
-        """What each token adds to ``rows(…) @ weights``: ``[N, T]`` float32, and what every response has before them.
+    def token_parts(self, responses: Pool, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """What each token adds to ``rows(…) @ weights``: ``[N, T]`` float32, and what is no token's: ``[N]``.
 
-        Their sum is the row's value, up to rounding; but for a response without words, whose value is 0.
+        The latter is what every response has before its first token, and what it adds as a whole. A row's tokens and
+        that are its value, up to rounding; a response without words has 0.
         """
         raw = weights * self.scale
-        return contributions(self.policy, responses, self.blocks, raw), -float(raw @ self.mean)
+        parts, whole = contributions(self.policy, responses, self.blocks, raw)
+        words = (responses.mask & (responses.ids != self.policy.end_of_text)).any(1)
+        return parts, whole - torch.where(words, float(raw @ self.mean), 0.0)
 
     def _standard(self, raw: Tensor) -> Tensor:
         return ((raw - self.mean) * self.scale).nan_to_num(nan=0.0)

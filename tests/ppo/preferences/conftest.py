@@ -26,12 +26,12 @@ def reference() -> Policy:
 
 @pytest.fixture(scope="session")
 def pool(reference: Policy) -> Pool:
-    return draw_pool(reference, "stories", Config(seed=1), 16)
+    return draw_pool(reference, "stories", Config(seed=1), 10)
 
 
 @pytest.fixture(scope="session")
 def other_pool(reference: Policy) -> Pool:
-    return draw_pool(reference, "stories", Config(seed=2), 16)
+    return draw_pool(reference, "stories", Config(seed=2), 10)
 
 
 @pytest.fixture(scope="session")

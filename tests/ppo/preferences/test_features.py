@@ -4,13 +4,12 @@ import pytest
 import torch
 
 from explorer.ppo.preferences.comparisons import PreferenceError
-from explorer.ppo.preferences.features import Block, check_blocks, contributions, hidden_states, pooled
+from explorer.ppo.preferences.features import ASKED, Block, check_blocks, contributions, hidden_states, pooled
 from explorer.ppo.preferences.pool import pool_of
 
 ALL = [
-    Block(source, pooling)
-    for source in ("token", "embedding", "layer 1", "final")
-    for pooling in ("mean", "max", "last")
+    *(Block(source, way) for source in ("token", "embedding", "layer 1", "final") for way in ("mean", "max", "last")),
+    Block("final", "asked"),
 ]
 TEXTS = [("The cat", " was happy and run."), ("Tim saw a big old dog and", " run"), ("The cat", "")]
 
@@ -29,10 +28,20 @@ def test_hidden_states_are_those_of_each_text_alone(tiny_policy):
 
 def test_pooling_by_hand(tiny_policy):
     texts = pool_of(tiny_policy, TEXTS[:1])
-    state = hidden_states(tiny_policy, texts.prompts, texts.ids, texts.mask)["layer 1"][0][texts.mask[0]]
+    state = hidden_states(tiny_policy, texts.prompts, texts.ids, texts.mask)["layer 1"][0, :-1][texts.mask[0]]
     blocks = [Block("layer 1", "mean"), Block("layer 1", "max"), Block("layer 1", "last")]
     expected = torch.cat([state.mean(0), state.max(0).values, state[-1]])
     assert torch.allclose(pooled(tiny_policy, texts, blocks)[0], expected, atol=1e-6)
+
+
+def test_what_is_asked_is_the_state_after_a_few_more_words(tiny_policy):
+    (prompt, response) = TEXTS[0]
+    ids = [
+        tiny_policy.end_of_text,
+        *(i for text in (prompt, response, ASKED) for i in tiny_policy.tokenizer(text)["input_ids"]),
+    ]
+    expected = tiny_policy.lm.transformer(torch.tensor([ids])).last_hidden_state[0, -1]
+    assert torch.allclose(pooled(tiny_policy, pool_of(tiny_policy, TEXTS), ALL[-1:])[0], expected, atol=1e-5)
 
 
 def test_words_are_counted(tiny_policy):
@@ -65,16 +74,17 @@ def test_what_the_tokens_add_is_the_whole(tiny_policy, blocks):
     texts = pool_of(tiny_policy, TEXTS)
     rows = pooled(tiny_policy, texts, blocks)
     weights = torch.randn(rows.shape[1], generator=torch.Generator().manual_seed(0))
-    parts = contributions(tiny_policy, texts, blocks, weights)
+    parts, whole = contributions(tiny_policy, texts, blocks, weights)
     assert parts.shape == texts.mask.shape
-    assert torch.allclose(parts.sum(1)[:2], (rows @ weights)[:2], atol=1e-4)
-    assert not parts[~texts.mask].any()
+    assert torch.allclose((parts.sum(1) + whole)[:2], (rows @ weights)[:2], atol=1e-4)
+    assert not parts[~texts.mask].any() and not whole[2]
+    assert whole.any() == any(block.pooling == "asked" for block in blocks)
 
 
 def test_a_token_adds_what_the_mean_says_of_it(tiny_policy):
     texts = pool_of(tiny_policy, TEXTS[:1])
     weights = torch.randn(tiny_policy.lm.config.n_embd, generator=torch.Generator().manual_seed(1))
-    parts = contributions(tiny_policy, texts, [Block("embedding", "mean")], weights)[0]
+    parts = contributions(tiny_policy, texts, [Block("embedding", "mean")], weights)[0][0]
     embeddings = tiny_policy.lm.transformer.wte.weight[texts.ids[0]]
     assert torch.allclose(parts, embeddings @ weights / len(parts), atol=1e-6)
 
@@ -90,6 +100,7 @@ def test_a_text_as_long_as_the_policy_reads_drops_the_beginning_of_its_prompt(ti
     [
         ([], "There are no features"),
         ([Block("layer 2", "mean")], "no feature 'layer 2' in this policy: it has token, embedding, layer 1, final"),
+        ([Block("token", "asked")], "cannot be pooled by 'asked'"),
         ([Block("final", "median")], "cannot be pooled by 'median'"),
         ([Block("final", "mean", 0.0)], "share of 'final' is 0.0"),
     ],

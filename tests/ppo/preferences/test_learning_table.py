@@ -6,7 +6,7 @@ import pytest
 
 from explorer.ppo.preferences import learning_table
 from explorer.ppo.preferences.comparisons import PreferenceError
-from explorer.ppo.preferences.learning_table import Cell, measure, means, table
+from explorer.ppo.preferences.learning_table import Cell, means, measure, table
 
 
 def test_a_small_table(reference, monkeypatch):
@@ -48,16 +48,31 @@ def test_what_cannot_be(reference):
         list(measure(reference, pairs=[0]))
 
 
+def test_what_the_annotator_cannot_see_is_a_tie_and_the_rest_is_easier(reference, monkeypatch):
+    monkeypatch.setattr(learning_table, "BATCHES", 8)
+    how = {"rules": ["sentiment"], "pairs": [60], "seeds": [0]}
+    (strict,), (kind,) = (list(measure(reference, noticeable=n, **how)) for n in (0.0, 1.0))
+    assert kind.accuracy > strict.accuracy + 0.05
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_what_two_hundred_labels_teach(reference):
     cells = list(measure(reference))
     print("\n" + table(cells))
     found = {rule: by_pairs[200][0] for rule, by_pairs in means(cells).items()}
-    assert found["has_dialogue"] >= 0.85 and found["mentions_animal"] >= 0.85
-    assert found["sentiment"] >= 0.78 and found["short_words"] >= 0.78
+    assert found["has_dialogue"] >= 0.95 and found["mentions_animal"] >= 0.85
+    assert found["sentiment"] >= 0.73 and found["short_words"] >= 0.73
     few = {rule: by_pairs[20][0] for rule, by_pairs in means(cells).items()}
     assert all(found[rule] > few[rule] for rule in found)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_what_two_hundred_labels_teach_of_differences_that_can_be_seen(reference):
+    cells = list(measure(reference, rules=["sentiment", "short_words"], noticeable=0.25))
+    print("\n" + table(cells))
+    assert all(by_pairs[200][0] >= 0.78 for by_pairs in means(cells).values())
 
 
 @pytest.mark.slow

@@ -108,8 +108,8 @@ def test_a_policy_is_trained_on_it(model):
 
 
 def test_tokens_and_start_add_up_to_the_score(model, pool, reference):
-    parts, start = model.token_parts(responses_of(pool, reference))
-    assert torch.allclose(parts.sum(1) + start, model.scores(pool), atol=1e-4)
+    parts, rest = model.token_parts(responses_of(pool, reference))
+    assert torch.allclose(parts.sum(1) + rest, model.scores(pool), atol=1e-4)
     assert parts.shape == pool.ids.shape
 
 

@@ -38,8 +38,8 @@ def test_the_copy_learns_and_the_reference_does_not(reference, tuned, frozen, la
 def test_it_is_a_model_like_any_other(tuned, pool, other_pool, label):
     scores = tuned.scores(pool)
     assert scores.mean().item() == pytest.approx(0, abs=1e-5)
-    parts, start = tuned.token_parts(pool)
-    assert torch.allclose(parts.sum(1) + start, scores, atol=1e-4)
+    parts, rest = tuned.token_parts(pool)
+    assert torch.allclose(parts.sum(1) + rest, scores, atol=1e-4)
     assert tuned.evaluate(label(other_pool, "mentions_animal", 200)).accuracy > 0.7
     assert len(tuned.members) == 2
 
