@@ -16,7 +16,7 @@ ifneq ($(shell cat .venv/made-in 2>/dev/null),$(CURDIR))
 .PHONY: $(INSTALLED) $(INSTALLED_TEST)
 endif
 
-.PHONY: setup explore test slow bench bench-trl mutants lint clean
+.PHONY: setup explore test slow bench bench-trl mutants screenshots lint clean
 
 setup: $(INSTALLED)
 	$(SAY) "Ready: make explore opens the page, make test runs the tests"
@@ -76,6 +76,10 @@ bench-trl: $(INSTALLED_TEST) .venv-trl/installed
 mutants: $(INSTALLED_TEST)
 	$(SAY) "Breaking the core, one line at a time: this takes a while"
 	@$(RUN) -m tests.mutants
+
+screenshots: $(INSTALLED_TEST)
+	$(SAY) "Photographing the page into build/screenshots"
+	@chromium="`$(RUN) -m tests.browser.chromium`" && CHROMIUM="$$chromium" $(RUN) -m tests.browser.screenshots
 
 lint: $(INSTALLED_TEST)
 	$(SAY) "Checking format, style and types"

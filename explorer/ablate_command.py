@@ -11,13 +11,19 @@ from typing import Annotated
 import typer
 
 from explorer.presets import PRESETS
-from explorer.train_command import Device, PolicyName, Preset, Prompts, Settings, build_config, find_prompts
+from explorer.train_command import Device, PolicyName, Prompts, Settings, build_config, find_prompts, read_settings
 
 
 def ablate(
     updates: Annotated[int, typer.Option(min=1, help="How many updates each run has.")] = 40,
     seeds: Annotated[int, typer.Option(min=1, help="How many runs of each variant: seeds 0, 1, 2 …")] = 10,
-    preset: Preset = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help=f"The knobs to start from: {', '.join(PRESETS)}.",
+            show_default="learn, with minibatches and a gradient limit with which every trick acts",
+        ),
+    ] = None,
     settings: Settings = None,
     rise: Annotated[float, typer.Option(help="How much higher the score should be to count as reached.")] = 0.2,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")] = 1,
@@ -32,7 +38,11 @@ def ablate(
 
     from explorer import ablation
 
-    config = build_config(preset, settings or [], None)
+    config = (
+        build_config(preset, settings or [], None)
+        if preset
+        else ablation.BASE.replace(**read_settings(settings or [], None))
+    )
     texts = None if prompts is None else find_prompts(prompts)
     if out is not None and out.exists():
         raise ValueError(f"'{out}' is there already: name a new file.")

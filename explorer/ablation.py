@@ -1,7 +1,8 @@
 """What PPO's tricks buy: the same run with each of them taken away, over several seeds.
 
 The tricks are those that the article names: experience reuse (several epochs over one batch), gradient clipping, and
-the clip on the ratio. Everything else of the Config stays.
+the clip on the ratio. Everything else of the Config stays. A trick that never acts can be taken away without a trace,
+so every run also says how often it acted.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from typing import Any
 
 from explorer.config import Config
 from explorer.memory import keep_freed_memory
+
+#: Every trick acts here: with one minibatch a batch's gradient hardly ever was longer than 0.9, of a limit of 1. Four
+#: minibatches and a limit of 0.5 are what PPO's own implementations have (OpenAI baselines ppo2; CleanRL).
+BASE = Config(minibatches=4, max_grad_norm=0.5)
 
 #: What each variant changes; "all on" is the Config itself.
 VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -47,6 +52,8 @@ class Run:
         ref_kl: mean KL to the reference over them, in nats a response.
         reached: the first update at which the mean score over the last ones had risen by ``rise``; None: never.
         seconds: wall time until then, or of the whole run.
+        steps_clipped: the share of its steps whose gradient was shortened to ``max_grad_norm``.
+        tokens_clipped: the share of tokens that got no gradient, over its updates and epochs.
         failure: why it counts as failed: "numbers" (no numbers any more), "collapsed" (one answer to everything),
             "worse" (a lower score than at the start); empty when it did not.
     """
@@ -58,6 +65,8 @@ class Run:
     ref_kl: float
     reached: int | None
     seconds: float
+    steps_clipped: float
+    tokens_clipped: float
     failure: str
 
 
@@ -89,7 +98,7 @@ def run_one(
     torch.set_num_threads(1)
     keep_freed_memory()
     trainer = Trainer(policy=load_policy(policy, device), config=config.replace(**VARIANTS[variant]), prompts=prompts)
-    scores, kls, entropies, seconds = [], [], [], [0.0]
+    scores, kls, entropies, seconds, acted = [], [], [], [0.0], []
     failure = ""
     for _ in range(updates):
         try:
@@ -101,7 +110,8 @@ def run_one(
         kls.append(metrics["objective/ref_kl"])
         entropies.append(metrics["policy/entropy"])
         seconds.append(seconds[-1] + metrics["throughput/seconds"])
-    return judge(variant, config.seed, scores, kls, entropies, seconds, rise, failure)
+        acted.append((metrics["optim/steps_clipped"], metrics["policy/clipfrac"]))
+    return judge(variant, config.seed, scores, kls, entropies, seconds, acted, rise, failure)
 
 
 def judge(
@@ -111,15 +121,18 @@ def judge(
     kls: Sequence[float],
     entropies: Sequence[float],
     seconds: Sequence[float],
+    acted: Sequence[tuple[float, float]],
     rise: float,
     failure: str = "",
 ) -> Run:
     """What a run's series say: ``scores``, ``kls`` and ``entropies`` one an update, ``seconds`` since the start.
 
-    ``seconds`` begins with 0. A run that broke off before its first update has NaN for scores.
+    ``seconds`` begins with 0; ``acted`` has each update's shares of shortened steps and of tokens without a gradient.
+    A run that broke off before its first update has NaN for scores and shares.
     """
+    nan = math.nan
     if not scores:
-        return Run(variant, seed, math.nan, math.nan, math.nan, None, 0.0, failure or "numbers")
+        return Run(variant, seed, nan, nan, nan, None, 0.0, nan, nan, failure or "numbers")
     means = [statistics.fmean(scores[max(0, i - WINDOW + 1) : i + 1]) for i in range(len(scores))]
     reached = next((i + 1 for i, mean in enumerate(means) if i + 1 >= WINDOW and mean >= scores[0] + rise), None)
     if not failure and entropies[-1] < COLLAPSED_ENTROPY:
@@ -134,6 +147,8 @@ def judge(
         ref_kl=statistics.fmean(kls[-WINDOW:]),
         reached=reached,
         seconds=seconds[reached if reached is not None else len(scores)],
+        steps_clipped=statistics.fmean(steps for steps, _ in acted),
+        tokens_clipped=statistics.fmean(tokens for _, tokens in acted),
         failure=failure,
     )
 
@@ -185,10 +200,14 @@ def _run_all(tasks: Sequence[tuple[str, Config]], updates: int, rise: float, job
 
 
 def table(runs: Sequence[Run], rise: float) -> str:
-    """The runs as a Markdown table: a row a variant, means and standard deviations over its seeds."""
+    """The runs as a Markdown table: a row a variant, means and standard deviations over its seeds.
+
+    "steps clipped" are those whose gradient was shortened, "tokens clipped" those that got none.
+    """
     lines = [
-        f"| | score at the end | KL, nats a response | updates to +{rise:g} | seconds to +{rise:g} | failed |",
-        "|---|---|---|---|---|---|",
+        f"| | score at the end | KL, nats a response | updates to +{rise:g} | seconds to +{rise:g} | steps clipped | "
+        "tokens clipped | failed |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for variant in VARIANTS:
         mine = [run for run in runs if run.variant == variant]
@@ -204,6 +223,8 @@ def table(runs: Sequence[Run], rise: float) -> str:
             spread([run.ref_kl for run in mine], 1),
             spread([float(run.reached) for run in reached if run.reached is not None], 0) + missing,
             spread([run.seconds for run in reached], 0),
+            share([run.steps_clipped for run in mine]),
+            share([run.tokens_clipped for run in mine]),
             f"{failed} of {len(mine)}" + (f" ({', '.join(kinds)})" if kinds else ""),
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -217,3 +238,12 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
         return "–"
     deviation = f" ± {statistics.stdev(finite):.{digits}f}" if len(finite) > 1 else ""
     return f"{statistics.fmean(finite):.{digits}f}{deviation}"
+
+
+def share(values: Sequence[float]) -> str:
+    """The mean of the numbers among the values in per cent, with one decimal below 10; "–" without any."""
+    finite = [100 * value for value in values if math.isfinite(value)]
+    if not finite:
+        return "–"
+    mean = statistics.fmean(finite)
+    return f"{mean:.{1 if 0 < mean < 10 else 0}f} %"

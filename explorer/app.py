@@ -38,12 +38,13 @@ from explorer.views.panels import (
     Tokens,
 )
 from explorer.views.quantities import scales
+from explorer.views.time_panel import TimePanel
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
 from explorer.widgets.player import Player
 
-#: Seconds that slow motion waits after every stage.
-SLOW_SECONDS = 1.5
+#: Seconds that slow motion waits after every stage: as long as its sentence takes to be read.
+SLOW_SECONDS = 3.0
 
 #: A page that has not been heard of for so long is gone, and its training pauses. Browsers let a page in the background
 #: speak about once a minute.
@@ -118,20 +119,26 @@ class Explorer(ipywidgets.Box):
             self.board.replay = {"name": self.session.recording.name, "policy": recorded_by}
         self.player = Player(self._command, board=self.board)
         self.controls = Controls(config, self.session.compared, self._edit, self._refused, board=self.board)
+        self.controls.on_msg(lambda widget, content, buffers: self._command(content))
         self.samples = Samples(board=self.board)
         self.samples.on_msg(lambda widget, content, buffers: self._command(content))
         self.toy = ExactToy(self.session.report, self.session.dismiss, board=self.board)
         self.inspector = Inspector(self.session.report, board=self.board)
         self.ladder = Ladder(self.session.report, board=self.board)
+        self.time = TimePanel(self.session, board=self.board)
+        self.time.on_msg(lambda widget, content, buffers: self._command(content))
         self.runs = Runs(board=self.board)
         self.runs.on_msg(lambda widget, content, buffers: self._command(content))
         self.curves = Curves(self.board, list(config.weights))
+        self.curves.on_msg(lambda widget, content, buffers: content["kind"] == "scrub" and self._command(content))
         self._asked: dict[str, Any] = {}
         self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl, LedgerPanel)]
-        panels[1].on_msg(lambda widget, content, buffers: self._command(content))  # the clip picture plays the epochs
-        lower = [self.ladder, self.inspector, self.samples, self.toy, self.runs]
-        super().__init__([self.player, self.controls, *panels, *lower, self.curves])
+        tokens, objective, advantages, kl, ledger = panels
+        lower = [advantages, ledger, self.ladder, self.inspector, self.time, self.samples, self.toy, self.runs]
+        objective.on_msg(lambda widget, content, buffers: self._command(content))  # the clip picture plays the epochs
+        columns = _column("middle", tokens, *lower), _column("side", objective, kl, self.curves)
+        super().__init__([self.player, self.controls, *columns])
         self.add_class("explorer")
         self.mirror = Mirror(self.session, self.board, self.player, self.controls, self.curves)
         self._kept = Kept(self.session, self.board)
@@ -150,6 +157,14 @@ class Explorer(ipywidgets.Box):
         _replace_in_cell(self)
 
     @property
+    def views(self) -> list[ipywidgets.DOMWidget]:
+        """Every view of the page: the player, the settings and the panels, column by column."""
+        found: list[ipywidgets.DOMWidget] = []
+        for child in self.children:
+            found.extend(child.children if isinstance(child, ipywidgets.Box) else [child])
+        return found
+
+    @property
     def config(self) -> Config:
         """The settings in the page."""
         return self.session.config
@@ -166,9 +181,28 @@ class Explorer(ipywidgets.Box):
         """Pause after the stage that is running."""
         self._training.pause()
 
-    def open_run(self, run: str) -> None:
-        """Show a run of the shelf by its id, and go on with it at the next press of Train."""
-        self._training.runs.open(run)
+    def open_run(self, run: str | Path) -> None:
+        """Show a run, and go on with it at the next press of Train.
+
+        Args:
+            run: its id on the shelf; or a folder, which stays where it is: that of a run, or of a seed grid, whose runs
+                are then on the page's list and drawn behind the curves.
+
+        Raises:
+            ValueError: there is no such run.
+            TypeError: it is neither.
+        """
+        if not isinstance(run, str | Path):
+            raise TypeError(f"run is a {type(run).__name__}, but must be the id of a run or a folder.")
+        library = self._training.library
+        if isinstance(run, str) and not any(mark in run for mark in "/\\~") and not Path(run or "-").is_dir():
+            self._training.runs.open(run)
+            return
+        found = library.include(run)
+        if found[0].grid:
+            library.lay_grid_behind(found[0].folder.parent)
+        else:
+            self._training.runs.open(found[0].id)
 
     def rewind(self, update: int) -> None:
         """Go back to a kept state of the run on screen: what is trained from there on is a branch."""
@@ -185,7 +219,7 @@ class Explorer(ipywidgets.Box):
         """Stop the worker and take the page down."""
         if hasattr(self, "session"):  # an argument may have been refused before there was one
             self.session.close()
-            for child in [*self.children, self.board]:
+            for child in [*self.views, *self.children, self.board]:
                 child.close()
         super().close()
 
@@ -216,7 +250,9 @@ class Explorer(ipywidgets.Box):
     def _draw_close(self) -> None:
         """The batch seen closely; the ladder's estimators need PyTorch."""
         shown, epoch = self.session.shown, self.session.cursor.epoch
-        self.inspector.under(shown, epoch if shown is not None and 0 <= epoch < len(shown.epochs) else -1)
+        epoch = epoch if shown is not None and 0 <= epoch < len(shown.epochs) else -1
+        self.inspector.under(shown, epoch)
+        self.time.under(shown, epoch)
         self.ladder.under(shown if self.session.phase == "ready" else None)
 
     # ------------------------------------------------------------------ from the browser to the session
@@ -279,6 +315,7 @@ class Explorer(ipywidgets.Box):
             "reset": lambda: self._ask(self._training.reset) if self._has_run() else self._training.reset(),
             "confirm": lambda: self._confirmed(bool(message["yes"])),
             "preset": lambda: self._use_preset(str(message["name"]), int(message.get("after", 0))),
+            "own": lambda: self._back_to_own(int(message.get("after", 0))),
             "scrub": lambda: self._scrub(int(message["update"])),
             "epoch": lambda: self.session.cursor.set_trait("epoch", int(message["epoch"])),
             "walk": lambda: self.session.walk(int(message.get("updates", 0)), int(message.get("epochs", 0))),
@@ -288,7 +325,8 @@ class Explorer(ipywidgets.Box):
             "compare": lambda: self._training.compare(message.get("first")),
             "try": lambda: self._training.try_prompt(str(message["prompt"]), int(message["update"])),
             "prompts": lambda: self._training.set_prompts(list(message["prompts"])),
-            "open": lambda: self.open_run(str(message["run"])),
+            "open": lambda: self._training.runs.open(str(message["run"])),
+            "open_folder": lambda: self.open_run(_whole_path(str(message["folder"]))),
             "rewind": lambda: self.rewind(int(message["update"])),
             "rename": lambda: self._training.library.rename(str(message["run"]), str(message["name"])),
             "save": lambda: self._save(str(message["run"]), str(message["folder"])),
@@ -316,6 +354,11 @@ class Explorer(ipywidgets.Box):
             label = text(self.board.language, f"presets.{name}.label")
             self._ask(lambda: self._training.use_preset(name, reset=True), f"“{label}”")
 
+    def _back_to_own(self, after: int) -> None:
+        """Undo a what-if; an edit that is still under way from before the press does not bring it back."""
+        self.controls.forget(after)
+        self.session.back_to_own()
+
     def _confirmed(self, yes: bool) -> None:
         action = self._asked.pop("action", None)
         if not yes or action is None:
@@ -341,10 +384,8 @@ class Explorer(ipywidgets.Box):
             self.board.pinned = [int(place) for place in token]
 
     def _save(self, run: str, folder: str) -> None:
-        """Save a run where the reader says; a page has no working directory that its reader would know of."""
-        if not Path(folder.strip()).expanduser().is_absolute():
-            raise ValueError(f"'{folder.strip()}' is no whole path: begin it with / or with ~/ (your own folder).")
-        self._training.library.save(run, folder.strip())
+        """Save a run where the reader says."""
+        self._training.library.save(run, str(_whole_path(folder)))
 
     def _lay_behind(self, message: Mapping[str, Any]) -> None:
         library = self._training.library
@@ -355,6 +396,13 @@ class Explorer(ipywidgets.Box):
 
     def _next_language(self) -> None:
         self.board.language = LANGUAGES[(LANGUAGES.index(self.board.language) + 1) % len(LANGUAGES)]
+
+
+def _column(name: str, *panels: ipywidgets.DOMWidget) -> ipywidgets.Box:
+    """Panels below each other where there is room for columns; one that is folded leaves its room to the others."""
+    column = ipywidgets.Box(panels)
+    column.add_class(f"explorer-{name}")
+    return column
 
 
 class _Waiting(ValueError):
@@ -376,9 +424,18 @@ def _shelf(runs: Shelf | str | Path | bool | None) -> Shelf | None:
         return Shelf() if runs else None
     if runs is not None and not isinstance(runs, str | Path):
         raise TypeError(f"runs is a {type(runs).__name__}, but must be a folder, an explorer.Shelf, or False.")
+    if runs is not None and (not str(runs).strip() or "\0" in str(runs)):
+        raise ValueError(f"runs is {str(runs)!r}, which is no folder: name one, or give False to keep no runs.")
     if runs is not None and Path(runs).expanduser().is_file():
         raise ValueError(f"runs is '{runs}', which is a file: name a folder.")
     return Shelf(runs)
+
+
+def _whole_path(folder: str) -> Path:
+    """A folder as the reader names it; a page has no working directory that its reader would know of."""
+    if "\0" in folder or not Path(folder.strip()).expanduser().is_absolute():
+        raise ValueError(f"{folder.strip()!r} is no whole path: begin it with / or with ~/ (your own folder).")
+    return Path(folder.strip())
 
 
 def _opened(recording: Any) -> Recording:

@@ -1,7 +1,8 @@
 """Every knob of a PPO run: its default, its range, and when a change of it takes effect.
 
-A leaf: it imports no other module of the package, and no torch, so the page can draw its sliders before anything
-heavy has loaded. What each knob does to training is said in words in ``text/labels.toml`` (``[fields.*]``).
+It imports no other module of the package but the leaf ``explorer.recipes``, and no torch, so the page can draw its
+sliders before anything heavy has loaded. What each knob does to training is said in words in ``text/labels.toml``
+(``[fields.*]``).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
+
+from explorer.recipes import Recipe, as_text, checked_recipes
 
 Effect = Literal["what_if", "next_update", "reset"]
 
@@ -39,6 +42,10 @@ GROUPED = frozenset({"group_mean", "grpo", "rloo"})
 
 #: The objectives whose papers set the upper side of the clip apart from the lower: there it is ``clip_range_high``.
 OWN_UPPER_CLIP = frozenset({"clip_higher", "gspo", "cispo"})
+
+#: Pictures of these draw ratios near 1 finely, since their clip is too narrow to be seen otherwise: along
+#: asinh(log ratio / this), which is even within it and, further out, even in the logarithm.
+RATIO_GRAINS: Mapping[str, float] = MappingProxyType({"gspo": 1e-4})
 
 #: SAPO's temperatures as published, for A > 0 and for A < 0: the latter fades a little sooner.
 SAPO_TEMPERATURES = (1.0, 1.05)
@@ -101,6 +108,8 @@ class Config:
     weights: Mapping[str, float] = dataclasses.field(
         default_factory=lambda: dict(DEFAULT_WEIGHTS), metadata={"effect": "what_if"}
     )
+    # Components beside the built-in ones, as recipes: explorer.recipes. Each has a weight too, 1 if none is given.
+    components: Mapping[str, Recipe] = dataclasses.field(default_factory=dict, metadata={"effect": "next_update"})
     kl_coef: float = knob(0.05, 0.0, 2.0, effect="what_if", step=0.005, shown=(0.0, 0.5))
     kl_estimator: str = knob("k1", effect="what_if")
     kl_in: str = knob("reward", effect="what_if")
@@ -148,6 +157,10 @@ class Config:
         for field in dataclasses.fields(self):
             if field.name == "weights":
                 object.__setattr__(self, "weights", _checked_weights(self.weights))
+            elif field.name == "components":
+                object.__setattr__(self, "components", checked_recipes(self.components))
+                weights = {**self.weights, **{n: self.weights.get(n, 1.0) for n in self.components}}
+                object.__setattr__(self, "weights", _checked_weights(weights))
             else:
                 object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
         if self.minibatches > self.batch_size:
@@ -162,6 +175,8 @@ class Config:
     def replace(self, **changes: Any) -> Config:
         """A copy with some fields changed; ``weight_NAME=x`` changes one weight and keeps the others.
 
+        Likewise ``component_NAME=recipe`` adds or changes one component, and None takes it and its weight away.
+
         Raises:
             TypeError: a field does not exist.
             ValueError: a value is outside its range.
@@ -169,8 +184,14 @@ class Config:
         weights = dict(_checked_weights(changes.pop("weights", self.weights)))
         for name in [name for name in changes if name.startswith("weight_")]:
             weights[name.removeprefix("weight_")] = changes.pop(name)
+        components = dict(changes.pop("components", self.components))
+        for name in [name for name in changes if name.startswith("component_")]:
+            components[name.removeprefix("component_")] = changes.pop(name)
+        for name in [name for name, recipe in components.items() if recipe is None]:
+            del components[name]
+            weights.pop(name, None)
         _refuse_unknown(changes)
-        return dataclasses.replace(self, weights=weights, **changes)
+        return dataclasses.replace(self, weights=weights, components=components, **changes)
 
     @property
     def clip_band(self) -> tuple[float, float]:
@@ -186,30 +207,41 @@ class Config:
         return type(self).from_flat, (self.flat(),)
 
     def differences(self, other: Config) -> dict[str, tuple[Any, Any]]:
-        """``{field: (mine, theirs)}`` for every field that differs; weights are compared one by one."""
+        """``{field: (mine, theirs)}`` for every field that differs; weights and components are compared one by one."""
         mine, theirs = self.flat(), other.flat()
         names = list(dict.fromkeys([*mine, *theirs]))
-        return {n: (mine.get(n, 0.0), theirs.get(n, 0.0)) for n in names if mine.get(n, 0.0) != theirs.get(n, 0.0)}
+        absent = {n: None if n.startswith("component_") else 0.0 for n in names}
+        mine, theirs = absent | mine, absent | theirs
+        return {n: (mine[n], theirs[n]) for n in names if mine[n] != theirs[n]}
 
     def flat(self) -> dict[str, Any]:
-        """Every field by name as plain values, each weight as ``weight_NAME``; JSON-ready."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "weights"}
-        return values | {f"weight_{name}": weight for name, weight in self.weights.items()}
+        """Every field by name as plain values; each weight as ``weight_NAME``, each recipe as ``component_NAME``.
+
+        JSON-ready; a recipe is text, JSON itself.
+        """
+        apart = ("weights", "components")
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in apart}
+        recipes = {f"component_{name}": as_text(recipe) for name, recipe in self.components.items()}
+        return values | recipes | {f"weight_{name}": weight for name, weight in self.weights.items()}
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Config:
         """The Config whose ``flat()`` is ``values``. Raises as the constructor does."""
-        plain = {k: v for k, v in values.items() if not k.startswith("weight_")}
-        weights = {k.removeprefix("weight_"): v for k, v in values.items() if k.startswith("weight_")}
-        return cls(**plain, weights=weights)
+        plain = {k: v for k, v in values.items() if not k.startswith(("weight_", "component_"))}
+        weights, components = (
+            {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
+            for prefix in ("weight_", "component_")
+        )
+        return cls(**plain, weights=weights, components=components)
 
 
 FIELDS: Mapping[str, dataclasses.Field[Any]] = MappingProxyType({f.name: f for f in dataclasses.fields(Config)})
 
 
 def effect_of(name: str) -> Effect:
-    """When a change of the field takes effect; ``weight_NAME`` counts as ``weights``."""
-    field = FIELDS["weights" if name.startswith("weight_") else name]
+    """When a change of the field takes effect; ``weight_NAME`` counts as ``weights``, ``component_NAME`` likewise."""
+    prefixes = {"weight_": "weights", "component_": "components"}
+    field = FIELDS[next((field for prefix, field in prefixes.items() if name.startswith(prefix)), name)]
     effect: Effect = field.metadata["effect"]
     return effect
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -19,10 +20,11 @@ from explorer.recording.background import BackgroundWriter
 from explorer.recording.folder import RecordingError
 from explorer.recording.history import History
 from explorer.recording.origin import Origin, find_origin
+from explorer.recording.repeating import Repeat
 from explorer.recording.run_info import run_info
 from explorer.recording.snapshot import Snapshot, take_snapshot
 from explorer.recording.storage import Recording, RunWriter
-from explorer.recording.writer import CHECKPOINT_MEGABYTES
+from explorer.recording.writer import CHECKPOINT_MEGABYTES, PASSING_SECONDS
 
 if TYPE_CHECKING:
     import torch
@@ -132,9 +134,10 @@ class Trainer(trainer.Trainer):
         Args:
             updates: how many more updates to run, from 1.
             progress: show score, KL and clip fraction on stderr as it goes; nothing where that is no terminal.
-            out: a new or empty folder to record into, or the folder of the run that was resumed: then the updates after
-                its checkpoint are dropped, and computed again. Without one the snapshots stay in memory, the older
-                ones thinned out as ``History`` does.
+            out: a new or empty folder to record into, or the folder of the run that was resumed. What that holds after
+                its checkpoint, as after a kill, stays: it is computed again with the settings that it had, and
+                compared. Without a folder the snapshots stay in memory, the older ones thinned out as ``History``
+                does.
             on_snapshot: called after every update, with it; may replace ``self.config`` for the next one.
             keep_every: with ``out``: keep the snapshot of every n-th update only, and of the first and the last;
                 metrics of all.
@@ -149,7 +152,8 @@ class Trainer(trainer.Trainer):
             ValueError: ``updates`` or ``keep_every`` is less than 1, ``out`` holds something already, or there is
                 no ``out`` to thin.
             RecordingError: ``out`` takes no more, as the disk is full: it holds every update until then, and the
-                trainer is as after its last update and can go on.
+                trainer is as after its last update and can go on. Or an update that was made once more is not the
+                recorded one; nothing has changed in ``out``.
             RewardError, FloatingPointError: as ``stages`` does.
         """
         if updates < 1:
@@ -192,21 +196,40 @@ class Trainer(trainer.Trainer):
         Arguments and errors as for ``train``, with the first update.
         """
         with self._writer(out, self._info(), keep_every, checkpoint_every, checkpoint_megabytes) as writer:
+            repeat = Repeat(Recording.load(out), self.updates)
             kept = written = self.updates
+            safe_at = monotonic()
             try:
                 for _ in range(updates):
+                    self.config = repeat.config_at(self.updates + 1) or self.config
                     snapshot = self.update()
-                    writer.append(snapshot)
+                    if snapshot.update in repeat.updates:
+                        self._check_same(snapshot, repeat, out)
+                    else:
+                        writer.append(snapshot)
                     written = snapshot.update
                     yield snapshot
                     # After whoever asked has seen it: the state has the knobs of the next update.
-                    if checkpoint_every and self.updates % checkpoint_every == 0:
-                        writer.checkpoint(self.state())
-                        kept = self.updates
+                    due = checkpoint_every and self.updates % checkpoint_every == 0
+                    if due or (checkpoint_every and monotonic() - safe_at >= PASSING_SECONDS):
+                        writer.checkpoint(self.state(), passing=not due)
+                        kept = self.updates if due else kept
+                        safe_at = monotonic()
             finally:
                 # An interrupt can come between an update's end and its recording: then its state is not kept either.
                 if checkpoint_every and kept < self.updates == written and not writer.failed:
                     writer.checkpoint(self.state())
+
+    def _check_same(self, snapshot: Snapshot, repeat: Repeat, out: str | Path) -> None:
+        """Raises RecordingError where an update that is made once more is not the one that is recorded."""
+        found = repeat.difference(snapshot)
+        if found is not None:
+            raise RecordingError(
+                f"'{out}' cannot be gone on with in place: update {snapshot.update}, made once more from the newest "
+                f"state, is not the one that is recorded ({found.quantity} is {found.child} and was {found.parent}), "
+                "as with another version of PyTorch, another device, other threads or other rewards. What is recorded "
+                "stays as it is: go on as it was begun, or record into a new folder."
+            )
 
     def _info(self) -> dict[str, Any]:
         """What a recording says of the run: a branch where it was resumed and has made no update since."""
@@ -221,7 +244,7 @@ class Trainer(trainer.Trainer):
             raise RecordingError(f"checkpoint_megabytes is {megabytes:g}, but must be above 0.")
         if self.origin is not None and self.origin.is_in(out):
             self.origin.check_in_place(self.config, self.prompts, self.policy.bf16, self.updates)
-            return BackgroundWriter(RunWriter.go_on(out, self.updates, keep_every, megabytes=megabytes, durable=True))
+            return BackgroundWriter(RunWriter.go_on(out, None, keep_every, megabytes=megabytes, durable=True))
         start = self.state() if checkpoint_every else None
         return BackgroundWriter(RunWriter(out, info, keep_every, start=start, megabytes=megabytes, durable=True))
 

@@ -31,9 +31,12 @@ RECIPES: Mapping[str, Config] = MappingProxyType(
         "ppo_instructgpt": Config(
             critic="separate", epochs=1, minibatches=8, kl_coef=0.02, value_clip_range=0.2, max_grad_norm=None
         ),
-        # Ziegler et al. 2019 (arXiv 1909.08593) and Huang et al. 2023: temperature 0.7, adaptive KL with a target of 6
-        # nats a response (the horizon is scaled to this batch), whitened rewards, clipped values, no gradient clipping,
-        # and a learning rate that falls in a straight line to 0 over the run, here over 100 updates.
+        # Ziegler et al. 2019 (arXiv 1909.08593), as their code has it by Huang et al. 2023: temperature 0.7, KL weight
+        # 0.15 that adapts to a target of 6 nats a response, whitened rewards, clipped values, no gradient clipping, and
+        # a learning rate that falls in a straight line to 0 over the run, here over 100 updates. Their horizon of
+        # 10,000 responses is 20 of their batches; here it is 10 of this one, the paper's K of 0.1. Not taken over: the
+        # score at the last position whatever was written, -1 for a text without a stop, tokens trained on past the
+        # stop, and advantages whitened with n in each minibatch.
         "ppo_openai_2019": Config(
             temperature=0.7,
             kl_coef=0.15,

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,6 +119,9 @@ def train(
         changes = read_settings(settings or [], seed)
         trainer = Trainer.resume(resume, from_update, changes, policy=policy, device=device, bf16=bf16 or None)
     before, folder = trainer.updates, out or resume
+    origin = trainer.origin
+    if origin is not None and folder is not None and origin.is_in(folder):
+        updates += origin.ahead  # as after a kill: they are there, and are made once more on the way
     try:
         recording = trainer.train(
             updates,
@@ -137,6 +140,8 @@ def train(
         trainer.policy.save(save_policy)
     if not as_json:
         print(_summary(recording, folder, save_policy))
+        if resume is not None and out is not None and origin is not None and not origin.is_in(out):
+            print(_parting(resume, recording))
     if (made := trainer.updates - before) < updates:
         print(f"Interrupted after {made} of {updates} updates.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
@@ -147,7 +152,8 @@ def build_config(preset: str | None, settings: Iterable[str], seed: int | None) 
 
     Args:
         preset: a name of ``PRESETS``; None is the first.
-        settings: ``NAME=VALUE`` each, ``weight_NAME=VALUE`` for a reward component's weight.
+        settings: ``NAME=VALUE`` each, ``weight_NAME=VALUE`` for a reward component's weight, and to add a component
+            ``component_NAME=EXPRESSION`` or its whole recipe as JSON.
         seed: goes before whatever the others say.
 
     Raises:
@@ -170,7 +176,9 @@ def read_settings(settings: Iterable[str], seed: int | None) -> dict[str, Any]:
         knob, equals, text = setting.partition("=")
         if not equals:
             raise ValueError(f"--set {setting} lacks a value: write it as --set {knob or 'clip_range'}=0.1.")
-        changes[knob.strip()] = _value(knob.strip(), text.strip())
+        changes[knob.strip()] = text.strip()
+    added = [knob.removeprefix("component_") for knob in changes if knob.startswith("component_")]
+    changes = {knob: _value(knob, text, added) for knob, text in changes.items()}
     if seed is not None:
         changes["seed"] = seed
     return changes
@@ -208,12 +216,17 @@ def read_prompts(path: Path) -> list[str]:
     return prompts
 
 
-def _value(knob: str, text: str) -> Any:
+def _value(knob: str, text: str, added: Sequence[str]) -> Any:
     """The text in the knob's type; Config itself says what is wrong with one that does not fit."""
     if knob == "weights":
         raise ValueError("the weights are set one by one: --set weight_sentiment=0.5.")
+    if knob == "components":
+        raise ValueError("components are added one by one: --set 'component_loud=min(3, count(\"!\"))'.")
+    if knob.startswith("component_"):
+        expression = {"kind": "expression", "expression": text}
+        return None if text.lower() == "none" else text if text.startswith("{") else expression
     component = knob.removeprefix("weight_")
-    if component != knob and component not in DEFAULT_WEIGHTS:
+    if component != knob and component not in (*DEFAULT_WEIGHTS, *added):
         near = difflib.get_close_matches(component, DEFAULT_WEIGHTS, n=1)
         hint = f"did you mean 'weight_{near[0]}'?" if near else f"they are {', '.join(DEFAULT_WEIGHTS)}."
         raise ValueError(f"there is no reward component '{component}': {hint}")
@@ -233,6 +246,7 @@ def _check_before_loading(
     updates: int, keep_every: int, checkpoint_every: int, record: Path | None, new: Path | None, policy: Path | None
 ) -> None:
     """Say at once what would otherwise be said only when the policy has loaded, or when the run is over."""
+    from explorer.recording.beginning import check_free
     from explorer.recording.folder import check_unused
 
     if updates < 1:
@@ -243,9 +257,10 @@ def _check_before_loading(
         raise ValueError(f"--checkpoint-every is {checkpoint_every}, but must be a whole number from 0.")
     if record is None and keep_every > 1:
         raise ValueError("--keep-every thins a recording: say with --out where to record.")
-    for folder in (new, policy):
-        if folder is not None:
-            check_unused(folder)
+    if new is not None:
+        check_free(new)
+    if policy is not None:
+        check_unused(policy)
 
 
 def _print_line(snapshot: Snapshot) -> None:
@@ -255,6 +270,25 @@ def _print_line(snapshot: Snapshot) -> None:
 def plain(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """What JSON can hold: null where a metric is no number."""
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _parting(parent: Path, fork: Recording) -> str:
+    """Where a fork parts from the run that it came from, in one sentence."""
+    from explorer.recording.branches import parting
+    from explorer.recording.folder import RecordingError
+    from explorer.recording.storage import Recording
+
+    try:
+        found = parting(Recording.load(parent), fork)
+    except RecordingError as error:
+        return f"Where it parts from '{parent}' cannot be told: {error}"
+    if found is None:
+        return f"The same as '{parent}' so far, bit for bit, in every update that both have."
+    rows = [f"token {found.token + 1} of"] if found.token is not None else []
+    rows += [f"response {found.response + 1}"] if found.response is not None else []
+    place = ", ".join([f"update {found.update}", found.stage, *([" ".join(rows)] if rows else [])])
+    numbers = found.words or (found.parent, found.child)
+    return f"First differs from '{parent}' in {place}: {found.quantity}, {numbers[0]!r} -> {numbers[1]!r}."
 
 
 def _summary(recording: Recording, out: Path | None, save_policy: Path | None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from explorer.ablation import VARIANTS, Run, ablate, judge, run_one, spread, table
+from explorer.ablation import BASE, VARIANTS, Run, ablate, judge, run_one, share, spread, table
 from explorer.cli import app
 from explorer.config import Config
 from explorer.ppo.policy import Policy
@@ -27,13 +27,33 @@ def folder(make_tiny_policy: Callable[[], Policy], tmp_path: Path) -> str:
 
 def judged(scores: list[float], entropy: float = 1.0, rise: float = 0.2, failure: str = "") -> Run:
     count = len(scores)
-    return judge("all on", 0, scores, [2.0] * count, [entropy] * count, list(range(count + 1)), rise, failure)
+    acted = [(i / 10, i / 100) for i in range(count)]
+    return judge("all on", 0, scores, [2.0] * count, [entropy] * count, list(range(count + 1)), acted, rise, failure)
 
 
 def test_the_score_at_the_end_is_a_mean_over_five_updates() -> None:
     run = judged([0.0, 9.0, 1.0, 2.0, 3.0, 4.0, 5.0])
     assert run.score == pytest.approx(3.0)
     assert (run.start, run.ref_kl, run.failure) == (0.0, 2.0, "")
+
+
+def test_how_often_the_tricks_acted_is_a_mean_over_all_updates() -> None:
+    run = judged([0.0, 1.0, 2.0])
+    assert (run.steps_clipped, run.tokens_clipped) == (pytest.approx(0.1), pytest.approx(0.01))
+    assert math.isnan(judged([]).steps_clipped) and math.isnan(judged([]).tokens_clipped)
+
+
+def test_every_trick_acts_in_the_base_and_is_felt_when_it_is_taken_away() -> None:
+    """The shipped policy under the settings of ``ppo-explorer ablate``, three updates of each variant."""
+    runs = {variant: run_one(variant, BASE, 3, 0.2) for variant in VARIANTS}
+    base = runs["all on"]
+    assert 0.2 < base.steps_clipped < 1.0 and 0.02 < base.tokens_clipped < 0.5
+    assert runs["no gradient clipping"].steps_clipped == 0.0 and runs["no gradient clipping"].tokens_clipped > 0.02
+    assert runs["no ratio clip"].tokens_clipped == 0.0 and runs["no ratio clip"].steps_clipped > 0.2
+    assert runs["no reuse"].tokens_clipped < base.tokens_clipped / 3  # far less has moved
+    assert runs["all off"].steps_clipped == runs["all off"].tokens_clipped == 0.0
+    for variant in list(VARIANTS)[1:]:
+        assert abs(runs[variant].score - base.score) > 1e-4, variant
 
 
 def test_a_rise_counts_once_the_mean_of_five_updates_has_it() -> None:
@@ -87,11 +107,15 @@ def test_spread() -> None:
     assert (spread([2.5], 1), spread([math.nan]), spread([])) == ("2.5", "–", "–")
 
 
+def test_share() -> None:
+    assert (share([0.5, 0.25]), share([0.031]), share([0.0]), share([math.nan])) == ("38 %", "3.1 %", "0 %", "–")
+
+
 def test_the_table_says_who_failed_and_who_never_arrived() -> None:
-    good = Run("all on", 0, 0.1, 0.5, 2.0, 12, 8.0, "")
-    bad = Run("all on", 1, 0.1, 0.0, 90.0, None, 20.0, "worse")
+    good = Run("all on", 0, 0.1, 0.5, 2.0, 12, 8.0, 0.75, 0.02, "")
+    bad = Run("all on", 1, 0.1, 0.0, 90.0, None, 20.0, 0.25, 0.06, "worse")
     row = table([good, bad], 0.2).splitlines()[-1]
-    assert row == "| all on | 0.25 ± 0.35 | 46.0 ± 62.2 | 12 (1 never) | 8 | 1 of 2 (worse) |"
+    assert row == "| all on | 0.25 ± 0.35 | 46.0 ± 62.2 | 12 (1 never) | 8 | 50 % | 4.0 % | 1 of 2 (worse) |"
 
 
 def test_the_command_prints_the_table_and_writes_every_run(folder: str, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from explorer.recording.history import History
 from explorer.recording.shelf import Shelf
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording, RecordingError
+from explorer.seed_grid import SeedGrid
 from explorer.session.replay import Replay
 from explorer.session.session import Session
 from explorer.text import labels
@@ -218,20 +219,20 @@ def test_a_recording_is_shown_before_the_first_live_update(make_page: MakePage, 
 
 def test_every_panel_has_its_class(page: Explorer) -> None:
     assert "explorer" in page._dom_classes
-    scripts = "\n".join(child._esm for child in page.children if hasattr(child, "_esm"))
+    scripts = "\n".join(child._esm for child in page.views)
     roots = set(re.findall(r'return frame\(context, "(\w+)"', scripts))  # frame() gives the root explorer-KEY
-    boxes = {name for child in page.children for name in child._dom_classes}
+    boxes = {name for child in page.views for name in child._dom_classes}
     assert {f"explorer-{key}" for key in roots} | boxes >= {
         f"explorer-{key}"
         for key in (
-            *("tokens", "objective", "advantages", "inspector", "ladder", "kl", "curves", "samples", "toy"),
+            *("tokens", "objective", "advantages", "inspector", "ladder", "kl", "curves", "time", "samples", "toy"),
             *("player", "controls"),
         )
     }
 
 
 def test_all_views_share_one_board(page: Explorer) -> None:
-    assert {child.board for child in page.children if hasattr(child, "board")} == {page.board}
+    assert {child.board for child in page.views} == {page.board}
 
 
 def test_the_curves_are_the_runs(page: Explorer) -> None:
@@ -342,7 +343,7 @@ def test_an_earlier_epoch_can_be_looked_at(page: Explorer) -> None:
 
 def test_the_clip_picture_asks_for_an_epoch_itself(page: Explorer) -> None:
     press(page, "step")
-    picture = next(panel for panel in page.children if isinstance(panel, Objective))
+    picture = next(panel for panel in page.views if isinstance(panel, Objective))
     picture._handle_custom_msg({"kind": "epoch", "epoch": 1}, [])
     assert (page.board.run["epoch"], page.board.batch["epoch"]) == (1, 2)
 
@@ -609,7 +610,7 @@ def test_an_epoch_that_is_not_there_is_the_last(epoch: int, page: Explorer) -> N
 
 
 def test_every_command_that_a_script_sends_is_known(page: Explorer) -> None:
-    sources = script("player") + script("samples")
+    sources = script("player") + script("samples") + script("controls")
     kinds = set(re.findall(r'send\("(\w+)"', sources)) | set(re.findall(r'kind: "(\w+)"', sources))
     kinds |= set(re.findall(r'button\("\w+", "(\w+)"', sources))
     assert {"train", "pause", "step", "stage", "slow", "reset", "scrub", "try", "prompts"} <= kinds
@@ -898,3 +899,58 @@ def test_what_cannot_be_done_with_runs_is_one_clear_sentence(page: Explorer, mes
     assert page.board.run["error"]["message"].startswith(says)
     page.train(1)
     assert page.board.run["newest"] == 1
+
+
+def test_a_run_is_opened_by_its_folder(make_page: MakePage, tmp_path: Path) -> None:
+    first = make_page(runs=tmp_path / "first")
+    first.train(2)
+    first.close()
+    (folder,) = (path for path in (tmp_path / "first").iterdir() if path.is_dir())
+    page = make_page(runs=tmp_path / "shelf")
+    page._command({"kind": "open_folder", "folder": f" {folder} "})
+    assert (page.session.updates, page.session.error) == (2, {})
+    (row,) = page.board.shelf["runs"]
+    assert row["outside"] and row["id"] == page.board.shelf["run"]
+    page.train(1)  # in its own folder, where it stays
+    assert Recording.load(folder).updates == [1, 2, 3]
+    assert [path.name for path in (tmp_path / "shelf").iterdir()] == ["elsewhere.json"]
+    page.open_run(folder)  # again, from Python
+    page._command({"kind": "open_folder", "folder": "relative"})
+    assert "is no whole path" in str(page.session.error)
+    page._command({"kind": "open_folder", "folder": str(tmp_path / "none")})
+    assert "holds no recorded run" in str(page.session.error)
+    page._command({"kind": "open_folder", "folder": "/a\0b"})
+    assert "is no whole path" in str(page.session.error)
+
+
+def test_a_grid_is_opened_by_its_folder_and_taken_off_the_list(
+    make_page: MakePage, make_tiny_policy: Callable[[], Policy], tiny_config: Config, tmp_path: Path
+) -> None:
+    root = tmp_path / "grid"
+    list(SeedGrid(tiny_config, range(2), 1, root, policy=make_tiny_policy(), prompts=["The cat"]).steps())
+    page = make_page(runs=tmp_path / "shelf")
+    page.open_run(str(root))
+    assert page.session.behind is not None and len(page.session.behind.runs) == 2
+    assert [row.get("grid") for row in page.board.shelf["runs"]] == [2, None, None]
+    page._command({"kind": "behind", "grid": str(root)})
+    assert page.session.error == {}
+    page.open_run(page.board.shelf["runs"][2]["id"])
+    page._command({"kind": "delete", "run": str(root)})
+    assert "is on screen" in str(page.session.error)
+    page._command({"kind": "reset"})
+    page._command({"kind": "confirm", "yes": True})
+    page._command({"kind": "delete", "run": str(root)})
+    assert page.session.error == {} and page.board.shelf["runs"] == []
+    assert (root / "seed-001" / "run.json").exists()
+
+
+@pytest.mark.parametrize(("run", "error"), [(3, TypeError), (None, TypeError), ("", ValueError), ("a\0b", ValueError)])
+def test_what_is_no_run_is_not_opened(make_page: MakePage, tmp_path: Path, run: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="run"):
+        make_page(runs=tmp_path / "shelf").open_run(run)
+
+
+@pytest.mark.parametrize("runs", ["", "  ", "a\0b"])
+def test_runs_that_name_no_folder_are_refused(make_page: MakePage, runs: str) -> None:
+    with pytest.raises(ValueError, match="is no folder: name one"):
+        make_page(runs=runs)

@@ -17,6 +17,7 @@ from explorer import cli, headless
 from explorer.config import Config
 from explorer.ppo.loading import load_policy
 from explorer.presets import PRESETS
+from explorer.recording.branches import parting
 from explorer.recording.checkpoints import checkpoint_updates
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording
@@ -133,6 +134,9 @@ def test_the_saved_policy_is_the_trained_one(run: Run, tmp_path: Path, tiny_chec
         (["--set", "clip_rnage=0.1"], "did you mean 'clip_range'"),
         (["--set", "weight_coherense=1"], "did you mean 'weight_coherence'"),
         (["--set", "weights=1"], "one by one"),
+        (["--set", "components=1"], "one by one"),
+        (["--set", "component_loud=words +"], "The component 'loud' cannot be made. At character 8, the end"),
+        (["--set", 'component_dogs={"kind": "cats"}'], "choose one of expression, keywords"),
         (["--set", "whiten=maybe"], "whiten is 'maybe', but must be True or False."),
         (["--set", "objective=klip"], "must be one of clip"),
         (["--set", "epochs=none"], "epochs is None"),
@@ -224,6 +228,35 @@ def test_a_run_is_resumed_in_place_and_forked(run: Run, tmp_path: Path) -> None:
     assert parent["changed"] == {"epochs": [1, 3], "seed": [0, 5]}
 
 
+def test_a_fork_tells_where_it_parts(run: Run, tmp_path: Path) -> None:
+    cut, other, same = (str(tmp_path / name) for name in ("cut", "other", "same"))
+    assert run("--updates", "3", "--out", cut, "--checkpoint-every", "1")[0] == 0
+    where = ("--resume", cut, "--from-update", "1", "--updates", "2", "--out")
+    code, out, err = run(*where, other, "--set", "epochs=3", small=False)
+    assert (code, err) == (0, "")
+    found = parting(Recording.load(cut), Recording.load(other))
+    assert found is not None
+    assert found.response is not None and found.token is not None
+    place = f"update 2, {found.stage}, token {found.token + 1} of response {found.response + 1}"
+    assert out.splitlines()[-1] == (
+        f"First differs from '{cut}' in {place}: {found.quantity}, {found.parent!r} -> {found.child!r}."
+    )
+    code, out, err = run(*where, same, small=False)
+    assert out.splitlines()[-1] == f"The same as '{cut}' so far, bit for bit, in every update that both have."
+    assert run("--resume", cut, "--updates", "1", small=False)[1].count("irst differs") == 0
+
+
+def test_after_a_kill_a_run_goes_on_after_its_last_update(run: Run, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert run("--updates", "6", "--out", str(whole))[0] == 0
+    assert run("--updates", "4", "--out", str(cut), "--checkpoint-every", "2")[0] == 0
+    (cut / "checkpoints" / "000004.safetensors").unlink()  # as a kill leaves it
+    code, out, err = run("--resume", str(cut), "--updates", "2", small=False)
+    assert (code, err) == (0, "")
+    assert "6 updates" in out
+    assert learned(list(Recording.load(cut))) == learned(list(Recording.load(whole)))
+
+
 def test_checkpoints_can_be_left_out_and_bounded(run: Run, tmp_path: Path) -> None:
     assert run("--updates", "2", "--out", str(tmp_path / "none"), "--checkpoint-every", "0")[0] == 0
     assert not (tmp_path / "none" / "checkpoints").exists()
@@ -275,6 +308,21 @@ def test_a_config_starts_from_a_preset_and_takes_each_kind_of_value() -> None:
     )
     assert config == expected
     assert config.learning_rate == PRESETS["hack_the_reward"].learning_rate
+
+
+def test_components_are_added_by_an_expression_or_a_recipe_and_weighed() -> None:
+    config = build_config(
+        None,
+        ["weight_loud=0.5", 'component_loud=count("!") - 1', 'component_dogs={"kind": "keywords", "words": ["dog"]}'],
+        None,
+    )
+    expected = Config(
+        components={
+            "loud": {"kind": "expression", "expression": 'count("!") - 1'},
+            "dogs": {"kind": "keywords", "words": ["dog"]},
+        }
+    )
+    assert config == expected.replace(weight_loud=0.5)
 
 
 def test_the_seed_option_goes_before_a_setting() -> None:

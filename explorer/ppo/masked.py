@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -50,6 +52,24 @@ def aggregate(terms: Tensor, mask: Tensor, how: str, *, length: int) -> Tensor:
     if how == "fixed_length":
         return masked_sum(terms, mask) / (len(mask) * length)
     return masked_mean(terms, mask)
+
+
+def aggregate_parts(terms: Tensor, mask: Tensor, how: str, *, length: int, parts: Sequence[Tensor] | None) -> Tensor:
+    """One number out of the terms of a batch that is optimised in parts: the mean over the parts of their aggregates.
+
+    So a token weighs as it does in the step of its own minibatch. In a mean over tokens that is more in a minibatch of
+    short responses than in one of long ones.
+
+    Args:
+        terms: ``[B, T]``.
+        mask: ``[B, T]`` bool.
+        how: as for ``aggregate``, and so is ``length``.
+        length: the most tokens that a response may have.
+        parts: the rows of each part; None for a batch in one.
+    """
+    if parts is None or len(parts) == 1:
+        return aggregate(terms, mask, how, length=length)
+    return torch.stack([aggregate(terms[rows], mask[rows], how, length=length) for rows in parts]).mean()
 
 
 def masked_var(values: Tensor, mask: Tensor) -> Tensor:

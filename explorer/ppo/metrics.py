@@ -51,7 +51,7 @@ METRICS: dict[str, str] = {
     "policy/outside_range_final": "mean [ρ < 1 − ε or ρ > 1 + ε] at π_final",
     "policy/ratio_max": "max ρ at π_final",
     "policy/ratio_min": "min ρ at π_final",
-    "policy/loss": "mean_k −mean L_t; the mean is the aggregation",
+    "policy/loss": "mean_k mean_m −mean L_t over minibatch m; the inner mean is the aggregation",
     "value/loss": "mean_k mean ½ (V − R)²",
     "value/explained_variance": "1 − Var(R − V_old) / Var(R)",
     "optim/grad_norm": "max_k ‖g‖ before clipping",
@@ -59,6 +59,7 @@ METRICS: dict[str, str] = {
     "optim/max_grad_norm": "max_grad_norm in force; no number where there is no limit",
     "optim/epochs_run": "epochs, up to the first whose mean ½ (log π_new − log π_old)² exceeds target_kl",
     "optim/steps": "epochs run × minibatches",
+    "optim/steps_clipped": "share of the steps with ‖g‖ > max_grad_norm",
     "optim/learning_rate": "learning_rate in force",
     "response/length": "mean_i Σ_t mask",
     "response/stopped": "mean_i [the response ended by itself]",
@@ -93,7 +94,7 @@ def explained_variance(returns: Tensor, values: Tensor, mask: Tensor) -> float:
 def measure(
     config: Config, rollout: Rollout, credit: Credit, epochs: tuple[Epoch, ...], steps: int
 ) -> dict[str, float]:
-    """Every metric of one update, by the expressions of ``METRICS``.
+    """Every metric of one update that its records say, by the expressions of ``METRICS``; the trainer adds the rest.
 
     Args:
         config: the configuration in force, with the coefficients that were.

@@ -7,16 +7,16 @@ of it (its advantage pulls it back) keeps its full gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from explorer.config import Config
+from explorer.config import RATIO_GRAINS, Config
 from explorer.ppo import surrogates
 from explorer.ppo.kl import reference_kl
-from explorer.ppo.masked import aggregate
+from explorer.ppo.masked import aggregate_parts
 from explorer.ppo.records import Curve
 
 
@@ -99,16 +99,22 @@ def optimised_terms(
 
 
 class TokenObjective(NamedTuple):
-    """The objective at every token, ``[rows, T]`` each, 0 outside the mask."""
+    """The objective at every token, ``[rows, T]`` each, 0 outside the mask; and as one number."""
 
     terms: Tensor  # to be maximised
     outside_range: Tensor  # bool: the ratio that the objective looks at is outside the clip range
-    zero_gradient: Tensor  # bool: d (aggregate of all terms) / d log pi is exactly 0 though the advantage is not
-    gradient_shares: Tensor  # |d (aggregate of all terms) / d log pi| over its sum
+    zero_gradient: Tensor  # bool: d total / d log pi is exactly 0 though the advantage is not
+    gradient_shares: Tensor  # |d total / d log pi| over its sum
+    total: Tensor  # scalar: the mean over the minibatches of the aggregates of their terms
 
 
 def judge_tokens(
-    log_ratios: Tensor, advantages: Tensor, mask: Tensor, config: Config, ref_log_ratios: Tensor | None = None
+    log_ratios: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    config: Config,
+    ref_log_ratios: Tensor | None = None,
+    minibatches: Sequence[Tensor] | None = None,
 ) -> TokenObjective:
     """The objective's term at every token, and who gets a gradient: by autograd, not by a rule beside the formula.
 
@@ -121,13 +127,15 @@ def judge_tokens(
         mask: ``[rows, T]`` bool.
         config: names the objective and its clip range, and how its terms are aggregated.
         ref_log_ratios: ``[rows, T]`` log pi_new - log pi_ref, read where the KL is in the loss.
+        minibatches: the rows of each, since a token pulls in the step of its own minibatch, as large as it is there
+            before the gradient's norm is limited; None where one step is made of all rows.
     """
     with torch.enable_grad():
         leaf = log_ratios.detach().requires_grad_(True)
         # The same log pi_new is in both ratios, so what moves one moves the other.
         to_ref = None if ref_log_ratios is None else ref_log_ratios.detach() + (leaf - leaf.detach())
         terms = optimised_terms(leaf, advantages.detach(), mask, config, to_ref)
-        total = aggregate(terms, mask, config.aggregation, length=config.response_length)
+        total = aggregate_parts(terms, mask, config.aggregation, length=config.response_length, parts=minibatches)
         (gradients,) = torch.autograd.grad(total, leaf)
     size = gradients.abs()
     low, high = config.clip_band
@@ -137,6 +145,7 @@ def judge_tokens(
         outside_range=mask & ((ratios < low) | (ratios > high)),
         zero_gradient=mask & (gradients == 0) & (advantages != 0),
         gradient_shares=size / size.sum().clamp(min=torch.finfo(size.dtype).tiny),
+        total=total.detach(),
     )
 
 
@@ -172,10 +181,15 @@ def total_loss(policy_loss: Tensor, value_loss: Tensor, entropy: Tensor | None, 
 def curve(config: Config, low: float = 0.25, high: float | None = None, count: int = 161) -> Curve:
     """The objective against the ratio for advantages of +1 and -1: ``[N]`` each, ratios evenly spaced in the log.
 
-    For GSPO the ratio is that of a whole response.
+    For GSPO the ratio is that of a whole response, with as many points again that crowd about 1 (``RATIO_GRAINS``).
     """
     high = CURVE_ENDS.get(config.objective, 4.0) if high is None else high
-    log_ratios = torch.linspace(torch.tensor(low).log(), torch.tensor(high).log(), count)[:, None]
+    first, last = (torch.tensor(end).log() for end in (low, high))
+    log_ratios = torch.linspace(first, last, count)
+    if grain := RATIO_GRAINS.get(config.objective):
+        finer = grain * torch.linspace((first / grain).asinh(), (last / grain).asinh(), count).sinh()[1:-1]
+        log_ratios = torch.cat([log_ratios, finer]).unique()
+    log_ratios = log_ratios[:, None]
     ones, objective = torch.ones_like(log_ratios), OBJECTIVES[config.objective]
     everywhere = torch.ones_like(log_ratios, dtype=torch.bool)
     return Curve(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from explorer.config import Config
 from explorer.ppo.gradient_parts import gradient_parts
 from explorer.ppo.losses import losses
-from explorer.ppo.masked import aggregate, masked_mean
+from explorer.ppo.masked import masked_mean
 from explorer.ppo.objectives import judge_tokens, value_terms
 from explorer.ppo.policy import Policy, TokenScores, longest
 from explorer.ppo.records import Epoch
@@ -23,17 +23,21 @@ from explorer.ppo.replay import Batch
 class Optimiser:
     """AdamW over the policy and its value head, each with a learning rate of its own.
 
-    A separate critic's trunk is a third group and learns at the policy's rate.
+    A separate critic's trunk is a third group and learns at the policy's rate. ``clipped`` counts the steps whose
+    gradient was longer than its limit, since this optimiser was made.
 
-    Adam's epsilon is 1e-5 and there is no weight decay, as in OpenAI's 2019 code (Huang et al. 2023, detail 5).
+    Adam's epsilon is 1e-5, its betas are 0.9 and 0.999, and there is no weight decay, as in OpenAI's 2019 code (Huang
+    et al. 2023, detail 5).
     """
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
+        self.clipped = 0
         parts = [policy.lm, policy.value_head, *([policy.critic] if policy.critic is not None else [])]
         self.adam = torch.optim.AdamW(
             [{"params": part.parameters()} for part in parts],
             lr=0.0,
+            betas=(0.9, 0.999),
             eps=1e-5,
             weight_decay=0.0,
             # One pass over the weights: 0.7 ms a step where the loop took 2.4.
@@ -89,11 +93,13 @@ class Optimiser:
                 )
             self.adam.step()
             norms.append(norm)
+            self.clipped += norm > limit
             scales.append(min(1.0, limit / norm) if norm > 0 else 1.0)
             logprobs[rows] = scores.logprobs.detach()
             values[rows] = scores.values.detach()
             entropies[rows] = scores.entropies.detach()
-        return record_epoch(batch, logprobs, values, entropies, config, grad_norm=max(norms), grad_scale=min(scales))
+        gradient = {"grad_norm": max(norms), "grad_scale": min(scales)}
+        return record_epoch(batch, logprobs, values, entropies, config, minibatches, **gradient)
 
     @torch.no_grad()
     def final(self, batch: Batch, config: Config, top_ids: Tensor | None = None) -> Epoch:
@@ -137,11 +143,18 @@ class Optimiser:
 
 @torch.no_grad()
 def record_epoch(
-    batch: Batch, logprobs: Tensor, values: Tensor, entropies: Tensor, config: Config, **gradient: float
+    batch: Batch,
+    logprobs: Tensor,
+    values: Tensor,
+    entropies: Tensor,
+    config: Config,
+    minibatches: Sequence[Tensor] | None = None,
+    **gradient: float,
 ) -> Epoch:
     """What an epoch's forwards saw, as its record, 0 outside the mask.
 
-    ``policy_loss`` is by the config's aggregation. ``value_loss``, ``entropy``, ``approx_kl`` and ``clipfrac`` are
+    ``policy_loss`` and the shares of the gradient are those of the steps: by the config's aggregation, within each
+    minibatch. ``value_loss``, ``entropy``, ``approx_kl`` and ``clipfrac`` are
     means over the tokens whatever it is, so that they can be compared between runs.
 
     Args:
@@ -151,10 +164,11 @@ def record_epoch(
         values: the critic's.
         entropies: in nats.
         config: the knobs.
+        minibatches: the rows of each; None where all rows made one step, or would make one, as ``final``'s.
         gradient: ``grad_norm`` and ``grad_scale``.
     """
     log_ratios, ref_log_ratios = logprobs - batch.old_logprobs, logprobs - batch.ref_logprobs
-    tokens = judge_tokens(log_ratios, batch.advantages, batch.mask, config, ref_log_ratios)
+    tokens = judge_tokens(log_ratios, batch.advantages, batch.mask, config, ref_log_ratios, minibatches)
     squares = value_terms(values, batch.old_values, batch.returns, config.value_clip_range)
     return Epoch(
         new_logprobs=logprobs,
@@ -168,7 +182,7 @@ def record_epoch(
         advantages=batch.advantages,
         policy_terms=tokens.terms,
         ages=batch.ages,
-        policy_loss=-float(aggregate(tokens.terms, batch.mask, config.aggregation, length=config.response_length)),
+        policy_loss=-float(tokens.total),
         value_loss=float(masked_mean(squares, batch.mask)),
         entropy=float(masked_mean(entropies, batch.mask)),
         approx_kl=float(masked_mean(log_ratios**2 / 2, batch.mask)),

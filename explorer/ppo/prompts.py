@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from explorer.ppo.policy import Policy
-from explorer.ppo.sampling import PROMPTS, generator
+from explorer.ppo.sampling import generator
+from explorer.ppo.streams import PROMPTS
 from explorer.prompt_sets import prompt_sets
 
 _quote = reprlib.Repr()

@@ -142,14 +142,15 @@ class Epoch(Record):
         outside_range: ``[rows, T]`` bool, the ratio that the objective looks at is outside its ``clip_band``.
         zero_gradient: ``[rows, T]`` bool, the objective's derivative with respect to the token's log-probability is
             exactly 0 though its advantage is not: what clipping does.
-        gradient_shares: ``[rows, T]`` ``|dL/dlog pi_t|`` over its sum across the rows.
+        gradient_shares: ``[rows, T]`` ``|dL/dlog pi_t|`` over its sum across the rows, where L is the loss of the
+            token's own minibatch before the gradient's norm is limited; in ``final`` that of all rows in one.
         values: ``[rows, T]`` the value head's estimate.
         entropies: ``[rows, T]`` entropy of the policy being optimised, in nats.
         advantages: ``[rows, T]`` as the objective saw them; those of replayed rows date from their own update.
         policy_terms: ``[rows, T]`` the objective's term at the token, to be maximised; less its KL penalty where that
             is in the loss.
         ages: ``[rows]`` how many updates ago the row was sampled, 0 for the fresh ones.
-        policy_loss: float, minus the terms' aggregate by ``Config.aggregation``.
+        policy_loss: float, minus the terms' aggregate by ``Config.aggregation``, the mean over the minibatches.
         value_loss, entropy, approx_kl, clipfrac: floats, masked means.
         grad_norm: the gradient's global norm before clipping, the largest over the epoch's minibatches.
         grad_scale: what the gradient was multiplied with to stay within ``max_grad_norm``, the smallest.

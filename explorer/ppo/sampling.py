@@ -10,15 +10,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
 from explorer.ppo.policy import Policy
-
-# What the streams of random numbers are for: the last part of their seed.
-ROLLOUT, MINIBATCHES, PROMPTS, COMPARISON, TRIAL, DROPOUT, LABELLING = range(7)
+from explorer.ppo.streams import stream
 
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s*$")
 _MARKS_ALONE = re.compile(r"[.!?\"'”’)\]\s]+")
@@ -37,8 +34,7 @@ class SentenceEnds(NamedTuple):
 
 def generator(seed: int, *parts: int) -> torch.Generator:
     """An independent generator for ``(seed, *parts)``, such as (seed, update, purpose, epoch)."""
-    state = int(np.random.SeedSequence([seed, *parts]).generate_state(1, np.uint64)[0])
-    return torch.Generator().manual_seed(state >> 1)  # torch takes 63 bits on every platform
+    return torch.Generator().manual_seed(stream(seed, *parts))
 
 
 def sentence_ends(policy: Policy) -> SentenceEnds:

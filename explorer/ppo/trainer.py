@@ -36,12 +36,13 @@ from explorer.ppo.policy import GPT2_DROPOUT, Policy
 from explorer.ppo.prompts import check_prompts, encode, rows_for
 from explorer.ppo.records import Credit, Epoch, Rollout, Update
 from explorer.ppo.replay import Experience, join, reuse
-from explorer.ppo.rewards import REWARDS, Responses, from_texts, score
+from explorer.ppo.rewards import REWARDS, Responses, from_texts, recipes_made, score
 from explorer.ppo.rewards.score import weighted
 from explorer.ppo.rollouts import GreedyAnswers, collect
-from explorer.ppo.sampling import DROPOUT, MINIBATCHES, ROLLOUT, generator, sample, sentence_ends
+from explorer.ppo.sampling import generator, sample, sentence_ends
 from explorer.ppo.schedule import scheduled
 from explorer.ppo.state import State, capture, restore
+from explorer.ppo.streams import DROPOUT, ROLLOUT, minibatches
 from explorer.ppo.surrogates import step_kl
 
 #: Older rollouts kept for replay: the most that ``replay_rollouts`` can ask for, beside the fresh one.
@@ -128,13 +129,26 @@ class Trainer:
         """Whether this trainer can run a config.
 
         Raises:
-            ValueError: prompt and response do not fit the policy's positions, or a weight is that of no component.
+            ValueError: prompt and response do not fit the policy's positions, a weight is that of no component, or a
+                recipe's component cannot be made.
         """
         encode(self.policy, self.prompts, config.response_length)
+        components = self.components_under(config)
         for name, weight in config.weights.items():
-            if weight and name not in self.components:
-                known = ", ".join(self.components)
+            if weight and name not in components:
+                known = ", ".join(components)
                 raise ValueError(f"There is no reward component '{name}' to give a weight to: there are {known}.")
+
+    def components_under(self, config: Config) -> dict[str, Callable[[Responses], Tensor]]:
+        """Every reward component under a config: the built-in ones, those given as functions, those of its recipes.
+
+        Raises:
+            ValueError: a recipe's component cannot be made, or has the name of another; the message names it.
+        """
+        for name in config.components:
+            if name in self.components:
+                raise ValueError(f"There is a component '{name}' already: give the other one another name.")
+        return {**self.components, **recipes_made(config.components)}
 
     def _stops(self, config: Config) -> Tensor:
         """``[V]`` bool: the tokens with which a response may end by itself."""
@@ -230,16 +244,17 @@ class Trainer:
         fresh = Experience.of(rollout, credit, born=number)
         batch = join([fresh, *reuse(self.replay, config.replay_rollouts - 1)], number)
         trained: list[Epoch] = []
-        steps_before, first_ratios, epochs_wanted = self.optimiser.steps, torch.ones(0), config.epochs
+        steps_before, clipped_before = self.optimiser.steps, self.optimiser.clipped
+        first_ratios, epochs_wanted = torch.ones(0), config.epochs
         for k in range(1, config.epochs + 1):
             clock.start()
-            order = torch.randperm(batch.rows, generator=generator(config.seed, number, MINIBATCHES, k))
-            minibatches = order.to(self.policy.device).tensor_split(min(config.minibatches, batch.rows))
+            drawn = minibatches(config.seed, number, k, rows=batch.rows, count=config.minibatches)
+            parts = [torch.from_numpy(rows).to(self.policy.device) for rows in drawn]
             with self._dropout(config, number, k):
-                epoch = self.optimiser.epoch(batch, minibatches, config)
+                epoch = self.optimiser.epoch(batch, parts, config)
             if k == 1:
                 fresh_rows = rollout.response_mask.shape[0]
-                first_ratios = first_minibatch(epoch.ratios, minibatches[0], batch.mask, fresh_rows)
+                first_ratios = first_minibatch(epoch.ratios, parts[0], batch.mask, fresh_rows)
             trained.append(epoch)
             # Compared once an epoch's steps are done, as CleanRL does: the epoch that goes too far is never undone.
             if config.target_kl is not None and approx_kl(rollout, epoch) > config.target_kl:
@@ -268,6 +283,7 @@ class Trainer:
         )
         metrics = measure(config, rollout, credit, epochs, steps)
         clock.mark("record")
+        metrics["optim/steps_clipped"] = (self.optimiser.clipped - clipped_before) / steps
         metrics["throughput/seconds"] = sum(clock.seconds.values())
         moved = epochs[-1].new_logprobs[: len(rollout.stopped)] - rollout.old_logprobs
         step = float(masked_mean(step_kl(moved), rollout.response_mask))
@@ -287,22 +303,31 @@ class Trainer:
         yield Stage("done", len(trained), epochs_wanted, rollout, components, credit, tuple(trained), update)
 
     def gradient_parts(
-        self, rollout: Rollout, credit: Credit, config: Config | None = None, policy: Policy | None = None
+        self,
+        rollout: Rollout,
+        credit: Credit,
+        config: Config | None = None,
+        policy: Policy | None = None,
+        replayed: Sequence[Experience] = (),
     ) -> Tensor:
-        """Each token's exact part of the gradient of a step over these responses from the policy as it is now.
+        """Each token's exact part of the gradient of one step over all these responses, from the policy as it is now.
 
         Args:
             rollout: the responses, from any stage of ``stages()``.
             credit: theirs, from the stage ``advantage`` on.
-            config: the knobs; None is ``self.config``.
+            config: the knobs, with the coefficients that are meant; None is ``self.config`` with those in force.
             policy: another policy than the one that is trained, such as an earlier one.
+            replayed: older experience in the same step, such as ``reuse(self.replay, n)``; none by default.
 
         Returns:
-            ``[B, T]``: ``<g_t, g> / |g|^2``. They sum to 1; a negative one pulls against the batch.
+            ``[rows, T]``, the replayed rows after the others: ``<g_t, g> / |g|^2``. They sum to 1; a negative one
+            pulls against the batch.
         """
         number = self.updates + 1
+        if config is None:
+            config = self.coefficients.under(self.config).put_into(self.config)
         optimiser = self.optimiser if policy is None else Optimiser(policy)
-        return optimiser.parts(join([Experience.of(rollout, credit, born=number)], number), config or self.config)
+        return optimiser.parts(join([Experience.of(rollout, credit, born=number), *replayed], number), config)
 
     def sample(self, config: Config, number: int) -> tuple[Rollout, list[str]]:
         """Draw the responses of update ``number``; also the prompt that each row answers."""
@@ -370,7 +395,10 @@ class Trainer:
             reference=self.reference,
             config=config,
         )
-        return {name: values.to(self.policy.device) for name, values in score(self.components, responses).items()}
+        return {
+            name: values.to(self.policy.device)
+            for name, values in score(self.components_under(config), responses).items()
+        }
 
     def _score_greedy(self, config: Config, prompts: list[str], greedy: GreedyAnswers | None) -> dict[str, Tensor]:
         """The components of the greedy answer to each group's prompt, ``{name: [groups]}``; empty without any.

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Self
 
+from explorer.config import Config
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.writer import RunWriter
 
@@ -48,9 +49,13 @@ class BackgroundWriter:
         """Add the next update; waits until the one before is safe. Raises RecordingError as ``RunWriter`` does."""
         self._give("update", lambda: self._writer.append(snapshot))
 
-    def checkpoint(self, state: State) -> None:
-        """Keep a state after the updates given so far. Raises as ``append``."""
-        self._give("state", lambda: self._writer.checkpoint(state))
+    def append_metrics(self, update: int, config: Config, metrics: Mapping[str, float]) -> None:
+        """Add the next update without its snapshot; waits and raises as ``append``."""
+        self._give("update", lambda: self._writer.append_metrics(update, config, metrics))
+
+    def checkpoint(self, state: State, passing: bool = False) -> None:
+        """Keep a state after the updates given so far, as ``RunWriter.checkpoint`` does. Raises as ``append``."""
+        self._give("state", lambda: self._writer.checkpoint(state, passing))
 
     def settle(self) -> None:
         """Wait until everything given so far is safe. Raises as ``append``."""

@@ -8,11 +8,12 @@ response and token by token; so what is found first is also what happened first.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from explorer.recording.columns import column
 from explorer.recording.metrics import metrics_of
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording
@@ -71,17 +72,37 @@ def parting(parent: Recording, child: Recording) -> Parting | None:
     for update in parent.metrics.column("update").to_pylist():
         if update not in others:
             continue
-        found = _in_update(parent, child, update)
+        found = parting_in(parent, child, update)
         if found is not None:
             return found
     return None
 
 
-def _in_update(parent: Recording, child: Recording, update: int) -> Parting | None:
+def parting_in(parent: Recording, child: Recording, update: int) -> Parting | None:
+    """Where two runs part in an update that both have; None where they do not. Raises as ``parting``."""
     if update in parent.updates and update in child.updates:
         one, other = (run[run.updates.index(update)] for run in (parent, child))
         return parting_of(one, other)
-    ours, theirs = (metrics_of(run.metrics, update) for run in (parent, child))
+    return _in_metrics(update, *(metrics_of(run.metrics, update) for run in (parent, child)))
+
+
+def parting_at(parent: Recording, child: Snapshot) -> Parting | None:
+    """Where a fork's update parts from its parent's; None where it does not, or the parent has no such update.
+
+    Where the parent has thinned its tokens out the metrics are compared, without wall times.
+
+    Raises:
+        RecordingError: the parent's files are missing or damaged.
+    """
+    if child.update in parent.updates:
+        return parting_of(parent.at(child.update), child)
+    if child.update not in column(parent.metrics, "update"):
+        return None
+    return _in_metrics(child.update, metrics_of(parent.metrics, child.update), child.metrics)
+
+
+def _in_metrics(update: int, ours: Mapping[str, float], theirs: Mapping[str, float]) -> Parting | None:
+    """The first of an update's metrics in which two runs differ, without wall times; None where none does."""
     for name in dict.fromkeys([*ours, *theirs]):
         if not name.startswith("throughput/") and _differs(ours.get(name), theirs.get(name)):
             return Parting(

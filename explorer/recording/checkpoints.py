@@ -111,17 +111,17 @@ def thin_checkpoints(root: Path, megabytes: float) -> None:
         kept = [update for update in kept if update not in going]
 
 
-def copy_checkpoints(root: Path, target: Path, updates: Iterable[int]) -> None:
-    """Copy the states after some updates into another folder; one that has been thinned out meanwhile is left out.
+def copy_checkpoints(files: Iterable[Path], target: Path) -> None:
+    """Copy states into another folder; one that has been thinned out meanwhile is left out.
 
     Raises:
         RecordingError: one of them is no plain file of its folder.
         OSError: it cannot be read, or the target not be written.
     """
-    for update in updates:
-        relative = checkpoint_path(Path(), update)
-        if (root / relative).exists():
-            source = inside(root, str(relative), "choose another update.")
+    for path in files:
+        if path.exists():
+            relative = Path(CHECKPOINTS_FOLDER, path.name)
+            source = inside(path.parent.parent, str(relative), "choose another update.")
             (target / relative).parent.mkdir(exist_ok=True)
             replace_file(target / relative, partial(shutil.copyfile, source))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from explorer.recording.folder import RecordingError
+from explorer.recording.folder import ElsewhereError
 
 
 class Claim:
@@ -17,7 +17,7 @@ class Claim:
         root: the folder, which must exist.
 
     Raises:
-        RecordingError: another writer holds it.
+        ElsewhereError: another writer holds it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -31,7 +31,7 @@ class Claim:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(opened)
-            raise RecordingError(
+            raise ElsewhereError(
                 f"'{root}' is being written to by another run: wait until it has ended, or record into a new folder."
             ) from None
         except OSError:

@@ -1,6 +1,7 @@
-"""Takes a recording back to one of its updates, so that the run can be written on from there.
+"""Makes a recording ready to be written on, after its last update or after an earlier one.
 
-What comes after that update is dropped in the order in which a cut does no harm: first the metrics, without which an
+After the last one there is nothing to drop but what a kill has left unfinished. What comes after an earlier one is
+dropped in the order in which a cut does no harm: first the metrics, without which an
 update has not happened, from the newest part down; then its config, then what else lies of it. However far that came,
 the folder opens, as a run of fewer updates, and dropping again finishes the work.
 """
@@ -12,21 +13,20 @@ from typing import Any, NamedTuple
 
 from explorer.recording.checkpoints import CHECKPOINTS_FOLDER, checkpoint_path, checkpoint_updates
 from explorer.recording.columns import column
+from explorer.recording.compacting import drop_blocks_after
 from explorer.recording.folder import (
-    MAX_METRICS_ROWS,
     METRICS_FOLDER,
     METRICS_ROWS,
     SCHEMA_VERSION,
-    RecordingError,
+    ElsewhereError,
     damaged,
     part_numbers,
     part_path,
     read_run,
-    read_table,
     write_run,
     write_table,
 )
-from explorer.recording.metrics import metrics_of, read_metrics
+from explorer.recording.metrics import last_metrics, metrics_of, read_metrics, read_part
 from explorer.recording.tables import Tables
 
 
@@ -46,22 +46,27 @@ class Left(NamedTuple):
     last: int
 
 
-def drop_after(root: Path, update: int) -> Left:
+def drop_after(root: Path, update: int | None = None) -> Left:
     """Drop all that a recording holds of the updates after ``update``, and its unfinished files.
 
+    Without an update every one that has happened stays: what goes belongs to none.
+
     Raises:
-        RecordingError: the folder is no recording, is damaged, or is of another schema than is written now.
+        RecordingError: the folder is no recording or is damaged.
+        ElsewhereError: it is of another schema than is written now, or a link leads out of it.
         OSError: something cannot be removed.
     """
     content = read_run(root)
     if content["schema_version"] != SCHEMA_VERSION:
-        raise RecordingError(
+        raise ElsewhereError(
             f"'{root}' is of recording schema {content['schema_version']}, and new updates are written in schema "
             f"{SCHEMA_VERSION}: go on in another folder."
         )
     for folder in (METRICS_FOLDER, CHECKPOINTS_FOLDER, *Tables._fields):
         if (root / folder).is_symlink():  # what lies behind it is not the run's to drop
-            raise RecordingError(f"'{root / folder}' is a link and no folder of the run: go on in another folder.")
+            raise ElsewhereError(f"'{root / folder}' is a link and no folder of the run: go on in another folder.")
+    if update is None:
+        update, _ = last_metrics(root)
     try:
         info, configs = dict(content["info"]), list(content["configs"])
         kept = [entry for entry in configs if entry["from_update"] <= update]
@@ -70,6 +75,7 @@ def drop_after(root: Path, update: int) -> Left:
     rows = _drop_metrics(root, update)
     if kept != configs:
         write_run(root, {**content, "configs": kept}, durable=True)
+    drop_blocks_after(root, update)
     for folder in Tables._fields:
         for number in part_numbers(root, folder):
             if number > update:
@@ -90,7 +96,7 @@ def _drop_metrics(root: Path, update: int) -> dict[int, dict[str, float]]:
         if start > update:
             path.unlink()
             continue
-        table = read_table(root, METRICS_FOLDER, start, MAX_METRICS_ROWS)
+        table = read_part(root, start)
         numbers = column(table, "update")
         count = int((numbers <= update).sum())
         if count < len(numbers):

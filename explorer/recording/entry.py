@@ -36,7 +36,9 @@ class Entry:
         parent: where it is a branch: ``{"id", "update", "changed"}`` as ``explorer.recording.origin`` writes it.
         preset: the preset that it was begun with; empty where none is told.
         seed: its seed; None where none is told.
-        grid: the name of the seed grid's folder that it belongs to; empty where to none.
+        grid: the name of the seed grid's folder that it belongs to, or its whole path where that lies outside of the
+            shelf; empty where to none.
+        outside: whether it lies in a folder of its own and not on the shelf.
         problem: why it cannot be opened; empty where it can.
     """
 
@@ -51,12 +53,13 @@ class Entry:
     preset: str = ""
     seed: int | None = None
     grid: str = ""
+    outside: bool = False
     problem: str = ""
 
 
-def is_id(text: str) -> bool:
-    """Whether a text can be the id of a run."""
-    return _ID.fullmatch(text) is not None
+def is_id(text: object) -> bool:
+    """Whether something can be the id of a run."""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
 def read_entry(folder: Path, grid: str = "") -> Entry:

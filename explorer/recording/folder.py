@@ -6,6 +6,9 @@
     epochs/000012.parquet         and so with these three
     responses/000012.parquet
     updates/000012.parquet
+    tokens/000001-000100.parquet  100 updates put together, a row group each, and so with the others; what lies in which
+    index.json                    file, see ``explorer.recording.index``
+    labels.jsonl                  what people and scripts have noted of the run, see ``explorer.recording.labels``
     checkpoints/000010.safetensors    the state from which update 11 begins, see ``explorer.recording.checkpoints``
 
 A file is written under another name and then renamed, so that under its own name it is always whole. The newest part
@@ -17,14 +20,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from explorer.recording.tables import Tables
+from explorer.recording.bounded import Bound, read_bounded
+from explorer.recording.pages import VALUE_BYTES
 
 #: The form of the files. A newer one is refused by name, an older one is read by ``explorer.recording.older``; raise it
 #: with every change of a column.
@@ -35,44 +42,39 @@ METRICS_FOLDER = "metrics"
 METRICS_ROWS = 128
 
 # More than any run that this package can make; what claims to be larger is damaged or hostile.
-MAX_JSON_BYTES = 64 * 2**20
-MAX_TABLE_BYTES = 2 * 2**30
+# JSON in memory may take 24 times its size in a file.
+MAX_JSON_BYTES = 8 * 2**20
+MAX_TABLE_BYTES = 256 * 2**20
 MAX_TABLE_ROWS = 50_000_000
-MAX_METRICS_ROWS = 1_000_000
 
 _PART = re.compile(r"(\d{6,9})\.parquet")
+BLOCK_NAME = re.compile(r"(\d{6,9})-\d{6,9}\.parquet")
 
 
 class RecordingError(ValueError):
     """A recording cannot be read or written; the message says what to do."""
 
 
+class ElsewhereError(RecordingError):
+    """A run cannot be gone on with in its own folder, and can in another: nothing is wrong with it."""
+
+
 def check_unused(folder: Path) -> None:
     """See that a folder is new or empty. Raises RecordingError where it holds something already, or is none."""
+    if "\0" in str(folder):
+        raise RecordingError(f"{str(folder)!r} cannot be the name of a folder: give another.")
     if folder.exists() and not folder.is_dir():
         raise RecordingError(f"'{folder}' is a file: give a folder.")
     if folder.is_dir() and any(folder.iterdir()):
         raise RecordingError(f"'{folder}' is not empty: give another folder, so that what it holds is kept.")
 
 
-def create(root: Path) -> None:
-    """Make the folders of a new recording.
-
-    Raises:
-        RecordingError: the folder holds something already, or cannot be made.
-    """
-    try:
-        check_unused(root)
-        for name in (METRICS_FOLDER, *Tables._fields):
-            (root / name).mkdir(parents=True)
-    except OSError as error:
-        raise RecordingError(f"'{root}' cannot be used as a folder ({error.strerror}): give another.") from None
-
-
 def write_run(root: Path, content: dict[str, Any], *, durable: bool = False) -> None:
     """Write ``run.json``. Raises RecordingError where the content is more than JSON can hold."""
     try:
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        if len(text.encode()) >= MAX_JSON_BYTES:
+            raise ValueError(f"it is longer than {MAX_JSON_BYTES} bytes")
     except (TypeError, ValueError) as error:
         raise RecordingError(f"what is known of the run cannot be written as JSON: {error}.") from None
     replace_file(root / RUN_FILE, lambda path: path.write_text(text + "\n", encoding="utf-8"), durable=durable)
@@ -84,17 +86,15 @@ def read_run(root: Path) -> dict[str, Any]:
     Raises:
         RecordingError: the folder is missing or no recording, the file is damaged, or its schema is a newer one.
     """
-    if not root.is_dir():
-        raise RecordingError(f"There is no folder '{root}': give the folder of a recorded run.")
+    if "\0" in str(root) or not root.is_dir():
+        raise RecordingError(f"There is no folder {str(root)!r}: give the folder of a recorded run.")
     path = inside(root, RUN_FILE, "it is not a recorded run.")
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ValueError("it is too large")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         version = content["schema_version"]
         if type(version) is not int or version < 1:
             raise ValueError(f"its schema_version is {version!r}")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
         raise damaged(path, error) from None
     if version > SCHEMA_VERSION:
         raise RecordingError(
@@ -103,6 +103,15 @@ def read_run(root: Path) -> dict[str, Any]:
         )
     checked: dict[str, Any] = content
     return checked
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises ValueError, OSError, RecursionError where it is too large, or none."""
+    with path.open("rb") as file:
+        text = file.read(MAX_JSON_BYTES + 1)  # it may grow after it has been asked how large it is
+    if len(text) > MAX_JSON_BYTES:
+        raise ValueError("it is too large")
+    return json.loads(text.decode("utf-8"))
 
 
 def part_path(root: Path, folder: str, update: int) -> Path:
@@ -127,46 +136,49 @@ def numbered_files(folder: Path, pattern: re.Pattern[str]) -> list[int]:
 
 
 def write_table(path: Path, table: pa.Table, *, durable: bool = False) -> None:
-    """Write a Parquet file, compressed with zstd; real numbers as split byte streams, a third smaller than plain."""
-    leaves = [leaf for field in table.schema for leaf in _leaves(field.name, field.type)]
+    """Write a Parquet file, in the way of ``parquet_options``.
 
-    def write(target: Path) -> None:
-        pq.write_table(
-            table,
-            target,
-            compression="zstd",
-            use_dictionary=[name for name, kind in leaves if kind != pa.float32()],
-            column_encoding={name: "BYTE_STREAM_SPLIT" for name, kind in leaves if kind == pa.float32()},
-            write_statistics=False,
-            write_page_checksum=True,
+    Raises:
+        RecordingError: the table is larger than one that is read.
+    """
+    leaves = sum(1 for field in table.schema for _ in _leaves(field.name, field.type))
+    if max(table.nbytes, VALUE_BYTES * leaves * table.num_rows) > MAX_TABLE_BYTES:
+        raise RecordingError(
+            f"'{path.parent.name}' of one update would take more than {MAX_TABLE_BYTES // 2**20} MiB and could not be "
+            "read again: record it with a smaller batch_size, response_length or replay_rollouts, or without tokens."
         )
+    replace_file(path, lambda target: pq.write_table(table, target, **parquet_options(table.schema)), durable=durable)
 
-    replace_file(path, write, durable=durable)
+
+def parquet_options(schema: pa.Schema) -> dict[str, Any]:
+    """How tables are written: with zstd, and real numbers as split byte streams, a third smaller than plain."""
+    leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
+    return {
+        "compression": "zstd",
+        "use_dictionary": [name for name, kind in leaves if kind != pa.float32()],
+        "column_encoding": {name: "BYTE_STREAM_SPLIT" for name, kind in leaves if kind == pa.float32()},
+        "write_statistics": False,
+        "write_page_checksum": True,
+    }
 
 
-def read_table(root: Path, folder: str, update: int, most_rows: int) -> pa.Table:
-    """A part, whole.
+def read_table(root: Path, relative: Path, bound: Bound, group: int | None = None) -> pa.Table:
+    """A Parquet file, whole or one row group of it.
 
     Args:
         root: the recording's folder.
-        folder: which of the folders in it.
-        update: the update that names the part.
-        most_rows: how many rows it may have.
+        relative: where the file lies in it.
+        bound: what the table may be at most: a small file may hold a large one.
+        group: which row group; None is all of them.
 
     Raises:
-        RecordingError: it is missing, damaged, no plain file of this folder, or claims to be larger than any run or
-            than ``most_rows``: a value that repeats takes no room in a file, so a small one may have many rows.
+        RecordingError: it is missing, damaged, no plain file of this folder, or larger than it may be.
     """
-    path = inside(root, str(part_path(Path(), folder, update)), "restore it, or record the run again.")
+    path = inside(root, str(relative), "restore it, or record the run again.")
+    within = Bound(min(bound.rows, MAX_TABLE_ROWS), min(bound.bytes, MAX_TABLE_BYTES))
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            claimed = file.metadata
-            # Of a column's own claims nothing is asked: a damaged one has pyarrow 26 end the process.
-            size = sum(claimed.row_group(i).total_byte_size for i in range(claimed.num_row_groups))
-            if claimed.num_rows > min(most_rows, MAX_TABLE_ROWS) or size > MAX_TABLE_BYTES:
-                raise ValueError("it is too large")
-            return file.read(use_threads=False)
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        return read_bounded(path, within, group)
+    except (OSError, ValueError, KeyError, TypeError, MemoryError, pa.ArrowException) as error:
         raise damaged(path, error) from None
 
 
@@ -200,16 +212,38 @@ def replace_file(path: Path, write: Callable[[Path], Any], *, durable: bool = Fa
     try:
         write(unfinished)
         if durable:
-            _sync(unfinished)
+            sync(unfinished)
         os.replace(unfinished, path)
         if durable:
-            _sync(path.parent)
+            sync(path.parent)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
 
 
-def _sync(path: Path) -> None:
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which is named ``target`` when the block has ended well: before, nothing is to be seen of it.
+
+    Raises:
+        RecordingError: the target holds something already.
+        OSError: it cannot be made.
+    """
+    check_unused(target)
+    # Under another name until it is whole: what is cut off on the way is not taken for a run.
+    unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield unfinished
+        if target.is_dir():
+            target.rmdir()
+        unfinished.rename(target)
+    except RecordingError as error:  # whoever reads it has named the target
+        raise RecordingError(str(error).replace(str(unfinished), str(target))) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
     """Wait until a file, or a folder's list of names, is on the disk; Windows opens no folder, and keeps its own."""
     if os.name == "nt" and path.is_dir():
         return

@@ -17,19 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from explorer.config import Config
-from explorer.recording.checkpoints import CHECKPOINTS_FOLDER, checkpoint_path
+from explorer.recording.beginning import clear
 from explorer.recording.folder import (
-    MAX_JSON_BYTES,
-    METRICS_FOLDER,
     RUN_FILE,
     RecordingError,
     check_unused,
     damaged,
     inside,
+    read_json,
     replace_file,
 )
 from explorer.recording.storage import Recording
-from explorer.recording.tables import Tables
 
 GRID_FILE = "grid.json"
 
@@ -89,13 +87,11 @@ def read_grid(root: str | Path) -> dict[str, Any]:
         raise RecordingError(f"There is no folder '{root}': give the folder of a seed grid.")
     path = inside(root, GRID_FILE, "it holds no seed grid.")
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ValueError("it is too large")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         version = content.pop("grid_version")
         if type(version) is not int or version < 1 or not isinstance(content["config"], dict):
             raise ValueError("it does not say what the grid is of")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
         raise damaged(path, error, "restore it, or give another folder") from None
     if version > GRID_VERSION:
         raise RecordingError(f"'{root}' is a seed grid of a newer PPO Explorer: open it with that one.")
@@ -124,21 +120,13 @@ def has_begun(folder: Path) -> bool:
     """
     if (folder / RUN_FILE).exists():
         return True
-    if not folder.is_dir() or folder.is_symlink():
+    if folder.is_dir() and not folder.is_symlink():
+        try:
+            clear(folder)
+        except RecordingError:
+            raise RecordingError(f"'{folder}' is not empty and holds no run: move away what is in it.") from None
+    else:
         check_unused(folder)
-        return False
-    # A run begins with run.json: before that there are empty folders and the state from which it was to start.
-    parts = {folder / name for name in (METRICS_FOLDER, CHECKPOINTS_FOLDER, *Tables._fields)}
-    files = [path for path in folder.rglob("*") if path not in parts or path.is_symlink()]
-    for path in files:
-        known = path == checkpoint_path(folder, 0) or (path.name.startswith(".") and path.suffix == ".part")
-        if path.is_symlink() or not path.is_file() or not known:
-            raise RecordingError(f"'{folder}' is not empty and holds no run: move away what is in it.")
-    for path in files:
-        path.unlink()
-    for path in parts:
-        if path.exists():
-            path.rmdir()
     return False
 
 

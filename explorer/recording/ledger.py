@@ -9,6 +9,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
+from explorer.ppo.streams import Rows, minibatches
 from explorer.recording.ledger_credit import credit_lines
 from explorer.recording.ledger_line import Line, Token
 from explorer.recording.ledger_objective import objective_lines
@@ -69,5 +72,16 @@ def ledger(shown: Any, row: int, t: int, epoch: int = -1) -> Ledger:
         scores=credit.scores if credit is not None else shown.scores,
         row=row,
         t=t,
+        steps=_steps(shown, epoch, whole),
     )
     return Ledger(token, (*credit_lines(token), *(objective_lines(token) if credit is not None else [])))
+
+
+def _steps(shown: Any, epoch: int, whole: bool) -> tuple[Rows, ...]:
+    """The rows of each minibatch of an epoch; ``whole``: the last one is the policy after all steps."""
+    if not shown.epochs:
+        return ()
+    rows, place = len(shown.epochs[epoch].ratios), epoch % len(shown.epochs) + 1
+    if whole and place == len(shown.epochs):
+        return (np.arange(rows),)
+    return minibatches(shown.config.seed, shown.update, place, rows=rows, count=shown.config.minibatches)

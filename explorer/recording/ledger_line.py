@@ -11,6 +11,7 @@ import numpy as np
 
 from explorer.config import Config
 from explorer.ppo.records import Credit, Epoch, Rollout
+from explorer.ppo.streams import Rows
 from explorer.recording.formula import Formula
 
 #: A recorded number is in single precision: a line matches it within so much times max(1, |x|).
@@ -86,6 +87,7 @@ class Token:
         rollout, credit, epoch: the records; ``credit`` and ``epoch`` are None where an update is not so far yet.
         components, scores: of the responses, also before there is credit.
         row, t: which token.
+        steps: the rows of each minibatch of the epoch; all in one after the last step.
     """
 
     config: Config
@@ -96,6 +98,7 @@ class Token:
     scores: Any
     row: int
     t: int
+    steps: tuple[Rows, ...] = ()
 
     @property
     def count(self) -> int:

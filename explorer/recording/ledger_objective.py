@@ -5,6 +5,7 @@ The derivatives are worked out by hand, where the trainer asks autograd: so each
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from explorer.config import SAPO_TEMPERATURES, Config
 from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.ppo.records import Epoch
+from explorer.ppo.streams import Rows
 from explorer.recording.formula import Formula, exp, held, least, most, number, sigmoid, size, symbol, total
 from explorer.recording.ledger_credit import kl_formula
 from explorer.recording.ledger_line import TOLERANCE, Line, Note, Numbers, Terms, Token, line
@@ -143,14 +145,15 @@ def _gradient(token: Token, epoch: Epoch, ratio: Formula, advantage: Formula, mo
     logs = np.log(np.where(ratios > 0, ratios, 1.0))
     logs[: len(fresh)] = np.where(fresh, moved, 0.0)
     pulls = pulls_of(config, logs, ratios, np.asarray(epoch.advantages, np.float64), mask, epoch.ref_log_ratios)
-    weights = token_weights(config, mask)
+    weights = token_weights(config, mask, token.steps)
     parts = np.where(mask, np.abs(weights * pulls), 0.0)
     pull = _pull(token, epoch, ratio, advantage, float(pulls[token.row, token.t]), logs)
-    weight = _weight(config, mask, token.count)
+    own = next(rows for rows in token.steps if token.row in rows)
+    weight = _weight(config, mask[own], token.count)
     share = size(symbol("w", weight.value) * symbol("g", pull.value, "t")) / symbol("Σ|wg|", float(parts.sum()))
     if parts.sum() == 0:
         share = number(0)
-    notes: tuple[Note, ...] = (("minibatches", {"count": config.minibatches}),) if config.minibatches > 1 else ()
+    notes: tuple[Note, ...] = (("minibatches", {"count": len(token.steps)}),) if len(token.steps) > 1 else ()
     if len(mask) > len(fresh):
         notes = (*notes, ("replayed", {"count": len(mask) - len(fresh)}))
     recorded = float(epoch.gradient_shares[token.row, token.t])
@@ -206,8 +209,15 @@ def pulls_of(
     return np.asarray(pulls, np.float64)
 
 
-def token_weights(config: Config, mask: Any) -> Numbers:
-    """``[rows, 1]`` how much of the whole each token of a response is, by the aggregation."""
+def token_weights(config: Config, mask: Any, steps: Sequence[Rows]) -> Numbers:
+    """``[rows, 1]`` how much of its own step each token of a response is, by the aggregation; ``steps``: their rows."""
+    weights = np.zeros((len(mask), 1))
+    for rows in steps:
+        weights[rows] = _step_weights(config, mask[rows])
+    return weights
+
+
+def _step_weights(config: Config, mask: Any) -> Numbers:
     counts = np.maximum(mask.sum(axis=1, keepdims=True), 1).astype(np.float64)
     if config.aggregation == "sequence_mean":
         return np.asarray(1 / (len(mask) * counts))

@@ -8,8 +8,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from explorer.recording.bounded import Bound
 from explorer.recording.columns import column
-from explorer.recording.folder import MAX_METRICS_ROWS, METRICS_FOLDER, damaged, part_numbers, part_path, read_table
+from explorer.recording.folder import METRICS_FOLDER, METRICS_ROWS, damaged, part_numbers, part_path, read_table
+
+# A million updates of 32 metrics: more than anybody records.
+MAX_METRICS_ROWS = 1_000_000
+MAX_METRICS_CELLS = 32_000_000
+MAX_PART_BYTES = 16 * 2**20
 
 
 def metrics_table(rows: Mapping[int, Mapping[str, float]]) -> pa.Table:
@@ -28,10 +34,14 @@ def metrics_of(metrics: pa.Table, update: int) -> dict[str, float]:
 
 def read_metrics(root: Path) -> pa.Table:
     """Every part of ``metrics/`` as one table. Raises RecordingError where one is damaged or they overlap."""
-    starts = part_numbers(root, METRICS_FOLDER)
-    tables = [read_table(root, METRICS_FOLDER, start, MAX_METRICS_ROWS) for start in starts]
-    for start, table in zip(starts, tables, strict=True):
-        _check(root, start, table)
+    tables, rows, names = [], 0, set[str]()
+    for start in part_numbers(root, METRICS_FOLDER):
+        table = read_part(root, start)
+        rows += table.num_rows
+        names.update(table.column_names)
+        if rows > MAX_METRICS_ROWS or rows * len(names) > MAX_METRICS_CELLS:
+            raise damaged(root / METRICS_FOLDER, ValueError("it is too large"))
+        tables.append(table)
     whole = pa.concat_tables([metrics_table({}), *tables], promote_options="default").combine_chunks()
     numbers = column(whole, "update")
     if (np.diff(numbers) < 1).any():
@@ -48,14 +58,15 @@ def last_metrics(root: Path) -> tuple[int, dict[str, float]]:
     starts = part_numbers(root, METRICS_FOLDER)
     if not starts:
         return 0, {}
-    table = read_table(root, METRICS_FOLDER, starts[-1], MAX_METRICS_ROWS)
-    _check(root, starts[-1], table)
+    table = read_part(root, starts[-1])
     update = int(column(table, "update")[-1])
     return update, metrics_of(table, update)
 
 
-def _check(root: Path, start: int, table: pa.Table) -> None:
-    """See that a part is one of metrics. Raises RecordingError where it is not."""
+def read_part(root: Path, start: int) -> pa.Table:
+    """The part of metrics that begins with an update. Raises RecordingError where it is none, or damaged."""
+    path = part_path(Path(), METRICS_FOLDER, start)
+    table = read_table(root, path, Bound(METRICS_ROWS, MAX_PART_BYTES))
     try:
         numbers = column(table, "update")
         if len(numbers) == 0 or numbers[0] != start or (np.diff(numbers) < 1).any():
@@ -63,4 +74,5 @@ def _check(root: Path, start: int, table: pa.Table) -> None:
         if any(field.type != pa.float64() for field in table.schema if field.name != "update"):
             raise TypeError("a metric is not a column of real numbers")
     except (KeyError, TypeError, ValueError) as error:
-        raise damaged(part_path(root, METRICS_FOLDER, start), error) from None
+        raise damaged(root / path, error) from None
+    return table

@@ -4,6 +4,7 @@ Schema 1 had neither ``groups`` in responses nor ``ref_log_ratios`` in epochs, a
 rows of one prompt lay next to each other, and with the usual settings there were four of them. Schema 2 had no
 ``exact_ref_kl``: it would take both models to find it, so it stays absent. Nor had schema 3 ``ref_top_logprobs`` and
 ``final_top_logprobs``, what reference and trained policy think of the alternatives; they stay absent for that reason.
+There each update had parts of its own, as the newest ones still have.
 """
 
 from __future__ import annotations

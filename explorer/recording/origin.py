@@ -37,6 +37,7 @@ class Origin:
         run: the run's id.
         update: after which update.
         newest: whether no later update has a checkpoint.
+        ahead: how many updates are recorded after it.
         config: the knobs with which the run would have gone on.
         prompts: the prompts likewise.
         policy_digest: that of the policy with which the run was begun.
@@ -48,6 +49,7 @@ class Origin:
     run: str
     update: int
     newest: bool
+    ahead: int
     config: Config
     prompts: tuple[str, ...]
     policy_digest: str
@@ -135,6 +137,7 @@ def find_origin(folder: str | Path, update: int | None = None) -> tuple[Origin, 
         run=str(known["id"]),
         update=wanted,
         newest=wanted == kept[-1],
+        ahead=sum(number > wanted for number in recording.metrics.column("update").to_pylist()),
         config=state.config,
         prompts=state.prompts,
         policy_digest=str(known["policy_digest"]),

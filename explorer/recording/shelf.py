@@ -10,10 +10,10 @@ A run is found by its id, which ``run.json`` says. What else lies on the shelf i
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,9 +22,13 @@ from typing import Any
 import platformdirs
 
 from explorer.recording.claim import Claim
+from explorer.recording.elsewhere import read_elsewhere, write_elsewhere
 from explorer.recording.entry import MAX_NAME, NAME_FILE, Entry, is_id, read_entry, stamp
-from explorer.recording.folder import METRICS_FOLDER, RUN_FILE, RecordingError, check_unused, replace_file
+from explorer.recording.folder import METRICS_FOLDER, RUN_FILE, RecordingError, replace_file, whole_folder
 from explorer.recording.grid import GRID_FILE, is_seed_folder
+from explorer.recording.index import INDEX_FILE
+from explorer.recording.labels import Label
+from explorer.recording.storage import Recording
 
 __all__ = ["Entry", "Shelf", "copy_run"]
 
@@ -78,6 +82,9 @@ class Shelf:
         except OSError as error:
             raise RecordingError(f"'{self.root}' cannot be read ({error.strerror}): name another folder.") from None
         entries = {folder: self._entry(folder, grid) for folder, grid in _runs_in(paths)}
+        for path in read_elsewhere(self.root):
+            for folder, grid in _runs_in([path]):
+                entries[folder] = dataclasses.replace(self._entry(folder, grid and str(path)), outside=True)
         # A copy: a run may be looked for in another thread meanwhile.
         self._known = {folder: known for folder, known in self._known.copy().items() if folder in entries}
         return sorted(entries.values(), key=lambda entry: (entry.created, str(entry.folder)), reverse=True)
@@ -98,7 +105,7 @@ class Shelf:
             found = found or next((entry for entry in self.entries() if entry.id == run), None)
             if found is not None:
                 return found
-        raise RecordingError(f"There is no run {run[:12]!r} in '{self.root}': it may have been deleted or moved.")
+        raise RecordingError(f"There is no run {str(run)[:12]!r} in '{self.root}': it may have been deleted or moved.")
 
     def new_folder(self, suffix: str) -> Path:
         """A folder that nobody has yet, for a run or a seed grid."""
@@ -129,38 +136,122 @@ class Shelf:
         except OSError as error:
             raise RecordingError(f"'{path}' cannot be written ({error.strerror}): make room there.") from None
 
+    def add_label(
+        self,
+        run: str,
+        update: int,
+        label: str,
+        text: str = "",
+        *,
+        response: int | None = None,
+        token: int | None = None,
+    ) -> Label:
+        """Note something on a run, as ``Recording.add_label`` does. Raises RecordingError where there is none such."""
+        recording = Recording.load(self.find(run).folder)
+        return recording.add_label(update, label, text, response=response, token=token)
+
     def save(self, run: str, folder: str | Path) -> Path:
         """Copy a run, with its states, into a new or empty folder; it may still be going on.
+
+        A branch takes along the updates that it has from its parents. Their states stay with them.
 
         Raises:
             RecordingError: there is no such run, the folder holds something already, or it takes no more.
         """
         entry, target = self.find(run), Path(folder).expanduser()
-        if not str(folder).strip():
+        if not str(folder).strip() or "\0" in str(folder):
             raise RecordingError("Say where to save the run: name a new folder.")
         if target.resolve().is_relative_to(self.root.resolve()):  # where it would be the same run a second time
             raise RecordingError(f"'{target}' lies among the runs of this page: name a folder outside '{self.root}'.")
-        # Under another name until it is whole: what is cut off on the way is not taken for a run.
-        unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         try:
-            check_unused(target)
-            copy_run(entry.folder, unfinished)
-            if target.is_dir():
-                target.rmdir()
-            unfinished.rename(target)
+            with whole_folder(target) as unfinished:
+                if entry.parent is None:
+                    copy_run(entry.folder, unfinished)
+                else:
+                    self._save_line(entry, unfinished)
         except OSError as error:
             raise RecordingError(f"'{target}' cannot be written to ({error.strerror}): name another folder.") from None
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
         return target
 
+    def include(self, folder: str | Path) -> list[Entry]:
+        """Show a run, or a seed grid, that lies in a folder of its own, from now on. It stays where it is.
+
+        Returns:
+            The run, or those of the grid by their seeds.
+
+        Raises:
+            RecordingError: there is neither in the folder, or it is damaged, or a run that the shelf has already.
+        """
+        path = Path(folder).expanduser()
+        if not str(folder).strip() or "\0" in str(folder):
+            raise RecordingError(f"{str(folder)!r} is no folder: name that of a recorded run or seed grid.")
+        path = path.resolve()
+        found = [read_entry(run, grid) for run, grid in _runs_in([path])]
+        if not found:
+            raise RecordingError(f"'{path}' holds no recorded run and no seed grid: name another folder.")
+        known = {entry.id: entry.folder.resolve() for entry in self.entries() if entry.id}
+        for entry in found:
+            if entry.problem:
+                raise RecordingError(entry.problem)
+            if known.get(entry.id, entry.folder) != entry.folder:
+                raise RecordingError(
+                    f"'{entry.folder}' is a copy of '{known[entry.id]}', which is here: open that one."
+                )
+        if not path.is_relative_to(self.root.resolve()):
+            folders = [other for other in read_elsewhere(self.root) if other != path]
+            try:
+                write_elsewhere(self.root, [*folders, path])
+            except OSError as error:
+                raise RecordingError(f"'{self.root}' cannot be written to ({error.strerror}): make room.") from None
+        return sorted(found, key=lambda entry: entry.seed or 0)
+
+    def _save_line(self, entry: Entry, target: Path) -> None:
+        """Copy a branch with the updates that it has from its parents, as far as they are still on the shelf."""
+        from explorer.recording.lineage import line_of
+
+        line = line_of(self, entry)
+        line.recording.write(target, line.own.states)
+        _copy_files(entry.folder, target, without=(RUN_FILE, INDEX_FILE))
+
     def delete(self, run: str) -> None:
-        """Delete a run for good. Raises RecordingError where there is none, or somebody writes to it.
+        """Delete a run or a seed grid for good; one that lies outside of the shelf is only shown no more.
 
         Args:
-            run: its id, or the name of its folder where it is damaged and says no id.
+            run: its id, or the name of its folder where it is damaged and says no id; or that of the grid's folder.
+
+        Raises:
+            RecordingError: there is none, or somebody writes to it.
         """
-        entry = next((entry for entry in self.entries() if run and run == (entry.id or entry.folder.name)), None)
+        entries = self.entries()
+        grid = [entry for entry in entries if run and entry.grid == run]
+        one = next((entry for entry in entries if run and run == (entry.id or entry.folder.name)), None)
+        if (grid and grid[0].outside) or (one is not None and one.outside and not one.grid):
+            away = self.root / run if grid or one is None else one.folder
+            try:
+                write_elsewhere(self.root, [path for path in read_elsewhere(self.root) if path != away])
+            except OSError as error:
+                raise RecordingError(f"'{self.root}' cannot be written to ({error.strerror}): make room.") from None
+        elif grid:
+            self._delete_grid(self.root / run, grid)
+        else:
+            self._delete_one(run, one)
+
+    def _delete_grid(self, folder: Path, runs: list[Entry]) -> None:
+        """Delete all of a grid: first see that nobody writes to any of its runs."""
+        claims: list[Claim] = []
+        try:
+            claims += (Claim(entry.folder) for entry in runs)
+            (folder / GRID_FILE).unlink()  # without it the rest is no grid, whenever this is cut short
+            shutil.rmtree(folder)
+        except RecordingError:
+            raise RecordingError(f"A run of '{folder}' is being written to: wait until it has ended.") from None
+        except OSError as error:
+            raise RecordingError(f"'{folder}' cannot be deleted ({error.strerror}).") from None
+        finally:
+            for claim in claims:
+                claim.release()
+
+    def _delete_one(self, run: str, entry: Entry | None) -> None:
         if entry is None:
             raise RecordingError(f"There is no run {run[:12]!r} in '{self.root}': it may have been deleted already.")
         claim = None
@@ -198,22 +289,36 @@ def _runs_in(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
 def copy_run(folder: Path, target: Path) -> None:
     """Copy a run that may still be written to into a new folder.
 
-    First the metrics are copied, and then what is there by then: so whatever they name is there. Links are left out.
+    First the metrics are copied, and then what is there by then: so whatever they name is there. Where updates were put
+    together meanwhile, what is new is copied too. Links are left out.
 
     Raises:
         OSError: it cannot be read, or the target not be written.
     """
     target.mkdir(parents=True)
-    folders = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
-    for path in sorted(folders, key=lambda path: path.name != METRICS_FOLDER):
-        (target / path.name).mkdir()
-        _copy_files(path, target / path.name)
-    _copy_files(folder, target)
+    folders = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.name != METRICS_FOLDER)
+    together = None
+    while together != (together := _read(folder / INDEX_FILE)):
+        for path in folders:
+            if not path.is_symlink():
+                (target / path.name).mkdir(exist_ok=True)
+                _copy_files(path, target / path.name)
+    if together:  # as it was while the files were copied that it names
+        (target / INDEX_FILE).write_bytes(together)
+    _copy_files(folder, target, without=(INDEX_FILE,))
 
 
-def _copy_files(folder: Path, target: Path) -> None:
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes() if not path.is_symlink() else b""
+    except FileNotFoundError:
+        return b""
+
+
+def _copy_files(folder: Path, target: Path, without: tuple[str, ...] = ()) -> None:
     for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
+        new = path.name not in without and not (target / path.name).exists()
+        if new and path.is_file() and not path.is_symlink() and not path.name.startswith("."):
             # One that is gone is a state that has been thinned out meanwhile.
             with suppress(FileNotFoundError):
                 shutil.copyfile(path, target / path.name)

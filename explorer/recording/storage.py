@@ -8,7 +8,8 @@ files lie in the folder is told in ``explorer.recording.folder``, what their col
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import index
 from pathlib import Path
@@ -17,20 +18,21 @@ from typing import Any
 import pyarrow as pa
 
 from explorer.config import Config
-from explorer.recording.checkpoints import checkpoint_updates
+from explorer.recording.checkpoints import checkpoint_path, checkpoint_updates
 from explorer.recording.folder import (
     SCHEMA_VERSION,
     RecordingError,
     damaged,
-    part_numbers,
     read_run,
-    read_table,
+    whole_folder,
 )
+from explorer.recording.index import Parts
+from explorer.recording.labels import Label, add_label, read_labels
 from explorer.recording.metrics import metrics_of, metrics_table, read_metrics
 from explorer.recording.older import config_from, tables_from
 from explorer.recording.snapshot import Snapshot
-from explorer.recording.tables import Tables, from_tables, most_rows
-from explorer.recording.writer import LAST_FOLDER, RunWriter
+from explorer.recording.tables import Tables, from_tables, most_of
+from explorer.recording.writer import RunWriter
 
 __all__ = ["Recording", "RecordingError", "RunWriter"]
 
@@ -92,15 +94,14 @@ class Recording:
             info = {**content["info"], "schema_version": version}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(root / "run.json", error) from None
-        metrics = read_metrics(root)
+        metrics, parts = read_metrics(root), Parts(root)
         happened = set(metrics.column("update").to_pylist())
         if happened and (not configs or min(configs) > min(happened)):
             raise damaged(root / "run.json", ValueError("it lacks the first update's config"))
 
         def read(update: int) -> Snapshot:
             config = _in_force(configs, update)
-            most = most_rows(config)
-            tables = Tables(*(read_table(root, folder, update, getattr(most, folder)) for folder in Tables._fields))
+            tables = Tables(*(parts.read(folder, update, most) for folder, most in most_of(config).items()))
             try:
                 whole = tables_from(version, tables, config)
                 return from_tables(whole, update, config, metrics_of(metrics, update))
@@ -109,7 +110,7 @@ class Recording:
                     f"update {update} in '{root}' is damaged ({' '.join(str(error).split())}): record the run again."
                 ) from None
 
-        kept = [update for update in part_numbers(root, LAST_FOLDER) if update in happened]
+        kept = [update for update in parts.updates if update in happened]
         cached = lru_cache(CACHED_SNAPSHOTS)(read)
         where = root.resolve()
         return cls(
@@ -143,22 +144,90 @@ class Recording:
             read=kept.__getitem__,
         )
 
+    @property
+    def states(self) -> list[Path]:
+        """The files of the states that its own folder keeps, oldest first; none in memory."""
+        happened = self.metrics.column("update").to_pylist()
+        kept = checkpoint_updates(self.folder) if self.folder is not None else []
+        return [checkpoint_path(self.folder or Path(), n) for n in kept if not happened or n <= happened[-1]]
+
     def save(self, path: str | Path) -> None:
-        """Write the recording into a new or empty folder, with the states that its own folder keeps.
+        """Write the recording into a new or empty folder, with the states and the labels in its own folder.
+
+        It is there when it is whole. A branch that was loaded from its folder has not the updates before it branched
+        off, and says so in a warning: ``lineage.line_of`` gives it with its past.
 
         Raises:
             RecordingError: the folder holds something already, cannot be made, or takes no more.
         """
-        happened = self.metrics.column("update").to_pylist()
-        with RunWriter(path, self.info) as writer:
-            for update in happened:
+        target, parent = Path(path), self.info.get("parent")
+        try:
+            with whole_folder(target) as unfinished:
+                self.write(unfinished, self.states)
+                for label in self.labels:
+                    add_label(unfinished, label)
+        except OSError as error:
+            raise RecordingError(f"'{target}' cannot be written to ({error.strerror}): name another folder.") from None
+        first = self.metrics.column("update")[0].as_py() if self.metrics.num_rows else 1
+        if isinstance(parent, dict) and first > 1:
+            warnings.warn(
+                f"'{target}' is a branch without its past: updates 1 to {first - 1} lie with its parent, the run "
+                f"{str(parent.get('id'))[:8]} in '{parent.get('folder')}'. Keep that as well.",
+                stacklevel=2,
+            )
+
+    def write(self, folder: Path, states: Iterable[Path] = ()) -> None:
+        """Write the recording into a new or empty folder, with copies of the files of some states.
+
+        Raises:
+            RecordingError: the folder holds something already, cannot be made, or takes no more.
+        """
+        with RunWriter(folder, self.info) as writer:
+            for update in self.metrics.column("update").to_pylist():
                 if update in self._kept:
                     writer.append(self._read(update))
                 else:
                     writer.append_metrics(update, self.config_at(update), metrics_of(self.metrics, update))
-            if self.folder is not None:
-                kept = checkpoint_updates(self.folder)
-                writer.copy_states(self.folder, [n for n in kept if not happened or n <= happened[-1]])
+            writer.copy_states(states)
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The notes on the run that its folder has, in the order in which they were added; none in memory.
+
+        Raises:
+            RecordingError: ``labels.jsonl`` is damaged.
+        """
+        return read_labels(self.folder) if self.folder is not None else ()
+
+    def add_label(
+        self, update: int, label: str, text: str = "", *, response: int | None = None, token: int | None = None
+    ) -> Label:
+        """Note something on an update, one of its responses, or a token of that; it is on the disk on return.
+
+        Args:
+            update: which update, from 1; it must have happened.
+            label: what it is, in at most 80 characters.
+            text: what there is to say about it, in at most 2000.
+            response: which response, from 0; None for the whole update.
+            token: which token of it, from 0; None for the whole response.
+
+        Raises:
+            ValueError, TypeError: there is no such update, response or token, or a text is too long.
+            RecordingError: the recording lies in no folder, or that takes no more.
+        """
+        if self.folder is None:
+            raise RecordingError("This recording lies in memory: save it, and label what Recording.load then opens.")
+        added = Label(update=update, label=label, text=text, response=response, token=token)
+        if update not in self.metrics.column("update").to_pylist():
+            raise ValueError(f"There is no update {update} in '{self.folder}'.")
+        config = self.config_at(update)
+        for name, value, count in (
+            ("response", response, config.batch_size),
+            ("token", token, config.response_length),
+        ):
+            if value is not None and value >= count:
+                raise ValueError(f"{name} is {value}, but update {update} has {count}, counted from 0.")
+        return add_label(self.folder, added)
 
     def __len__(self) -> int:
         """How many snapshots are kept."""

@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from explorer.config import Config
 from explorer.ppo.records import Credit, Curve, Epoch, Rollout
+from explorer.recording.bounded import Bound
 from explorer.recording.columns import column, lists, nested, reshaped, structs, texts
 from explorer.recording.snapshot import Snapshot, Tokens
 
@@ -40,6 +41,10 @@ EPOCH_TOKENS = tuple(f.name for f in dataclasses.fields(Epoch) if f.type == "Arr
 CURVES = tuple(f.name for f in dataclasses.fields(Curve))
 COMPONENT, GREEDY, EXACT = "component/", "greedy/", "exact_ref_kl"
 REF_TOP, FINAL_TOP = "ref_top_logprobs", "final_top_logprobs"
+
+#: What a row may take in memory, beside what any table may: a prompt has up to 1023 tokens, a position likely ones.
+ROW_BYTES = {"tokens": 1024, "epochs": 512, "responses": 32_768, "updates": 0}
+LEAST_BYTES = 32 * 2**20
 
 _SCALARS = pa.struct([(name, pa.float64()) for name in EPOCH_SCALARS])
 _CHECK = pa.struct([("name", pa.string()), ("holds", pa.bool_()), ("measured", pa.float64())])
@@ -55,20 +60,12 @@ class Tables(NamedTuple):
     updates: pa.Table
 
 
-class Rows(NamedTuple):
-    """How many rows each of the four has."""
-
-    tokens: int
-    epochs: int
-    responses: int
-    updates: int
-
-
-def most_rows(config: Config) -> Rows:
-    """The most rows that an update under this Config can have; what claims more is not read."""
+def most_of(config: Config) -> dict[str, Bound]:
+    """What each of the four may be at most for an update under this Config; what is more is not read."""
     tokens = config.batch_size * config.response_length
     epochs = tokens * config.replay_rollouts * (config.epochs + 1)
-    return Rows(tokens=tokens, epochs=epochs, responses=config.batch_size, updates=1)
+    rows = {"tokens": tokens, "epochs": epochs, "responses": config.batch_size, "updates": 1}
+    return {name: Bound(count, LEAST_BYTES + count * ROW_BYTES[name]) for name, count in rows.items()}
 
 
 def to_tables(snapshot: Snapshot) -> Tables:

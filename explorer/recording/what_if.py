@@ -7,6 +7,7 @@ training that happened; scores, rewards, advantages, the clip and every number t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,23 +20,40 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def lacking(config: Config, snapshot: Snapshot) -> dict[str, str]:
+    """What the recorded batch lacks for a scoring under ``config``: ``{field: what it would take}``.
+
+    Such a field takes effect from the next update. What it would take is one of
+
+    - ``greedy``: the greedy answers, ReMax's baseline, which are sampled under that estimator alone;
+    - ``groups``: several responses to a prompt, for an estimator that compares those;
+    - ``exact_kl``: the exact KL, which is in no recording made before it was kept;
+    - ``component``: the scores of a reward component that was not there yet;
+    - ``estimator``: another estimator, which has to wait itself, and with which the value was chosen.
+    """
+    changed = {name: new for name, (new, _) in config.differences(snapshot.config).items()}
+    estimator, found = changed.get("estimator"), {}
+    if estimator in GROUPED and snapshot.config.group_size == 1:
+        found["estimator"] = "groups"
+    elif estimator == "remax" and not snapshot.credit.greedy_components:
+        found["estimator"] = "greedy"
+    if "estimator" in found and snapshot.config.estimator == "remax" and "whiten_rewards" in changed:
+        found["whiten_rewards"] = "estimator"
+    if changed.get("kl_estimator") == "exact" and snapshot.rollout.exact_ref_kl is None:
+        found["kl_estimator"] = "exact_kl"
+    scored = snapshot.credit.reward_components
+    weighed = {name: name.removeprefix("weight_") for name in changed if name.startswith("weight_")}
+    return found | {field: "component" for field, name in weighed.items() if name not in scored and changed[field] != 0}
+
+
 def rescored(config: Config, snapshot: Snapshot) -> Config:
     """The snapshot's Config with only those fields of ``config`` that can re-score a recorded batch.
 
-    The recorded estimator is kept where the batch lacks what another would read: ReMax needs the greedy answers that
-    are sampled under it alone, one that compares the responses to a prompt needs a group of at least two, and the exact
-    KL is in no recording made before it was kept. Such an estimator takes effect from the next update.
+    What the batch lacks something for stays as recorded: see ``lacking``.
     """
     changed = {name: new for name, (new, _) in config.differences(snapshot.config).items()}
-    taken = {name: new for name, new in changed.items() if effect_of(name) == "what_if"}
-    estimator = taken.get("estimator")
-    alone = estimator in GROUPED and snapshot.config.group_size == 1
-    if alone or (estimator == "remax" and not snapshot.credit.greedy_components):
-        del taken["estimator"]
-        if snapshot.config.estimator == "remax":
-            taken.pop("whiten_rewards", None)  # was chosen to go with the other estimator
-    if taken.get("kl_estimator") == "exact" and snapshot.rollout.exact_ref_kl is None:
-        del taken["kl_estimator"]
+    waiting = lacking(config, snapshot)
+    taken = {name: new for name, new in changed.items() if effect_of(name) == "what_if" and name not in waiting}
     return snapshot.config.replace(**taken)
 
 
@@ -74,6 +92,7 @@ def what_if(snapshot: Snapshot, config: Config, *, epoch: int | None = None) -> 
     from explorer.ppo.objectives import curve
     from explorer.ppo.rewards.score import weighted
     from explorer.ppo.schedule import scheduled
+    from explorer.ppo.streams import minibatches
 
     def live(array: Any) -> Tensor:
         return torch.from_numpy(np.array(array))
@@ -85,10 +104,16 @@ def what_if(snapshot: Snapshot, config: Config, *, epoch: int | None = None) -> 
         scores = weighted(recorded.reward_components, config.weights)
         credit = assign_credit(config, rollout, recorded.reward_components, scores, recorded.greedy_components)
         places, metrics = range(len(snapshot.epochs)), dict(snapshot.metrics)
-        judged = {
-            place: _judged(snapshot.epochs[place].map(live), config, rollout, recorded.returns, credit)
-            for place in (places if epoch is None else [places[epoch]])
-        }
+
+        def judge(place: int) -> Epoch:
+            record = snapshot.epochs[place].map(live)
+            rows = record.ratios.shape[0]
+            parts = minibatches(config.seed, snapshot.update, place + 1, rows=rows, count=config.minibatches)
+            # After the last step there is none to come.
+            steps = None if place == places[-1] else [torch.from_numpy(rows) for rows in parts]
+            return _judged(record, config, rollout, recorded.returns, credit, steps)
+
+        judged = {place: judge(place) for place in (places if epoch is None else [places[epoch]])}
         if epoch is None:
             metrics |= measure(config, rollout, credit, tuple(judged.values()), int(metrics["optim/steps"]))
         metrics |= {"coef/kl": config.kl_coef, "coef/penalty": config.penalty_coef}  # by which with_coefficients goes
@@ -102,11 +127,18 @@ def what_if(snapshot: Snapshot, config: Config, *, epoch: int | None = None) -> 
     )
 
 
-def _judged(epoch: Epoch, config: Config, rollout: Rollout, recorded_returns: Tensor, credit: Credit) -> Epoch:
+def _judged(
+    epoch: Epoch,
+    config: Config,
+    rollout: Rollout,
+    recorded_returns: Tensor,
+    credit: Credit,
+    steps: Sequence[Tensor] | None,
+) -> Epoch:
     """An epoch's tokens judged by the config's objective on the new credit; live tensors in, live tensors out."""
     import torch
 
-    from explorer.ppo.masked import aggregate, masked_sum
+    from explorer.ppo.masked import masked_sum
     from explorer.ppo.objectives import judge_tokens, value_terms
 
     fresh = rollout.response_mask.shape[0]
@@ -115,7 +147,7 @@ def _judged(epoch: Epoch, config: Config, rollout: Rollout, recorded_returns: Te
     mask[:fresh] = rollout.response_mask
     log_ratios = torch.where(mask, epoch.ratios, 1.0).log()
     log_ratios[:fresh] = epoch.new_logprobs[:fresh] - rollout.old_logprobs
-    tokens = judge_tokens(log_ratios, advantages, mask, config, epoch.ref_log_ratios)
+    tokens = judge_tokens(log_ratios, advantages, mask, config, epoch.ref_log_ratios, steps)
     counted = mask.sum().clamp(min=1)
     # The value head's targets are new for the fresh rows; what the replayed rows added to the loss stays.
     before, after = (
@@ -130,7 +162,7 @@ def _judged(epoch: Epoch, config: Config, rollout: Rollout, recorded_returns: Te
         zero_gradient=tokens.zero_gradient,
         gradient_shares=tokens.gradient_shares,
         policy_terms=tokens.terms,
-        policy_loss=-float(aggregate(tokens.terms, mask, config.aggregation, length=config.response_length)),
+        policy_loss=-float(tokens.total),
         value_loss=epoch.value_loss + float(moved / counted),
         clipfrac=float(tokens.zero_gradient.sum() / counted),
     )

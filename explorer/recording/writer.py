@@ -3,44 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from explorer.config import Config
-from explorer.recording.checkpoints import copy_checkpoints, thin_checkpoints, write_checkpoint
+from explorer.recording.beginning import check_free, clear
+from explorer.recording.checkpoints import checkpoint_path, copy_checkpoints, thin_checkpoints, write_checkpoint
 from explorer.recording.claim import Claim
+from explorer.recording.compacting import Compactor
 from explorer.recording.continuing import drop_after
 from explorer.recording.folder import (
     METRICS_FOLDER,
     METRICS_ROWS,
     SCHEMA_VERSION,
     RecordingError,
-    create,
     part_path,
     read_run,
     write_run,
     write_table,
 )
+from explorer.recording.index import loose_updates
 from explorer.recording.metrics import metrics_table
 from explorer.recording.snapshot import Snapshot
-from explorer.recording.tables import to_tables
+from explorer.recording.tables import Tables, to_tables
 
 if TYPE_CHECKING:
     from explorer.ppo.state import State
 
-#: The last folder into which a snapshot is written: it is kept where its part is there.
-LAST_FOLDER = "updates"
-
 #: What the checkpoints of a run may weigh together by default, in megabytes: thirty of the bundled policy's.
 CHECKPOINT_MEGABYTES = 400.0
+
+#: How often the newest state is kept in passing. A kill then costs the computing of so long once more, and no update;
+#: the bundled policy's states are 13 MB, so that a drive is given 2.6 MB a second.
+PASSING_SECONDS = 5.0
 
 
 class RunWriter:
     """Writes a run into a new folder as it goes.
 
     Args:
-        path: a folder that is new or empty.
+        path: a folder that is new or empty, or holds what a kill left of a run that had not begun.
         info: what is known of the run; anything that JSON can hold.
         keep_every: keep the snapshot of every n-th update, and of the first and the last; metrics of all.
         start: the state from which the run starts, kept as its first checkpoint.
@@ -50,8 +53,8 @@ class RunWriter:
 
     Raises:
         RecordingError: the folder holds something already or cannot be made, ``info`` does not fit into JSON, or
-            somebody else writes there. Every
-            method raises it where the folder cannot be written to: it then holds every update before.
+            somebody else writes there. Every method raises it where the folder cannot be written to: it then holds
+            every update before.
     """
 
     def __init__(
@@ -66,43 +69,66 @@ class RunWriter:
     ) -> None:
         self._prepare(path, keep_every, megabytes, durable)
         self._info.update((name, value) for name, value in info.items() if name != "schema_version")
-        create(self.root)
-        with self._claiming(), self._telling():
+        check_free(self.root)
+        made = not self.root.exists()
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(self.root, error) from error
+        with self._claiming():
+            clear(self.root)  # nobody else is at it
+            try:
+                self._begin(start)
+            except Exception:
+                with suppress(OSError):  # there is no run: nothing stays of it
+                    clear(self.root)
+                    if made:
+                        self.root.rmdir()
+                raise
+
+    def _begin(self, start: State | None) -> None:
+        try:
+            for name in (METRICS_FOLDER, *Tables._fields):
+                (self.root / name).mkdir()
+        except OSError as error:
+            raise _unusable(self.root, error) from error
+        with self._telling():
             # Before run.json: a folder that opens can be gone on with.
             if start is not None:
-                write_checkpoint(self.root, start, self._id, durable=durable)
+                write_checkpoint(self.root, start, self._id, durable=self._durable)
             self._write_run()
 
     @classmethod
     def go_on(
         cls,
         path: str | Path,
-        update: int,
+        update: int | None = None,
         keep_every: int = 1,
         *,
         megabytes: float = CHECKPOINT_MEGABYTES,
         durable: bool = False,
     ) -> Self:
-        """Go on in the folder of a run after one of its updates; what it holds of later ones is dropped.
+        """Go on in the folder of a run after its last update, or after an earlier one: later ones are then dropped.
 
         A kill at any moment leaves a folder that opens, and that can be gone on with in the same way.
 
         Args:
             path: the run's folder.
-            update: the last update to keep, 0 for none.
+            update: the last update to keep, 0 for none; None keeps all.
             keep_every: as in the constructor.
             megabytes: as in the constructor.
             durable: as in the constructor.
 
         Raises:
-            RecordingError: it is no recording, is damaged, is of another schema than this PPO Explorer writes, or
-                somebody else writes there.
+            RecordingError: it is no recording, is damaged, or cannot be written to.
+            ElsewhereError: it is of another schema than this PPO Explorer writes, or somebody else writes there.
         """
         writer = cls.__new__(cls)
         writer._prepare(path, keep_every, megabytes, durable)
         read_run(writer.root)  # says what is no recording
         with writer._claiming(), writer._telling():
             left = drop_after(writer.root, update)
+            writer._compactor = Compactor(writer.root, loose_updates(writer.root), durable)
         writer._info, writer._configs, writer._last = left.info, left.configs, left.last
         writer._rows = dict(left.rows)
         writer._config = Config.from_flat(left.configs[-1]["config"]) if left.configs else None
@@ -121,6 +147,13 @@ class RunWriter:
         self._last = 0
         self._unkept: Snapshot | None = None
         self._claim: Claim | None = None
+        self._compactor = Compactor(self.root, [], durable)
+        self._passing: int | None = None
+
+    @property
+    def last(self) -> int:
+        """The last update that the folder holds, 0 before the first."""
+        return self._last
 
     @contextmanager
     def _claiming(self) -> Iterator[None]:
@@ -145,6 +178,7 @@ class RunWriter:
         else:
             self._unkept = snapshot
         self.append_metrics(snapshot.update, snapshot.config, snapshot.metrics)
+        self._compactor.advance(self._last)
 
     def append_metrics(self, update: int, config: Config, metrics: Mapping[str, float]) -> None:
         """Add the next update without its snapshot. Raises RecordingError as ``append`` does."""
@@ -162,16 +196,24 @@ class RunWriter:
             write_table(path, metrics_table(self._rows), durable=self._durable)
         self._last = update
 
-    def checkpoint(self, state: State) -> None:
-        """Keep the state after the last update, so that the run can be gone on with from there."""
+    def checkpoint(self, state: State, passing: bool = False) -> None:
+        """Keep the state after the last update, so that the run can be gone on with from there.
+
+        Args:
+            state: what to keep.
+            passing: only until the next one is safe: after a kill the run goes on from nearby.
+        """
         with self._telling():
             write_checkpoint(self.root, state, self._id, durable=self._durable)
+            if self._passing is not None and self._passing != state.updates:
+                checkpoint_path(self.root, self._passing).unlink(missing_ok=True)
+            self._passing = state.updates if passing else None
             thin_checkpoints(self.root, self._megabytes)
 
-    def copy_states(self, folder: Path, updates: Iterable[int]) -> None:
-        """Take over the states that another folder of this run keeps after some updates. Raises RecordingError."""
+    def copy_states(self, files: Iterable[Path]) -> None:
+        """Take over the files of some states of this run. Raises RecordingError where one is no plain file."""
         with self._telling():
-            copy_checkpoints(folder, self.root, updates)
+            copy_checkpoints(files, self.root)
 
     def close(self) -> None:
         """Keep the last update's snapshot too, where it was thinned out, and let go of the folder."""
@@ -179,11 +221,13 @@ class RunWriter:
             if self._unkept is not None:
                 self._write_parts(self._unkept)
                 self._unkept = None
+            self._compactor.finish()
         finally:
             self.release()
 
     def release(self) -> None:
         """Let go of the folder as it is."""
+        self._compactor.stop()
         if self._claim is not None:
             self._claim.release()
 
@@ -202,6 +246,7 @@ class RunWriter:
         with self._telling():
             for folder, table in to_tables(snapshot)._asdict().items():
                 write_table(part_path(self.root, folder, snapshot.update), table, durable=self._durable)
+        self._compactor.add(snapshot.update)
 
     def _write_run(self) -> None:
         content = {"schema_version": SCHEMA_VERSION, "info": self._info, "configs": self._configs}
@@ -219,3 +264,7 @@ class RunWriter:
                 f"'{self.root}' cannot be written to ({reason[:200]}); it holds {held}: make room there, or record "
                 "into another folder."
             ) from error
+
+
+def _unusable(root: Path, error: OSError) -> RecordingError:
+    return RecordingError(f"'{root}' cannot be used as a folder ({error.strerror}): give another.")

@@ -7,6 +7,7 @@ screen before.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,6 +73,7 @@ class Progress:
         epochs: how many there are.
         fraction: how much of the update's stages are done, 0 to 1.
         unfinished: the records so far, where they are to be shown.
+        waiting: whether the finished stage is being shown, and ``running`` has not begun yet.
     """
 
     update: int
@@ -81,6 +83,7 @@ class Progress:
     epochs: int
     fraction: float
     unfinished: Unfinished | None = None
+    waiting: bool = False
 
 
 class Engine:
@@ -116,8 +119,10 @@ class Engine:
         self._in_force = config
         self._scratch: Policy | None = None
         self._failure: Exception | None = None
+        self._told: Progress | None = None
         self._trials: tuple[Any, int] = (None, 0)
         self._compared = 0
+        self._wanted: list[str] | None = None
 
     def load(self) -> None:
         """Import torch, load the policy and make the trainer. Raises as ``Trainer`` does."""
@@ -156,8 +161,8 @@ class Engine:
 
     @property
     def prompts(self) -> list[str]:
-        """The training prompts."""
-        return self.trainer.prompts
+        """The training prompts: those of the next new update."""
+        return self._wanted or self.trainer.prompts
 
     @property
     def rewards(self) -> Mapping[str, Callable[..., Any]] | None:
@@ -180,33 +185,46 @@ class Engine:
             self._trainer.check(config)
 
     def advance(self) -> bool:
-        """Run one stage; True at the end of an update. A new update takes the newest config."""
+        """Run one stage; True at the end of a new update, which takes the newest config.
+
+        What a run that was cut off holds after its newest state is made once more before, with the settings that it
+        had; it is on screen already.
+        """
         trainer = self.trainer
         if self._stages is None:
-            self._in_force = self.config
+            then = self._recorder.settings_of(trainer.updates + 1)
+            if then is None:
+                self._take_prompts()
+            self._in_force = then or self.config
             self._recorder.before_update(trainer, self._in_force)
             self._stages = trainer.stages(self._in_force)
             self._on_stage(self._progress(None))
+        elif self._told is not None and self._told.waiting:
+            self._on_stage(dataclasses.replace(self._told, waiting=False))
         try:
             stage = next(self._stages)
         except BaseException:
             self._stages = None
             raise
         if stage.update is None:
-            self._on_stage(self._progress(stage))
+            self._told = dataclasses.replace(self._progress(stage), waiting=self.show_stages)
+            self._on_stage(self._told)
             return False
         self._stages = None
         self.checkpoints.keep(stage.update.update, trainer.policy)
         snapshot = take_snapshot(stage.update, self._in_force, trainer.policy)
-        self._on_update(snapshot)
-        self._recorder.after_update(trainer, snapshot, self.config)
-        self._on_stage(self._progress(stage))
-        return True
+        there = self._recorder.is_there(snapshot)
+        if not there:
+            self._on_update(snapshot)
+        self._recorder.after_update(trainer, snapshot, self.config, there)
+        self._on_stage(dataclasses.replace(self._progress(stage), waiting=self.show_stages))
+        return not there
 
     def restart(self) -> None:
         """Drop the running update and go back to the untouched policy; the next update begins another run."""
         self._recorder.leave()
         self._drop_update()
+        self._take_prompts()
         self.trainer.config = self._in_force = self.config
         self.trainer.reset()
         self.checkpoints.clear()
@@ -224,6 +242,7 @@ class Engine:
         """
         trainer = self.trainer
         trainer.load_state(state)
+        self._wanted = None
         self._drop_update()
         self._in_force = trainer.config
         if not rewound:
@@ -242,8 +261,16 @@ class Engine:
         self._stages = self._trainer = self._scratch = None
 
     def set_prompts(self, prompts: Sequence[str]) -> None:
-        """Other training prompts from the next update on. Raises ValueError, changing nothing."""
-        self.trainer.set_prompts(prompts)
+        """Other training prompts from the next new update on. Raises ValueError, changing nothing."""
+        trainer, before = self.trainer, self.trainer.prompts
+        trainer.set_prompts(prompts)
+        self._wanted = None
+        if self._recorder.settings_of(trainer.updates + 1) is not None:  # that one is made once more
+            self._wanted, trainer.prompts = trainer.prompts, before
+
+    def _take_prompts(self) -> None:
+        if self._wanted is not None:
+            self.trainer.prompts, self._wanted = self._wanted, None
 
     def compare(self, first: int | None = None) -> dict[str, Any]:
         """Some training prompts answered by the reference and by the policy, with the same random numbers.
@@ -256,12 +283,12 @@ class Engine:
             ``{update, first, at_once, total, prompts, reference, policy}``; ``total`` is how many training prompts
             there are.
         """
-        from explorer.ppo.sampling import COMPARISON
+        from explorer.ppo.streams import COMPARISON
 
-        total = len(self.trainer.prompts)
+        total = len(self.prompts)
         first = self._compared if first is None else max(0, first)
         self._compared = first = first if first < total else 0
-        prompts = self.trainer.prompts[first : first + COMPARED]
+        prompts = self.prompts[first : first + COMPARED]
         reference, policy = (self._answers(p, prompts, COMPARISON) for p in self._pair(self.trainer.updates))
         shown = {"update": self.trainer.updates, "first": first, "at_once": COMPARED, "total": total}
         return {**shown, "prompts": prompts, "reference": reference, "policy": policy}
@@ -275,7 +302,7 @@ class Engine:
             ValueError: the prompt is empty or too long, or that update's weights are no longer kept.
         """
         from explorer.ppo.prompts import check_prompts
-        from explorer.ppo.sampling import TRIAL
+        from explorer.ppo.streams import TRIAL
 
         prompts = check_prompts([prompt]) * 3
         shown = self.trainer.updates if update is None else update

@@ -37,7 +37,7 @@ class Library(HasTraits):
 
     def __init__(self, session: Session, shelf: Shelf | None, threaded: bool = True) -> None:
         super().__init__()
-        self._session, self._shelf, self._threaded = session, shelf, threaded
+        self._session, self._shelf, self.threaded = session, shelf, threaded
         self._reading = self._again = False
 
     @property
@@ -70,11 +70,18 @@ class Library(HasTraits):
     def delete(self, run: str) -> None:
         """Delete a run for good. Raises ValueError where it is on screen; what else hinders it is reported."""
         shelf = self.shelf
-        if run in self._session.runs.on_screen:
+        going = {run, *(entry.id for entry in self.entries if entry.grid and entry.grid == run)}
+        if not going.isdisjoint(self._session.runs.on_screen):
             raise ValueError(
                 "This run, or a branch of it, is on screen: open another one, or press Reset, before you delete it."
             )
         self._aside(lambda: shelf.delete(run), lambda done: self.refresh())
+
+    def include(self, folder: str | Path) -> list[Entry]:
+        """Show a run or a seed grid of another folder too. Raises RecordingError as ``Shelf.include`` does."""
+        found = self.shelf.include(folder)
+        self.refresh()
+        return found
 
     def save(self, run: str, folder: str | Path) -> None:
         """Copy a run into a folder of your own; ``saved`` then says which. What hinders it is reported."""
@@ -95,6 +102,10 @@ class Library(HasTraits):
         if name not in {entry.grid for entry in self.entries if entry.grid}:
             raise ValueError(f"There is no seed grid {name[:40]!r} on the shelf: it may have been deleted.")
         self._session.behind = grid_behind(self.shelf.root / name)
+
+    def lay_grid_behind(self, folder: Path) -> None:
+        """The same for one whose folder is known."""
+        self._session.behind = grid_behind(folder)
 
     def start_seeds(self, seeds: int, updates: int) -> None:
         """Run the settings in the page under several seeds, each a run on the shelf; a stopped grid goes on.
@@ -132,7 +143,7 @@ class Library(HasTraits):
                 return
             session.loop.post(then, found)
 
-        if self._threaded:
+        if self.threaded:
             threading.Thread(target=run, name="ppo-explorer-shelf", daemon=True).start()
         else:
             run()

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from explorer.config import Config
-from explorer.recording.branches import Parting, parting
-from explorer.recording.folder import RecordingError
+from explorer.recording.branches import Parting
 from explorer.recording.history import History
 from explorer.recording.lineage import Line
 from explorer.recording.shelf import Entry
@@ -62,6 +61,11 @@ class Place:
         branch = Branch(run=parent["id"], update=parent["update"], changed=parent["changed"], parent=recording)
         return Place(run=run, states=self.states, branch=branch, runs=self.runs | {run})
 
+    def parted(self, found: Parting) -> Place:
+        """The same run when it is known to part from its parent; the earlier place counts."""
+        known = self.parting
+        return self if known is not None and known.update <= found.update else dataclasses.replace(self, parting=found)
+
     def keeping(self, own: tuple[int, ...]) -> Place:
         """The same run when its folder keeps these states; those of before it branched off are its parent's."""
         earlier = [update for update in self.states if self.branch is not None and update < own[0]]
@@ -102,14 +106,6 @@ def branch_of(entry: Entry, line: Line) -> Branch | None:
         changed={name: values for name, values in told if isinstance(values, list) and len(values) == 2},
         parent=line.parent,
     )
-
-
-def parting_from(parent: Recording | None, child: Recording) -> Parting | None:
-    """Where a recorded branch parts from its parent; None too where there is none, or one of them is damaged."""
-    try:
-        return None if parent is None else parting(parent, child)
-    except RecordingError:
-        return None
 
 
 def last_update(recording: Recording) -> int:

@@ -1,11 +1,15 @@
 """Records the live run onto the shelf as it goes. Everything here runs in the worker.
 
 A run gets its folder with its first whole update, so that a page that never trains leaves nothing behind. Its state is
-kept every few updates, at every pause, and where the page turns to another run. What is put back to an earlier state
-goes on as a branch: a run of its own that names its parent.
+kept every few updates, at every pause, and where the page turns to another run; in between the newest one is kept in
+passing every few seconds. What is put back to an earlier state goes on as a branch: a run of its own that names its
+parent.
 
-A folder that takes no more, as on a full disk, ends the recording and not the training; the next press of Train tries
-again, with a branch that begins where the policy is by then.
+A run that was cut off has updates after its newest state. They are made once more, and compared; nothing of them is
+written anew. Where one comes out otherwise, the run goes on as a branch from there.
+
+A folder that takes no more, as on a full disk, ends neither the training nor the run: each update tries again, and
+writes all that is missing once there is room.
 """
 
 from __future__ import annotations
@@ -14,18 +18,21 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from explorer.config import Config
 from explorer.recording.background import BackgroundWriter
 from explorer.recording.checkpoints import checkpoint_updates
 from explorer.recording.claim import Claim
-from explorer.recording.folder import RecordingError
+from explorer.recording.folder import ElsewhereError, RecordingError
 from explorer.recording.origin import Origin
+from explorer.recording.repeating import Repeat
 from explorer.recording.run_info import run_info
 from explorer.recording.shelf import Shelf
 from explorer.recording.snapshot import Snapshot
-from explorer.recording.writer import RunWriter
+from explorer.recording.writer import PASSING_SECONDS, RunWriter
+from explorer.session.unwritten import Unwritten
 
 if TYPE_CHECKING:
     from explorer.ppo.state import State
@@ -38,12 +45,11 @@ class Resumed:
 
     Attributes:
         claim: holds the folder until the next update is written there.
-        ahead: the settings of the updates that the folder holds after its newest state, as after a kill. They are
-            dropped and made once more, so that they must have had the settings of now.
+        repeat: what the folder holds after its newest state, as after a kill.
     """
 
     claim: Claim
-    ahead: Sequence[Config] = ()
+    repeat: Repeat
 
 
 class Recorder:
@@ -55,6 +61,8 @@ class Recorder:
         on_kept: called with every update whose state the run's folder keeps, when that changes.
         on_update: called with an update when it has been given to the folder, or there is none.
         on_error: called with what goes wrong; training goes on.
+        on_mended: called when all that could not be written has been.
+        on_difference: called where an update that was made once more is not the recorded one.
     """
 
     def __init__(
@@ -64,26 +72,60 @@ class Recorder:
         on_kept: Callable[[Sequence[int]], None] = lambda updates: None,
         on_update: Callable[[Snapshot], None] = lambda snapshot: None,
         on_error: Callable[[BaseException], None] = lambda error: None,
+        on_mended: Callable[[], None] = lambda: None,
+        on_difference: Callable[[], None] = lambda: None,
     ) -> None:
         self.shelf, self.preset = shelf, ""
         self._on_run, self._on_kept, self._on_update, self._on_error = on_run, on_kept, on_update, on_error
+        self._on_mended, self._on_difference = on_mended, on_difference
+        self._live: Trainer | None = None
+        self._newest: State | None = None  # after the last whole update
+        self._unwritten = Unwritten()
+        self._forget_run()
+
+    def _forget_run(self) -> None:
         self._writer: BackgroundWriter | None = None
         self._origin: Origin | None = None  # what the run is, or else comes from, on the shelf
-        self._resumed: Resumed | None = None
-        self._newest: State | None = None  # after the last whole update
+        self._own = False  # whether it is the former, and may be written to
+        self._claim: Claim | None = None  # holds its folder while nobody writes there
+        self._repeat: Repeat | None = None
+        self._start: State | None = None  # before the first of what is not written
+        self._told = ""
         self._kept = 0
-        self._broken = False
+        self._passing: set[int] = set()
+        self._passed_at = monotonic()
+        self._failure: Exception | None = None  # why nothing is being written
+        self._said = False
 
     @property
     def run(self) -> str:
         """The id of the run that is being recorded, "" where none is."""
         return self._origin.run if self._origin is not None and self._writer is not None else ""
 
+    def settings_of(self, update: int) -> Config | None:
+        """The settings of an update that is to be made once more; None where it is a new one."""
+        return self._repeat.config_at(update) if self._repeat is not None else None
+
+    def is_there(self, snapshot: Snapshot) -> bool:
+        """Whether an update that has just been made is the one that the run's folder holds already."""
+        repeat = self._repeat
+        if repeat is None or snapshot.update not in repeat.updates:
+            return False
+        try:
+            same = repeat.difference(snapshot) is None
+        except RecordingError:  # damaged: what has been made stands in the branch
+            same = False
+        if not same:
+            self._own, self._repeat = False, None
+            self._let_go()
+            self._on_difference()
+        return same
+
     def before_update(self, live: Trainer, config: Config) -> None:
         """What a new run starts from is kept until it has an update; a state has the settings of what follows it."""
         if self.shelf is None:
             return
-        before, prompts = self._newest, tuple(live.prompts)
+        self._live, before, prompts = live, self._newest, tuple(live.prompts)
         if before is None:
             self._newest = live.state(config)
             return
@@ -93,24 +135,33 @@ class Recorder:
             self._kept = before.updates - 1
             self._keep()
 
-    def after_update(self, live: Trainer, snapshot: Snapshot, config: Config) -> None:
-        """Write an update; ``config`` are the settings in the page, which the next one will have."""
+    def after_update(self, live: Trainer, snapshot: Snapshot, config: Config, there: bool = False) -> None:
+        """Write an update.
+
+        Args:
+            live: what has made it.
+            snapshot: the update.
+            config: the settings in the page, which the next one will have.
+            there: whether the folder holds it already, as ``is_there`` says.
+        """
         if self.shelf is None:
             return
         state = live.state(config)  # at once: in the middle of an update the weights are half way
-        try:
-            if not self._broken:
-                writer = self._writer or self._begin(live, snapshot)
-                writer.append(snapshot)
-        except Exception as error:
-            self._break_off(error)
+        if not there:
+            self._unwritten.add(snapshot)
+            self._record()
         self._newest = state
         if snapshot.update % self.shelf.checkpoint_every == 0:
             self._keep()
-        self._on_update(snapshot)
+        elif monotonic() - self._passed_at >= PASSING_SECONDS:
+            self._keep(passing=True)
+        if not there:
+            self._on_update(snapshot)
 
     def keep(self) -> None:
-        """Keep the state after the last whole update, and wait until all is safe."""
+        """Write what could not be written before, keep the state after the last whole update, and wait for all."""
+        if self._failure is not None:
+            self._record()
         self._keep()
         if self._writer is not None:
             try:
@@ -121,93 +172,164 @@ class Recorder:
     def leave(self) -> None:
         """Keep the run's state and let go of its folder: what comes next is another run."""
         self.keep()
-        writer, self._writer = self._writer, None
-        if writer is not None:
+        if self._writer is not None:
             try:
-                writer.close()
+                self._writer.close()
             except Exception as error:
                 self._on_error(error)
-        if self._resumed is not None:
-            self._resumed.claim.release()
-        self._resumed = self._origin = self._newest = None
-        self._broken = False
+        self._let_go()
+        self._newest = None
+        self._unwritten.clear()
+        self._forget_run()
 
     def go_on(self, origin: Origin, state: State, resumed: Resumed | None) -> None:
         """The trainer was put to a state: in the run's own folder it goes on, or as a branch where that is not free."""
         self.leave()
-        self._origin, self._newest, self._resumed = origin, state, resumed
+        self._origin, self._newest, self._own = origin, state, resumed is not None
+        if resumed is not None:
+            self._claim, self._repeat = resumed.claim, resumed.repeat
         self._kept = state.updates
 
     def retry(self) -> None:
-        """Record again, where a folder has taken no more before."""
-        if self._broken:
-            self._broken = False
-            now = self._newest
-            if self._origin is not None and now is not None:
-                self._origin = dataclasses.replace(
-                    self._origin, update=now.updates, config=now.config, prompts=now.prompts
-                )
+        """Say again what goes wrong from here on; a run whose folder is no longer there goes on in another one."""
+        failure, self._said = self._failure, False
+        if failure is None or _takes_no_more(failure):
+            return
+        self._failure, self._own = None, False
+        self._let_go()
+        if not isinstance(failure, RecordingError):  # an update that nobody can write
+            self._unwritten.clear()
+            self._start = None
 
-    def _begin(self, live: Trainer, snapshot: Snapshot) -> BackgroundWriter:
-        """The folder of the run whose first update has just been made."""
-        assert self.shelf is not None
+    def _record(self) -> None:
+        """Write all that is not written yet, unless it would fail as before."""
+        if self._failure is not None and not _takes_no_more(self._failure):
+            return
+        try:
+            writer = self._writer or self._open()
+            self._unwritten.give(writer)
+            if self._failure is not None:
+                writer.settle()
+                self._failure = None
+                self._on_mended()
+        except Exception as error:
+            self._break_off(error)
+
+    def _open(self) -> BackgroundWriter:
+        """The folder of the run: its own, or a new one."""
         assert self._newest is not None
-        shelf, start, origin = self.shelf, self._newest, self._origin
-        writer, parent = self._in_place(live, start, snapshot.config), None
-        if writer is None or origin is None:
-            info = run_info(live, snapshot.config, start.prompts, origin) | {"preset": self.preset}
-            parent = info.get("parent")
-            origin = _place(info, shelf.new_folder(info["id"]), start, snapshot.config)
-            writer = RunWriter(
-                origin.folder, info, shelf.keep_every, start=start, megabytes=shelf.checkpoint_megabytes, durable=True
-            )
-        self._writer = BackgroundWriter(writer)
-        self._origin, self._kept = origin, start.updates
-        self._on_run(origin.run, parent)
-        if start.prompts != origin.prompts:  # in place, where the state has those of before
-            self._writer.checkpoint(start)
+        self._start = start = self._start or self._newest
+        writer, parent = self._go_on_writing(), None
+        if writer is None:
+            writer, parent = self._begin(start)
+        self._writer, self._own = BackgroundWriter(writer), True
+        self._start = None
+        self._unwritten.safe_until(writer.last)
+        origin = self._origin
+        assert origin is not None
+        if self._told != origin.run:
+            self._told, self._kept = origin.run, start.updates
+            self._on_run(origin.run, parent)
+            if start.prompts != origin.prompts:  # in place, where the state has those of before
+                self._writer.checkpoint(start)
         self._on_kept(self._states(start.updates))
         return self._writer
 
-    def _in_place(self, live: Trainer, start: State, config: Config) -> RunWriter | None:
-        """What goes on in the run's own folder; None where it cannot, and the run becomes a branch."""
-        resumed, origin, shelf = self._resumed, self._origin, self.shelf
-        self._resumed = None
-        if resumed is None or origin is None or shelf is None:
+    def _begin(self, start: State) -> tuple[RunWriter, Mapping[str, Any] | None]:
+        """A folder for a new run, which begins with the first update that is not written, and what names its parent."""
+        assert self.shelf is not None
+        assert self._live is not None
+        shelf, origin, config = self.shelf, self._origin, self._unwritten.first_config
+        before = (self._unwritten.first or 1) - 1
+        if origin is not None and origin.update != before:  # it has gone on since
+            origin = dataclasses.replace(origin, update=before, config=config, prompts=start.prompts)
+        info = run_info(self._live, config, start.prompts, origin) | {"preset": self.preset}
+        place = _place(info, shelf.new_folder(info["id"]), start, config)
+        writer = RunWriter(
+            place.folder, info, shelf.keep_every, start=start, megabytes=shelf.checkpoint_megabytes, durable=True
+        )
+        self._origin = place
+        return writer, info.get("parent")
+
+    def _go_on_writing(self) -> RunWriter | None:
+        """What writes on in the run's own folder; None where it has none that can be, and becomes a run of its own.
+
+        Raises:
+            RecordingError: the folder takes no more, or is damaged.
+        """
+        origin, shelf, live = self._origin, self.shelf, self._live
+        if not self._own or origin is None or shelf is None or live is None or live.policy.bf16 != origin.bf16:
+            self._let_go()
             return None
-        resumed.claim.release()  # the writer takes it itself
-        changed = any(ahead.differences(config) for ahead in resumed.ahead)
-        if (resumed.ahead and (changed or start.prompts != origin.prompts)) or live.policy.bf16 != origin.bf16:
-            return None
+        self._let_go()  # the writer takes it itself
         try:
             return RunWriter.go_on(
-                origin.folder, start.updates, shelf.keep_every, megabytes=shelf.checkpoint_megabytes, durable=True
+                origin.folder, None, shelf.keep_every, megabytes=shelf.checkpoint_megabytes, durable=True
             )
-        except RecordingError:  # somebody has been quicker, or it is of an older schema
+        except ElsewhereError:  # somebody has been quicker, or it is of an older schema
             return None
+        except Exception:
+            self._hold()
+            raise
+
+    def _hold(self) -> None:
+        """Let nobody else write to the run's folder while it takes no more."""
+        if self._own and self._origin is not None and self._claim is None:
+            with suppress(RecordingError, OSError):
+                self._claim = Claim(self._origin.folder)
+
+    def _let_go(self) -> None:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.release()
 
     def _states(self, newest: int) -> list[int]:
         """The updates whose states the run's folder keeps, with the newest, which may still be on its way there."""
-        return sorted({*checkpoint_updates(self._origin.folder), newest}) if self._origin is not None else []
+        there = checkpoint_updates(self._origin.folder) if self._origin is not None else []
+        return sorted({*there, newest} - self._passing)
 
-    def _keep(self) -> None:
+    def _keep(self, passing: bool = False) -> None:
         state = self._newest
         if self._writer is None or state is None or state.updates <= self._kept:
             return
         try:
-            self._writer.checkpoint(state)
-            self._kept = state.updates
-            self._on_kept(self._states(state.updates))
+            self._writer.checkpoint(state, passing)
         except Exception as error:
             self._break_off(error)
+            return
+        self._passed_at = monotonic()
+        if passing:
+            self._passing.add(state.updates)
+            return
+        self._passing.discard(state.updates)
+        self._kept = state.updates
+        self._on_kept(self._states(state.updates))
 
     def _break_off(self, error: Exception) -> None:
-        """Nothing more is written, until ``retry``. Whatever it was, training goes on."""
-        writer, self._writer, self._broken = self._writer, None, True
+        """Nothing is written until the next update tries again. Whatever it was, training goes on."""
+        writer, self._writer, first = self._writer, None, self._failure is None
         if writer is not None:
             with suppress(Exception):  # the same that has been raised
                 writer.close()
-        self._on_error(RecordingError(f"The run goes on, but is not recorded: {error}"))
+            self._kept = max(self._states_there(), default=0)
+        self._hold()
+        self._unwritten.give_again()
+        self._failure = error
+        if first or not self._said:
+            self._said = True
+            then = " Each update tries again, and then writes what is missing." if _takes_no_more(error) else ""
+            self._on_error(RecordingError(f"The run goes on, but is not recorded: {error}{then}"))
+
+    def _states_there(self) -> list[int]:
+        try:
+            return checkpoint_updates(self._origin.folder) if self._origin is not None else []
+        except RecordingError:
+            return []
+
+
+def _takes_no_more(error: Exception) -> bool:
+    """Whether a folder might take more later, as a full disk does."""
+    return isinstance(error, RecordingError) and isinstance(error.__cause__, OSError)
 
 
 def claim_soon(folder: Path, wait: Callable[[float], object], seconds: float) -> Claim | None:
@@ -228,6 +350,7 @@ def _place(info: Mapping[str, Any], folder: Path, start: State, config: Config) 
         run=info["id"],
         update=start.updates,
         newest=True,
+        ahead=0,
         config=config,
         prompts=start.prompts,
         policy_digest=info["policy_digest"],

@@ -19,17 +19,20 @@ from traitlets import Bool, HasTraits, Unicode
 
 from explorer.config import Config
 from explorer.presets import PRESETS
-from explorer.recording.branches import Parting, parting_of
+from explorer.recording.branches import Parting, parting_at
 from explorer.recording.folder import RecordingError
 from explorer.recording.history import History
 from explorer.recording.lineage import Line, line_of, until
 from explorer.recording.origin import Origin, find_origin
+from explorer.recording.parted import read_parted
+from explorer.recording.repeating import Repeat
 from explorer.recording.shelf import Entry
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording
 from explorer.session.behind import Behind, run_behind
+from explorer.session.comparing import Comparing
 from explorer.session.library import called
-from explorer.session.on_screen import Before, Branch, Place, branch_of, last_update, parting_from
+from explorer.session.on_screen import Before, Branch, Place, branch_of, last_update
 from explorer.session.recorder import Resumed, claim_soon
 
 __all__ = ["Branch", "Runs"]
@@ -62,6 +65,7 @@ class Runs(HasTraits):
         self._place = Place()
         self._as_opened: Config | None = None
         self._behind: Behind | None = None
+        self._comparing = Comparing(session.library.threaded)
         self._before: Before | None = None  # while another run is being opened
         # The worker's: from which run the trainer goes on, and with what each update is compared until they part.
         self._from: tuple[str, Recording] | None = None
@@ -89,6 +93,7 @@ class Runs(HasTraits):
         branch, config = branch_of(entry, line), line.recording.config_at(last_update(line.recording))
         session = self._session
         session.pause()
+        self._comparing.end()
         self._before, self.opening = self._look(), True
         states = tuple(line.states) if resumable else ()
         try:
@@ -144,13 +149,10 @@ class Runs(HasTraits):
         if parent is None:
             return
         try:
-            theirs = parent.at(snapshot.update)
-        except KeyError:  # thinned out, or beyond the parent's end
-            return
+            found = parting_at(parent, snapshot)
         except RecordingError:  # it has been deleted meanwhile, or is damaged
             self._parent = None
             return
-        found = parting_of(theirs, snapshot)
         if found is not None:
             self._parent = None
             self._session.loop.post(self._found, found)
@@ -166,6 +168,14 @@ class Runs(HasTraits):
         """The live run is no longer recorded."""
         self._session.loop.post(self.set_trait, "broken", True)
         self._session.loop.post(self._session.report, error)
+
+    def mended(self) -> None:
+        """All that could not be recorded before has been."""
+        self._session.loop.post(self._mended)
+
+    def differed(self) -> None:
+        """An update that was made once more is not the recorded one, and begins a branch."""
+        self._session.loop.post(self._session.set_trait, "note", "made_otherwise")
 
     def kept_states(self, updates: Sequence[int]) -> None:
         """The folder of the run on screen keeps these states."""
@@ -192,17 +202,17 @@ class Runs(HasTraits):
             origin, state = find_origin(entry.folder)
             where = branch_of(entry, line)
             parent = where.parent if where is not None else None
-            differs = parting_from(parent, line.own)
-            ahead = [line.own.config_at(n) for n in line.own.metrics.column("update").to_pylist() if n > state.updates]
+            differs = read_parted(entry.folder, where.run).parting if where is not None else None
+            repeat = Repeat(line.own, state.updates)
             self._put_to(origin, state, rewound=False)
-            session.recorder.go_on(origin, state, None if claim is None else Resumed(claim=claim, ahead=ahead))
+            session.recorder.go_on(origin, state, None if claim is None else Resumed(claim=claim, repeat=repeat))
         except BaseException:
             if claim is not None:
                 claim.release()
             session.loop.post(self._come_back)
             raise
         self._from, self._parent = (entry.id, line.recording), parent if differs is None else None
-        session.loop.post(self._opened, line, state, bool(ahead), claim is not None, differs)
+        session.loop.post(self._opened, line, state, bool(repeat.updates), claim is not None, differs)
 
     def _go_back(self, run: str, update: int) -> None:
         session = self._session
@@ -242,11 +252,26 @@ class Runs(HasTraits):
             self._lay_behind(self._parent_behind(self.branch))
         self._session.library.refresh()
 
+    def _mended(self) -> None:
+        self.broken = False
+        self._session.dismiss()
+        self._session.note = "recorded_again"
+        self._session.library.refresh()
+
     def _kept_states(self, own: tuple[int, ...]) -> None:
         self._change(lambda place: place.keeping(own))
 
     def _found(self, parting: Parting) -> None:
-        self._change(lambda place: replace(place, parting=parting))
+        self._change(lambda place: place.parted(parting))
+
+    def _found_in(self, run: str, parting: Parting) -> None:
+        """In what a run had recorded before it was opened, unless another is on screen by now."""
+        if run == self.run:
+            self._show(self._place.parted(parting))
+
+    def end(self) -> None:
+        """Compare nothing any more."""
+        self._comparing.end()
 
     def _change(self, change: Callable[[Place], Place]) -> None:
         """Of the run that the worker spoke of: while another is being opened it is not the one on screen."""
@@ -262,9 +287,18 @@ class Runs(HasTraits):
                 session.put_on(History(recorded=line.recording), live=True)
             self._show(replace(self._place, states=tuple(line.states), parting=differs))
             if session.config is self._as_opened:  # what was edited meanwhile stays
-                self._take_settings(state.config, "")
+                newest = line.recording.config_at(last_update(line.recording))
+                self._take_settings(newest if ahead and free else state.config, "")
             session.prompts = state.prompts
             session.note = "taken" if not free else "cut_off" if ahead else ""
+            branch = self.branch
+            if differs is None and branch is not None and branch.parent is not None:
+                self._comparing.begin(
+                    line.own,
+                    branch.run,
+                    branch.parent,
+                    lambda found: session.loop.post(self._found_in, line.runs[0], found),
+                )
         finally:
             self._end_opening()
 

@@ -89,6 +89,16 @@ class Screen(HasTraits):
         """Take the error off the screen."""
         self.error = {}
 
+    def set(self, **changes: Any) -> None:
+        """Change settings; what a change does is the session's own."""
+        raise NotImplementedError
+
+    def back_to_own(self) -> None:
+        """Score the update on screen as it was trained: set what re-scores back to the settings of that update."""
+        if isinstance(self.recorded, Snapshot):
+            changed = self.config.differences(self.recorded.config)
+            self.set(**{name: own for name, (_, own) in changed.items() if effect_of(name) == "what_if"})
+
     def walk(self, updates: int = 0, epochs: int = 0) -> None:
         """Go on by so many kept updates, or back; and by so many epochs of the update on screen. The ends stop it."""
         kept = self.history.kept

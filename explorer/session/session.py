@@ -68,13 +68,16 @@ class Session(Screen):
         self.compared = PRESETS[self.preset]
         self._flat_from: int | None = None
         self._ordered: Callable[[], None] | None = None
-        self.library, self.runs = Library(self, shelf, threaded), Runs(self)
+        self.library = Library(self, shelf, threaded)
+        self.runs = Runs(self)
         self.recorder = Recorder(
             shelf,
             self.runs.began,
             self.runs.kept_states,
             self.runs.compare_with_parent,
             self.runs.broke,
+            self.runs.mended,
+            self.runs.differed,
         )
         self.recorder.preset = self.preset
         self.engine = Engine(
@@ -214,6 +217,7 @@ class Session(Screen):
 
     def close(self) -> None:
         """Stop the worker for good and let go of the run: a notebook keeps what its cells have shown."""
+        self.runs.end()
         self.worker.stop()
         self.history.clear()
 

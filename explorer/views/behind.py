@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from explorer.session.behind import Behind, Words
-from explorer.views.curves import ADAPTING, CHARTS, thinned
+from explorer.views.curves import ADAPTING, CHARTS, frontier_dots, thinned
 
 #: The metrics that are drawn: those that lead a chart.
 LEADING = tuple(chart.metrics[0] for chart in (*CHARTS, *ADAPTING.values()))
@@ -26,6 +26,7 @@ def behind_picture(behind: Behind | None) -> dict[str, Any]:
         label     {text} as it stands, or {key, values} of the labels
         names     of the lines, likewise
         metrics   {metric: {lines: [{updates, values}], band: {updates, low, high} or None}}
+        frontiers of each run, see ``explorer.views.curves.frontier_dots``
         reach     {metric: [lowest, highest]}, of those that have a finite value
         last      the last update of any
 
@@ -44,7 +45,15 @@ def behind_picture(behind: Behind | None) -> dict[str, Any]:
             reach[metric] = [float(finite.min()), float(finite.max())]
         last = max([last, *(int(updates[-1]) for updates, _ in lines if len(updates))])
     names = [_words(name) for name, _ in behind.runs]
-    return {"label": _words(behind.label), "names": names, "metrics": metrics, "reach": reach, "last": last}
+    frontiers = [frontier_dots(run) for _, run in behind.runs]
+    return {
+        "label": _words(behind.label),
+        "names": names,
+        "metrics": metrics,
+        "frontiers": frontiers,
+        "reach": reach,
+        "last": last,
+    }
 
 
 def band_of(lines: Sequence[Line]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:

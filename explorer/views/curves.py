@@ -58,8 +58,11 @@ ADAPTING: dict[str, Chart] = {
     "clip": Chart("penalty_coef", ("coef/penalty",), 0.125, 8.0, digits=3, log=True),
 }
 
-#: Drawn by the KL panel, from the same picture; as is the chart "ref_kl".
-ELSEWHERE: tuple[Chart, ...] = (Chart("approx_kl", ("policy/approx_kl_final",), 0.0, 0.02),)
+#: Drawn by the KL panel, from the same picture, as is the chart "ref_kl"; and the frontier's axis of scores.
+ELSEWHERE: tuple[Chart, ...] = (
+    Chart("approx_kl", ("policy/approx_kl_final",), 0.0, 0.02),
+    Chart("frontier", ("objective/score",), 0.0, 1.0),
+)
 
 #: A line is drawn in at most so many buckets of updates, each by its lowest and its highest point.
 BUCKETS = 200
@@ -149,9 +152,9 @@ class Series:
     def picture(self, history: History, cursor: int, behind: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """``{lines: {metric: {updates: int32, values: float32}}, span: [0, last], ranges: {chart: [low, high]}}``.
 
-        Arrays ``[N]`` come as bytes, and what an update lacks is NaN. ``span`` is the axis of the updates, ``ranges``
-        are the charts' own. Another history, or one that is shorter than before, is another run: its scales begin
-        again.
+        And ``frontier``: see ``frontier_dots``. Arrays ``[N]`` come as bytes, and what an update lacks is NaN. ``span``
+        is the axis of the updates, ``ranges`` are the charts' own. Another history, or one that is shorter than
+        before, is another run: its scales begin again.
 
         Args:
             history: the run.
@@ -171,12 +174,37 @@ class Series:
             if chart.beside is not None:
                 series[chart.beside] = history.series(chart.beside)
             lines |= {metric: _line(updates, values, cursor) for metric, (updates, values) in series.items()}
-        return {"lines": lines, "span": span(max(last, (behind or {}).get("last", 0))), "ranges": dict(self._ranges)}
+        return {
+            "lines": lines,
+            "frontier": frontier_dots(history, cursor),
+            "span": span(max(last, (behind or {}).get("last", 0))),
+            "ranges": dict(self._ranges),
+        }
 
 
 def _line(updates: np.ndarray, values: np.ndarray, cursor: int) -> dict[str, bytes]:
     keep = thinned(values, np.flatnonzero(updates == cursor))
     return {"updates": updates[keep].astype(np.int32).tobytes(), "values": values[keep].astype(np.float32).tobytes()}
+
+
+def frontier_dots(history: History, cursor: int = 0) -> dict[str, Any]:
+    """What each update's score cost: ``{updates, kl, score, total}``, the arrays ``[N]`` as bytes, oldest first.
+
+    Updates that have both a score and a KL to the reference, in nats a response; ``total`` of them. A long run is
+    thinned as a line is, by the lowest and the highest of either, and keeps the update at the cursor.
+    """
+    updates, score = history.series("objective/score")
+    kl = history.series("objective/ref_kl")[1]
+    known = np.isfinite(score) & np.isfinite(kl)
+    updates, score, kl = updates[known], score[known], kl[known]
+    keep = np.union1d(thinned(score, np.flatnonzero(updates == cursor)), thinned(kl)) if len(updates) else []
+    keep = np.asarray(keep, dtype=int)
+    return {
+        "updates": updates[keep].astype(np.int32).tobytes(),
+        "kl": kl[keep].astype(np.float32).tobytes(),
+        "score": score[keep].astype(np.float32).tobytes(),
+        "total": len(updates),
+    }
 
 
 def axis_range(chart: Chart, values: Any, present: Sequence[float] | None) -> list[float]:

@@ -17,6 +17,7 @@ from explorer.views.parts import parts_picture
 from explorer.views.quantities import ON_DEMAND
 from explorer.views.run import run_picture
 from explorer.views.runs import runs_picture
+from explorer.views.scoring import ghost_picture
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
 from explorer.widgets.player import Player
@@ -38,6 +39,7 @@ class Mirror:
     ) -> None:
         self.session, self.board, self.player, self.controls, self.curves = session, board, player, controls, curves
         self._sampled_at = -1
+        self._haunted: tuple[Any, int, dict[str, Any]] = (None, -1, {})
         self._run = Throttle(session.loop, self._guarded(self.draw_run))
         self._curves = Throttle(session.loop, self._guarded(self.draw_series))
         self._others = Throttle(session.loop, self._guarded(self.draw_others))
@@ -82,12 +84,21 @@ class Mirror:
         """The update at the cursor, at the epoch at the cursor."""
         session, shown = self.session, self.session.shown
         batch: dict[str, Any] = {}
+        epoch = -1
         if shown is not None:
             trained = session.recorded.config if session.recorded is not None else None
             epoch = session.cursor.epoch if 0 <= session.cursor.epoch < len(shown.epochs) else -1
             batch = batch_picture(shown, epoch, trained)
-        self.board.show(batch=batch, run=run_picture(session))
+        ghost = self._ghost(epoch) if batch.get("rescored") else {}
+        self.board.show(batch=batch, ghost=ghost, run=run_picture(session))
         self.draw_ledger()
+
+    def _ghost(self, epoch: int) -> dict[str, Any]:
+        """The scoring as trained; the same object while a slider is dragged, so that it is sent but once."""
+        recorded = self.session.recorded
+        if self._haunted[0] is not recorded or self._haunted[1] != epoch:
+            self._haunted = recorded, epoch, ghost_picture(recorded, epoch)
+        return self._haunted[2]
 
     def draw_ledger(self) -> None:
         """The pinned token's ledger, while it is on screen."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.config import effect_of
 from explorer.recording.snapshot import Snapshot
+from explorer.recording.what_if import lacking
+from explorer.views.stages import stage_picture
 
 
 def run_picture(session: Any) -> dict[str, Any]:
@@ -30,6 +31,8 @@ def run_picture(session: Any) -> dict[str, Any]:
         "stage_epoch": progress.epoch if progress else 0,
         "epochs": progress.epochs if progress else session.config.epochs,
         "stages": session.stages_shown,
+        "waiting": progress.waiting if progress else False,
+        "did": stage_picture(session),
         "fraction": progress.fraction if progress else 0.0,
         "error": dict(session.error),
         "note": session.note,
@@ -41,11 +44,13 @@ def run_picture(session: Any) -> dict[str, Any]:
     }
 
 
-def waiting_fields(session: Any) -> list[str]:
-    """The re-scoring fields that were changed and that the batch on screen lacks something for.
+def waiting_fields(session: Any) -> dict[str, str]:
+    """The fields that were changed and that the batch on screen lacks something for, each with what.
 
-    Such a field, as the estimator when it becomes ReMax's, takes effect from the next update.
+    A field that re-scores, as the estimator when it becomes ReMax's, then takes effect from the next update; another
+    critic comes with the run that is begun with it.
     """
-    if session.phase != "ready" or not isinstance(session.shown, Snapshot):
-        return []
-    return [name for name in session.config.differences(session.shown.config) if effect_of(name) == "what_if"]
+    if session.phase != "ready" or not isinstance(session.recorded, Snapshot):
+        return {}
+    found = lacking(session.config, session.recorded)
+    return found | ({"critic": "critic"} if session.config.critic != session.recorded.config.critic else {})

@@ -79,7 +79,8 @@ def rows(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
         elif seeds := grids.pop(entry.grid, None):
             size = sum(seed.megabytes for seed in seeds)
             begun = dataclasses.replace(min(seeds, key=lambda seed: seed.created), name="")
-            yield {"key": entry.grid, "grid": len(seeds), "name": called(begun), "depth": 0, "megabytes": size}
+            named = {"name": called(begun), "outside": entry.outside}
+            yield {"key": entry.grid, "grid": len(seeds), **named, "depth": 0, "megabytes": size}
             for seed in sorted(seeds, key=lambda seed: seed.seed or 0):
                 yield from tree(seed, 1)
     for entry in found:  # what only rings of parents lead to
@@ -101,6 +102,7 @@ def _row(entry: Entry, depth: int) -> dict[str, Any]:
         "megabytes": entry.megabytes,
         "depth": depth,
         "in_grid": bool(entry.grid),
+        "outside": entry.outside and not entry.grid,
         "from": _from(entry.parent),
         "problem": entry.problem,
     }

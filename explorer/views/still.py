@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 
 from explorer.text import text
-from explorer.views.batch import INSIDE, MASKED, OUTSIDE_ZERO
+from explorer.views.scoring import INSIDE, MASKED, OUTSIDE_ZERO
 
 #: The page's colours (``widgets/explorer.css``): an image cannot see its page's.
 THEMES: Mapping[str, Mapping[str, str]] = {
@@ -115,14 +115,16 @@ def _clip_panel(
     low, high = batch["clip"]
     seen = (ratios >= low / 2) & (ratios <= max(2 * high, 1.2 * (batch["pull_limit"] or 0.0)))
     ratios, terms = ratios[seen], terms[seen]
-    ends = np.log(ratios[[0, -1]])
-    floor, ceiling = float(terms.min()), float(terms.max())
+    grain, middle = batch["ratio_grain"], 1.0 if positive else -1.0
+    ends = _widened(np.log(ratios[[0, -1]]), grain)
+    floor, ceiling = _widened(terms.min() - middle, grain), _widened(terms.max() - middle, grain)
 
     def x(ratio: Any) -> Any:
-        return left + width * (np.clip(np.log(ratio), *ends) - ends[0]) / (ends[1] - ends[0])
+        return left + width * (np.clip(_widened(np.log(ratio), grain), *ends) - ends[0]) / (ends[1] - ends[0])
 
     def y(term: Any) -> Any:
-        return BOTTOM - 12 - (BOTTOM - TOP - 24) * (term - floor) / max(ceiling - floor, 1e-9)
+        place = _widened(term - middle, grain)
+        return BOTTOM - 12 - (BOTTOM - TOP - 24) * (place - floor) / max(ceiling - floor, 1e-9)
 
     band = f'x="{x(low):.1f}" width="{x(high) - x(low):.1f}" y="{TOP}" height="{BOTTOM - TOP}"'
     yield f'<rect {band} fill="{colours["+"]}" fill-opacity="0.13"/>'
@@ -131,7 +133,13 @@ def _clip_panel(
     for edge, anchor in ((low, "end"), (high, "start")):
         digits = 4 if abs(edge - 1) < 0.01 else 2
         yield _text(x(edge), BOTTOM + 14, f"{edge:.{digits}f}", colours["ink"], size=11, anchor=anchor)
-    yield _text(left, BOTTOM + 28, text(language, "ui.ratio_axis"), colours["muted"], size=11)
+    yield _text(
+        left,
+        BOTTOM + 28,
+        text(language, "ui.response_ratio_axis" if grain else "ui.ratio_axis"),
+        colours["muted"],
+        size=11,
+    )
     rows, length = batch["rows"], batch["length"]
     own, advantages = (np.frombuffer(batch["arrays"].get(name, b""), np.float32) for name in ("ratio", "advantage"))
     if not len(own) or not len(advantages):
@@ -156,6 +164,11 @@ def _clip_panel(
             f'<path d="{marks}" data-count="{int(which.sum())}" data-state="{state}" fill="{fill}" '
             f'stroke="{colours[sign]}" stroke-width="0.8" opacity="{opacity}"/>'
         )
+
+
+def _widened(distance: Any, grain: float) -> Any:
+    """A distance along an axis that is finer within ``grain`` of its middle; as it is where there is none."""
+    return np.arcsinh(distance / grain) if grain else distance
 
 
 def _stacked(columns: Any, ratios: Any) -> Any:

@@ -15,6 +15,7 @@ const ROWS = [
   { title: "rows.ratio", note: "rows.band", scale: "ratio", bars: "ratio" },
 ];
 const LEFT = 112;
+const SYMBOLS = { ratio: "ex-of-ratio", advantage: "ex-of-advantage" };
 
 function build(root, board, sized, leaving) {
   const tabs = lowerTabs(root, board, "advantages", leaving);
@@ -26,15 +27,14 @@ function build(root, board, sized, leaving) {
 
   const tokenAt = (event) => {
     if (!columns) return null;
-    const x = event.clientX - picture.getBoundingClientRect().left - LEFT;
+    const x = placeIn(picture, event).x - LEFT;
     const t = Math.floor(x / columns.step);
     return t >= 0 && t < columns.count ? [columns.row, t] : null;
   };
   picture.addEventListener("mousemove", (event) => hover(board, tokenAt(event)));
   picture.addEventListener("mouseleave", () => hover(board, null));
   picture.addEventListener("click", (event) => {
-    if (event.target.dataset.ledger) openLedger(board, event.target.dataset.ledger);
-    else pin(board, tokenAt(event));
+    if (!openFrom(board, event)) pin(board, tokenAt(event));
   });
 
   let drawn = null;
@@ -51,7 +51,7 @@ function build(root, board, sized, leaving) {
     const stamp = [batch, row, size.width, size.height, board.get("words")];
     if (!drawn || stamp.some((part, i) => part !== drawn[i])) {
       drawn = stamp;
-      write(hint, say(board, "ui.panels.advantages.look_for"));
+      write(hint, say(board, ghostOf(board) ? "ui.ghost.lanes" : "ui.panels.advantages.look_for"));
       columns = drawRows(picture, size, board, batch, row);
       picture.setAttribute("aria-label", `${say(board, "ui.panels.advantages.title")}: ${batch.prompts[row]}`);
     }
@@ -68,6 +68,7 @@ function drawRows(picture, { width, height }, board, batch, row) {
   const tall = (height - foot) / ROWS.length;
   ROWS.forEach((spec, i) => drawRow(picture, board, batch, row, spec, { top: i * tall + 6, tall: tall - 12, step, count, width }));
   const words = draw("g", { class: "ex-words" }, picture);
+  draw("text", { class: "ex-axis-name", x: 0, y: height - 6, text: say(board, "ui.rows.across") }, picture);
   const every = Math.ceil(11 / step); // words stand no closer than they can be read
   for (let t = 0; t < count; t += every) {
     const x = LEFT + (t + 0.5) * step;
@@ -82,8 +83,8 @@ function drawRow(picture, board, batch, row, spec, { top, tall, step, count, wid
   const group = draw("g", { class: "ex-lane" }, picture);
   const middle = top + tall / 2;
   const y = (value) => middle - clamp(position(scale, value), -1, 1) * (tall / 2);
-  draw("text", { class: "ex-lane-title ex-opens", "data-ledger": spec.scale === "return" ? "value" : spec.scale, x: 0, y: middle - 1, text: say(board, `ui.${spec.title}`) }, group);
-  draw("text", { class: "ex-lane-note", x: 0, y: middle + 12, text: say(board, `ui.${spec.note}`, { low: format(batch.clip[0]), high: format(batch.clip[1]) }) }, group);
+  draw("text", { class: `ex-lane-title ex-opens ${SYMBOLS[spec.scale] ?? ""}`, "data-ledger": spec.scale === "return" ? "value" : spec.scale, x: 0, y: middle - 1, text: say(board, `ui.${spec.title}`) }, group);
+  draw("text", { class: "ex-lane-note", x: 0, y: middle + 12, text: say(board, `ui.${spec.scale === "advantage" && !batch.whiten ? "rows.unwhitened" : spec.note}`, { low: edgeText(batch.clip[0]), high: edgeText(batch.clip[1]) }) }, group);
   for (const [edge, at] of [[scale.high, top + 5], [scale.low, top + tall + 3]]) {
     draw("text", { class: "ex-tick", x: LEFT - 4, y: at, "text-anchor": "end", text: format(edge, edge % 1 ? 1 : 0) }, group);
   }
@@ -95,6 +96,8 @@ function drawRow(picture, board, batch, row, spec, { top, tall, step, count, wid
     const region = draw("rect", { class: "ex-region", x: LEFT, y: y(high), width: width - 8 - LEFT, height: Math.max(0, y(low) - y(high)) }, group);
     group.prepend(region);
   }
+  const ghost = ghostOf(board);
+  if (ghost) drawLaneGhost(group, board, { batch, ghost, row, spec, count, x, y, step, middle, right: width - 8 });
   for (let t = 0; t < count; t += 1) {
     if (spec.bars && at(spec.bars, t) !== undefined) bar(group, x(t), step, middle, y(at(spec.bars, t)), Math.abs(position(scale, at(spec.bars, t))) > 1);
     if (spec.second === "penalty" && at("ref_kl", t) !== undefined) {
@@ -107,6 +110,25 @@ function drawRow(picture, board, batch, row, spec, { top, tall, step, count, wid
     const d = Array.from({ length: count }, (_, t) => `${t ? "L" : "M"}${x(t).toFixed(1)} ${y(at(name, t)).toFixed(1)}`).join("");
     draw("path", { class: kind, d }, group);
   }
+}
+
+// What a row showed as the update was trained, where it was something else: old bars as outlines a little wider than the
+// new ones, the old return as a thin line, old edges of the band.
+function drawLaneGhost(group, board, { batch, ghost, row, spec, count, x, y, step, middle, right }) {
+  const layer = draw("g", { class: "ex-ghost" });
+  const at = (own, name, t) => quantityOf(own, name)?.[row * batch.length + t];
+  const moved = (name) => Array.from({ length: count }, (_, t) => t).filter((t) => Math.abs(at(ghost, name, t) - at(batch, name, t)) > 1e-6);
+  if (spec.scale === "ratio") {
+    for (const edge of otherEdges(batch, ghost, 1)) draw("line", { class: "ex-ghost-edge", x1: LEFT, x2: right, y1: y(edge), y2: y(edge), "data-edge": edge.toFixed(4) }, layer);
+  } else if (spec.bars) {
+    const places = moved(spec.bars);
+    const boxes = places.map((t) => [x(t) - step * 0.48, Math.min(middle, y(at(ghost, spec.bars, t))), step * 0.96, Math.abs(y(at(ghost, spec.bars, t)) - middle)]);
+    if (places.length) draw("path", { class: "ex-ghost-bars", d: outlines(boxes), "data-count": places.length }, layer);
+  } else if (moved("return").length) {
+    const points = Array.from({ length: count }, (_, t) => `${x(t).toFixed(1)} ${y(at(ghost, "return", t)).toFixed(1)}`);
+    draw("path", { class: "ex-ghost-curve", d: `M${points.join("L")}` }, layer);
+  }
+  if (layer.childElementCount) group.append(layer);
 }
 
 function bar(group, x, step, middle, end, beyond) {

@@ -19,7 +19,7 @@ function tracesBehind(board, charts, colours) {
       all.y.push(...numbers(line.values, Float32Array), null);
       all.text.push(...Array(updates.length + 1).fill(said[nth]));
     });
-    const told = `${say(board, "ui.update", { update: "%{x}" })}<br>%{y:.3f} %{text}<extra></extra>`;
+    const told = `${say(board, "ui.update", { update: "%{x:d}" })}<br>%{y:.3f} %{text}<extra></extra>`;
     const stroke = { color: colours.of("--ex-muted"), width: BEHIND.width };
     const [red, green, blue] = colours.of("--ex-blue-rgb").split(" ");
     return [

@@ -19,6 +19,7 @@ class Board(OnLoopWidget):
     _esm = "export default { render() {} }"
 
     batch = Dict(help="The update on screen: see explorer.views.batch.").tag(sync=True)
+    ghost = Dict(help="Its scoring as trained, while it is re-scored: see explorer.views.scoring.").tag(sync=True)
     pinned = List(help="[response, token] of the pinned token; empty when none is.").tag(sync=True)
     quantity = Unicode("ratio", help="What colours the tokens.").tag(sync=True)
     quantities = Dict(help="{name: {kind, low, high}} of every token quantity.").tag(sync=True)
@@ -30,6 +31,8 @@ class Board(OnLoopWidget):
     language = Unicode("en").tag(sync=True)
     theme = Unicode("auto", help="auto, light or dark.").tag(sync=True)
     clip_view = Unicode("objective", help="What the clip picture shows: objective or probabilities.").tag(sync=True)
+    kl_view = Unicode("token", help="What the KL panel shows: token, response or update.").tag(sync=True)
+    run_view = Unicode("curves", help="What the run's panel shows: curves or frontier.").tag(sync=True)
     lower = Unicode("advantages", help="The panel in the middle's lower half: one of LOWER in frame.js.").tag(sync=True)
     ledger = Dict(help="The pinned token's ledger while it is on screen: see explorer.views.ledger.").tag(sync=True)
     parts = Dict(help="The exact parts of the gradient, where they are asked for: see explorer.views.parts.").tag(

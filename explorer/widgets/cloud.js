@@ -20,6 +20,22 @@ function eachToken(batch, visit) {
   }
 }
 
+// Reads a curve, given by its terms at some rising ratios, in between: straight from point to point in the logarithm.
+function readerOf(ratios) {
+  const logs = Float64Array.from(ratios, Math.log);
+  const last = logs.length - 1;
+  return (terms, ratio) => {
+    const at = clamp(Math.log(ratio), logs[0], logs[last]);
+    let [before, after] = [0, last];
+    while (after - before > 1) {
+      const middle = (before + after) >> 1;
+      if (logs[middle] <= at) before = middle;
+      else after = middle;
+    }
+    return terms[before] + ((at - logs[before]) / (logs[after] - logs[before])) * (terms[after] - terms[before]);
+  };
+}
+
 // Every token at its ratio on the curve of its sign; tokens of one place are piled up about it, so that their number can
 // be seen. `scales` are those of the two panels by sign. A token without advantage has no place.
 function placesOnCurve(batch, scales) {
@@ -27,9 +43,7 @@ function placesOnCurve(batch, scales) {
   places.beyond = { 1: [0, 0], "-1": [0, 0] };
   const [ratios, advantages] = [quantityOf(batch, "ratio"), quantityOf(batch, "advantage")];
   if (!ratios || !advantages || !batch.curve) return places;
-  const steps = numbers(batch.curve.ratios, Float32Array);
-  const [first, last] = [Math.log(steps[0]), steps.length - 1];
-  const span = Math.log(steps[last]) - first;
+  const termAt = readerOf(numbers(batch.curve.ratios, Float32Array));
   for (const sign of [1, -1]) {
     const { x, y, ends } = scales[sign];
     const terms = numbers(batch.curve[sign > 0 ? "positive" : "negative"], Float32Array);
@@ -53,10 +67,7 @@ function placesOnCurve(batch, scales) {
     for (const column of columns.values()) {
       column.sort((a, b) => seen[a] - seen[b]);
       column.forEach((index, i) => {
-        const at = clamp(((Math.log(seen[index]) - first) / span) * last, 0, last);
-        const before = Math.min(Math.floor(at), last - 1);
-        const term = terms[before] + (at - before) * (terms[before + 1] - terms[before]);
-        places.y[index] = y(term) + (i % 2 ? 1 : -1) * Math.ceil(i / 2) * lift;
+        places.y[index] = y(termAt(terms, seen[index])) + (i % 2 ? 1 : -1) * Math.ceil(i / 2) * lift;
       });
     }
   }

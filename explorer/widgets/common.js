@@ -137,6 +137,9 @@ function format(value, digits = 2) {
 
 const signed = (value, digits = 2) => (value > 0 ? "+" : "") + format(value, digits);
 
+// An edge of the band of ratios: GSPO's lie so near to 1 that two digits would not tell them apart from it.
+const edgeText = (edge) => format(edge, Math.abs(edge - 1) < 0.01 ? 4 : 2);
+
 // A signed number for a place of fixed width, never in powers of ten; and a word for one.
 const fixedSigned = (value, digits = 2) => `${value > 0 ? "+" : ""}${value.toFixed(digits).replace("-", MINUS)}`;
 const shorten = (word, most) => (word.length > most ? `${word.slice(0, most - 1)}…` : word);

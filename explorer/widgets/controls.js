@@ -30,6 +30,18 @@ const build = (model) => (root, board, sized, leaving) => {
   const settle = (refused) => board.trigger("change:settings", refused);
   leaving(listen(model, ["values"], () => settle(false)));
 
+  // Undoes a what-if: every setting that re-scores goes back to the one that the update on screen was trained with.
+  const own = make("button", { class: "ex-button ex-small explorer-own", type: "button", hidden: true, onclick: () => model.send({ kind: "own", after: board.exEdits ?? 0 }) });
+  const paintOwn = () => {
+    const { rescored = {} } = board.get("batch");
+    const changed = [...new Set([...Object.keys(rescored), ...Object.keys(board.get("run").later ?? {})])];
+    own.hidden = !changed.length;
+    write(own, "↩");
+    own.title = say(board, "ui.ghost.back");
+    own.setAttribute("aria-label", own.title);
+  };
+  leaving(listen(board, ["run"], paintOwn));
+
   const lay = () => {
     const groups = model.get("groups");
     const health = make("ul", { class: "ex-health explorer-health" });
@@ -41,9 +53,9 @@ const build = (model) => (root, board, sized, leaving) => {
         controls.push(control);
         return control.node;
       });
-      return folded
-        ? make("details", { class: `ex-group ex-group-${key}` }, make("summary", { text: title }), ...rows)
-        : make("div", { class: `ex-group ex-group-${key}` }, make("h3", { text: title }), key === "next_update" && isReplay(board) ? make("p", { class: "ex-hint", text: say(board, "ui.replay_idle") }) : null, ...rows);
+      const heading = make("h3", { text: title });
+      if (folded) return make("details", { class: `ex-group ex-group-${key}` }, make("summary", { text: title }), ...byEffect(board, key, fields, rows));
+      return make("div", { class: `ex-group ex-group-${key}` }, key === "what_if" ? make("div", { class: "ex-group-head-row" }, heading, own) : heading, key === "next_update" && isReplay(board) ? make("p", { class: "ex-hint", text: say(board, "ui.replay_idle") }) : null, ...rows);
     });
     recipe = make("details", { class: "ex-group explorer-recipe", open: true }, make("summary"), make("ul", { class: "ex-health" }));
     root.replaceChildren(recipe, ...nodes, make("div", { class: "ex-group ex-group-health" }, make("h3", { text: say(board, "ui.panels.health.title") }), health), root.querySelector(".ex-tip") ?? "");
@@ -83,9 +95,17 @@ const build = (model) => (root, board, sized, leaving) => {
       health = lay();
     }
     paintHealth(board, health);
+    paintOwn();
     refresh();
   };
 };
+
+// The rows of a drawer, under a heading each time that says when a change takes effect, where they differ in that.
+function byEffect(board, key, fields, rows) {
+  const effects = [...new Set(fields.map(({ effect }) => effect))];
+  if (effects.length < 2) return rows;
+  return effects.flatMap((effect) => [make("h4", { text: say(board, `ui.groups.${effect}`) }), ...rows.filter((_, i) => fields[i].effect === effect)]);
+}
 
 const fieldWords = (board, field, part) =>
   field.component

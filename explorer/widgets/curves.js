@@ -1,9 +1,10 @@
-// The run's curves: small charts with one scale each, and the update on screen marked. Plotly draws them. Its script
-// weighs megabytes, so that the view asks the kernel for it once the rest of the page is on screen.
+// The run's curves: small charts with one scale each, and the update on screen marked; and, in their place, the frontier.
+// Plotly draws the curves. Its script weighs megabytes, so that the view asks the kernel for it once the rest of the page
+// is on screen.
 
 export default {
   render(context) {
-    return frame(context, "curves", ["series", "behind", "run", "drawn", "batch"], build(context.model));
+    return frame(context, "curves", ["series", "behind", "run", "drawn", "batch", "run_view"], build(context.model));
   },
 };
 
@@ -22,7 +23,10 @@ const build = (model) => (root, board, sized, leaving) => {
   const others = make("p", { class: "ex-hint ex-others", hidden: true });
   const plot = make("div", { class: "ex-plot" });
   const titles = make("div", { class: "ex-plot-titles" });
-  root.prepend(head, make("div", { class: "ex-plots" }, plot, titles));
+  const tabs = viewTabs(board, "run_view", ["curves", "frontier"], (view) => say(board, `ui.run_views.${view}`));
+  const frontier = frontierView(root, board, sized, (message) => model.send(message));
+  const plots = make("div", { class: "ex-plots" }, plot, titles);
+  root.prepend(head, plots, frontier.picture);
   const size = sized(plot);
   // A coefficient that adapts in the update on screen takes the place of one of the charts.
   const chartsNow = () => {
@@ -61,17 +65,26 @@ const build = (model) => (root, board, sized, leaving) => {
     else model.send({ kind: "plotly" });
   };
   const paint = () => {
-    if (needsWords(head, board)) head.replaceChildren(...heading(board, "curves"), others);
+    const view = board.get("run_view");
+    if (needsWords(head, board)) head.replaceChildren(make("h2", { text: say(board, "ui.panels.curves.title") }), tabs.node, make("p", { class: "ex-hint" }), others);
+    const hint = head.children[2];
+    write(hint, say(board, view === "curves" ? "ui.panels.curves.look_for" : "ui.frontier.look_for"));
+    hint.title = view === "curves" ? hint.textContent : say(board, "ui.frontier.title");
+    tabs.paint();
+    plots.hidden = view !== "curves";
+    frontier.picture.toggleAttribute("hidden", view === "curves");
     const behind = [board.get("behind"), board.get("words")];
     if (behind.some((part, i) => part !== told[i])) paintBehind(board, others);
     told = behind;
     charts = chartsNow();
     charts.forEach((chart, i) => paintTitle(board, names[i], chart));
     if (!asked && board.get("drawn")) ask();
+    if (view !== "curves") return frontier.paint();
+    frontier.hide();
     const stamp = [board.get("series"), board.get("behind"), board.get("run").cursor, charts.map(({ key }) => key).join(), board.get("words"), root.dataset.theme, size.width, size.height];
     if (!plotly || stamp.every((part, i) => part === drawn[i])) return;
     drawn = stamp;
-    turns.ask(plot, drawCurves, "curves");
+    return turns.ask(plot, drawCurves, "curves");
   };
   // Axes, words, colours and other runs are drawn anew where they have changed; else the run's own lines alone move, at a
   // third of the cost.
@@ -171,7 +184,7 @@ function traces(board, charts, colours) {
     const lines = chart.lines.map(({ metric }, nth) => {
       const { updates, values } = lineOf(board, metric);
       const { colour, dash, width } = strokeOf(nth);
-      const told = `${say(board, "ui.update", { update: "%{x}" })}<br>%{y:.3f} ${escape(metricLabel(board, metric))}<extra></extra>`;
+      const told = `${say(board, "ui.update", { update: "%{x:d}" })}<br>%{y:.3f} ${escape(metricLabel(board, metric))}<extra></extra>`;
       return { ...axes, mode: "lines", line: { color: colours.of(colour), width, dash }, x: updates, y: values, hovertemplate: told };
     });
     const { updates, values, at } = lineOf(board, chart.lines[0].metric);
@@ -199,7 +212,7 @@ function layout(board, charts, { width, height }, colours) {
     const [wide, tall] = [width / COLUMNS, height / rows];
     const shared = { zeroline: false, automargin: false, fixedrange: true, gridcolor: grid, linecolor: muted };
     made[axisName("xaxis", i)] = {
-      ...shared, nticks: 3, anchor: axisName("y", i), range: [...span],
+      ...shared, nticks: 3, tickprefix: `${say(board, "ui.charts.across")} `, showtickprefix: "first", anchor: axisName("y", i), range: [...span],
       domain: [(column * wide + PLACE.left) / width, ((column + 1) * wide - PLACE.right) / width],
     };
     made[axisName("yaxis", i)] = {

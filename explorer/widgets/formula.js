@@ -12,28 +12,59 @@ function paintFormula(formula, board, batch) {
     formula.replaceChildren(make("span", { class: "ex-hint", text: say(board, "ui.pin_hint") }));
     return;
   }
-  const index = token[0] * batch.length + token[1];
+  const [row, t] = token;
+  const index = row * batch.length + t;
   const read = (name) => quantityOf(batch, name)[index];
   const [ratio, advantage] = [read("ratio"), read("advantage")];
-  const state = statesOf(batch)[index];
-  const word = make("span", { class: "ex-word", text: `“${visible(batch.tokens[token[0]][token[1]])}”` });
-  const part = (kind, text) => make("b", { class: `${kind} ex-opens`, text, "data-ledger": kind === "ex-ratio" ? "ratio" : "advantage" });
-  const response = batch.response_ratios?.[token[0]];
+  const ghost = ghostOf(board);
+  const advantageThen = ghost ? quantityOf(ghost, "advantage")?.[index] : undefined;
+  const word = make("span", { class: "ex-word", text: `“${visible(batch.tokens[row][t])}”` });
+  const symbol = (kind, text) => make("i", { class: kind, text });
+  const number = (kind, text, line) => make("b", { class: `${kind} ex-opens`, text, "data-ledger": line });
+  const response = batch.response_ratios?.[row];
   const quotient = response === undefined ? [precise(read("new_probability")), " / ", precise(read("old_probability")), " = "] : [];
-  const first = make("div", {}, word, " ρ = ", ...quotient, part("ex-ratio", format(ratio, 3)), ",  A = ", part(advantage >= 0 ? "ex-more" : "ex-less", signed(advantage)));
-  if (response !== undefined) first.append(",  ", say(board, "ui.formula.response"), " = ", part("ex-ratio", format(response, 3)));
-  const branch = ({ name, value, wins }) => make("span", { class: `ex-opens ex-branch${wins ? " ex-wins" : ""}`, "data-ledger": "term", text: `${name} = ${format(value)}${wins ? " ✓" : ""}` });
-  const { parts, term, flat } = filledIn(batch, response ?? ratio, advantage);
-  const lines = [first, make("div", {}, ...parts.map((piece) => (piece.name ? branch(piece) : piece)))];
-  const kl = lossKl(batch, index);
+  const first = make("div", {}, unit(word, " ", symbol("ex-ratio", "ρ"), " = ", ...quotient, number("ex-ratio", format(ratio, 3), "ratio")));
+  if (response !== undefined) first.append(", ", unit(say(board, "ui.formula.response"), " ", symbol("ex-ratio", "s"), " = ", number("ex-ratio", format(response, 4), "ratio")));
+  const old = advantageThen !== undefined && signed(advantageThen) !== signed(advantage) ? [was(`${signed(advantageThen)} → `)] : [];
+  first.append(", ", unit(symbol("ex-adv", "A"), " = ", ...old, number("ex-adv", signed(advantage), "advantage")));
+
+  const { parts, total, verdict, kl } = outcome(batch, index, row, ratio, advantage, read("gradient_share"));
+  const branch = ({ name, value, wins }) => make("span", { class: `ex-opens ex-branch${wins ? " ex-wins" : ""}`, "data-ledger": "term" }, ...coloured(name), ` = ${format(value)}${wins ? " ✓" : ""}`);
+  const lines = [first, make("div", {}, ...parts.flatMap((piece) => (piece.name ? [branch(piece)] : coloured(piece))))];
   if (kl) {
-    const written = `${MINUS} β·${batch.kl_estimator} = ${MINUS}${format(batch.loss_kl_coef, 3)}·${format(kl.nats, 4)}, `;
-    lines.push(make("div", {}, written, `${say(board, "ui.formula.sum")} ${format(term - kl.price, 3)}`));
+    const written = `${MINUS} β·${batch.kl_estimator} = ${MINUS}${format(batch.loss_kl_coef, 3)}·${format(kl.nats, 4)}`;
+    lines.push(make("div", {}, unit(make("span", { class: "ex-opens", "data-ledger": "ref_kl" }, ...coloured(written))), ", ", unit(`${say(board, "ui.formula.sum")} ${format(total, 3)}`)));
   }
-  const pulled = advantage !== 0 || read("gradient_share") > 0; // a price is paid without an advantage too
-  const verdict = pulled ? (state === OUTSIDE_ZERO ? "no_gradient" : whence(batch, flat || advantage === 0, kl)) : "zero_advantage";
-  lines.at(-1).append(" → ", make("em", { class: "ex-opens", "data-ledger": "pull", text: say(board, `ui.formula.${verdict}`) }));
+  const end = make("em", { class: "ex-opens", "data-ledger": "pull", text: say(board, `ui.formula.${verdict}`) });
+  lines.at(-1).append(" ", unit("→ ", end));
+  if (advantageThen !== undefined) {
+    const then = outcome(ghost, index, row, ratio, advantageThen, 0);
+    const turned = then.verdict !== verdict;
+    if (turned || format(then.total) !== format(total)) {
+      const told = { term: format(then.total), verdict: turned ? `, ${say(board, `ui.formula.${then.verdict}`)}` : "" };
+      lines.at(-1).append(" ", unit(was(say(board, "ui.formula.was", told))));
+    }
+  }
+  formula.classList.toggle("ex-haunted", Boolean(ghost));
   formula.replaceChildren(...lines);
+}
+
+// A formula's text with its symbols in their colours.
+const SYMBOLS = { ρ: "ex-ratio", s: "ex-ratio", A: "ex-adv", β: "ex-price" };
+const coloured = (text) => text.split(/(ρ|s(?=[A)])|A|β)/).filter(Boolean).map((part) => (part in SYMBOLS ? make("i", { class: SYMBOLS[part], text: part }) : part));
+
+// What a line keeps together when it breaks; and an old number beside the new one.
+const unit = (...parts) => make("span", { class: "ex-unit" }, ...parts);
+const was = (text) => make("span", { class: "ex-was", text });
+
+// What the objective comes to for a token under a scoring, the batch's own or its ghost's, and whether a gradient flows.
+function outcome(scoring, index, row, ratio, advantage, share) {
+  const { parts, term, flat } = filledIn(scoring, scoring.response_ratios?.[row] ?? ratio, advantage);
+  const kl = lossKl(scoring, index);
+  const pulled = advantage !== 0 || share > 0 || Boolean(kl?.price); // a price is paid without an advantage too
+  const held = statesOf(scoring)[index] === OUTSIDE_ZERO;
+  const verdict = pulled ? (held ? "no_gradient" : whence(scoring, flat || advantage === 0, kl)) : "zero_advantage";
+  return { parts, total: term - (kl?.price ?? 0), verdict, kl };
 }
 
 // Where a gradient comes from that flows: from elsewhere than the objective's own term, where that is flat.

@@ -12,9 +12,12 @@ const PATIENCE = 1000; // milliseconds for which a handle that was let go waits 
 
 const tidy = (value) => Number(value.toFixed(6));
 
-// The value of a setting for an edge at a ratio: in whole steps, within what its slider reaches.
-function valueAtEdge(part, ratio, { low_shown: low, high_shown: high, step }) {
-  return tidy(clamp(Math.round(EDGES[part].valueOf(ratio) / step) * step, low, high));
+// The value of a setting for an edge at a ratio: in whole steps, within what its slider reaches. On an axis with a grain,
+// with two digits and down to that.
+function valueAtEdge(part, ratio, { low_shown: low, high_shown: high, step }, grain = 0) {
+  const value = EDGES[part].valueOf(ratio);
+  if (grain) return Number(clamp(value, Math.min(grain, low), high).toPrecision(2));
+  return tidy(clamp(Math.round(value / step) * step, low, high));
 }
 
 // The value after some steps. One that was typed below the slider's first step, as GSPO's, is stepped in its own decade.
@@ -68,7 +71,7 @@ function handlesOn(layer, board, leaving) {
     const node = make("div", { class: "ex-handle" });
     const handle = { node, spot: null };
     let grip = null; // how far the pointer is from the edge that it has taken hold of
-    const onAxis = (event) => event.clientX - layer.getBoundingClientRect().left;
+    const onAxis = (event) => placeIn(layer, event).x;
     node.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       node.setPointerCapture(event.pointerId);
@@ -81,7 +84,7 @@ function handlesOn(layer, board, leaving) {
     node.addEventListener("pointermove", (event) => {
       if (grip === null) return;
       const { part, field, scales } = handle.spot;
-      move(field, valueAtEdge(part, scales.ratioAt(onAxis(event) - grip), settings().field(field)));
+      move(field, valueAtEdge(part, scales.ratioAt(onAxis(event) - grip), settings().field(field), scales.grain));
     });
     node.addEventListener("lostpointercapture", () => {
       grip = null;
@@ -112,7 +115,7 @@ function handlesOn(layer, board, leaving) {
     node.className = `ex-handle ex-handle-${part} explorer-handle-${part}${node.classList.contains("ex-held") ? " ex-held" : ""}`;
     node.style.left = `${scales.x(shown).toFixed(1)}px`;
     node.style.top = `${scales.bottom}px`;
-    const text = say(board, "clip.handle.value", { ratio: format(shown, Math.abs(shown - 1) < 0.01 ? 4 : 2), name: say(board, `fields.${field}.label`), value: Number(value.toPrecision(4)) });
+    const text = say(board, "clip.handle.value", { ratio: edgeText(shown), name: say(board, `fields.${field}.label`), value: Number(value.toPrecision(4)) });
     node.title = text;
     if (sign < 0 && part !== "limit") return node.setAttribute("aria-hidden", "true");
     node.setAttribute("role", "slider");

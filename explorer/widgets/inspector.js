@@ -15,11 +15,12 @@ const build = (model) => (root, board, sized, leaving) => {
   const tabs = lowerTabs(root, board, "inspector", leaving);
   const hint = make("p", { class: "ex-hint" });
   const picture = draw("svg", { class: "ex-picture explorer-inspector-words", role: "img", tabindex: "0" });
-  const facts = make("div", { class: "ex-inspect-facts" });
+  const facts = make("div", { class: "ex-inspect-facts", onclick: (event) => openFrom(board, event) });
   const spoken = make("div", { class: "ex-spoken", "aria-live": "polite" });
   const body = make("div", { class: "ex-inspect" }, picture, facts);
   const empty = make("p", { class: "ex-empty" });
   root.append(tabs.node, hint, body, empty, spoken);
+  root.exTable = wordTable;
   const size = sized(picture);
   leaving(listen(model, ["picture"], () => refresh()));
 
@@ -42,6 +43,15 @@ const build = (model) => (root, board, sized, leaving) => {
   };
   return refresh;
 };
+
+// The words of the picture, each with its three probabilities.
+function wordTable(board, model) {
+  const [batch, seen, token] = [board.get("batch"), model.get("picture"), focusOf(board)];
+  if (!token || !seen.place || seen.update !== batch.update) return null;
+  const { listed, rest } = alternativesAt(batch, seen, token);
+  const row = (word, sampled, chances) => [token[0] + 1, token[1] + 1, word, sampled, ...POLICIES.map((policy) => chances[policy])];
+  return { columns: ["response", "token", "word", "written", ...POLICIES], rows: [...listed.map((one) => row(one.word, one.sampled, one)), row("(all others)", false, rest)] };
+}
 
 // ---------------------------------------------------------------- what else could have stood there
 
@@ -134,7 +144,8 @@ const chanceText = (value) => (value > 0 && value < 0.0005 ? "<.001" : value.toF
 
 function paintFacts(facts, board, batch, seen, [row, t]) {
   const at = row * batch.length + t;
-  const line = (label, value, key) => [make("span", { text: label }), make("b", { text: value, "data-fact": key })];
+  const opens = { exact_kl: "ref_kl", k1: "ref_kl", k2: "ref_kl", k3: "ref_kl" };
+  const line = (label, value, key) => [make("span", { text: label }), make("b", { class: key in opens ? "ex-opens" : "", text: value, "data-fact": key, "data-ledger": opens[key] })];
   const known = (name) => quantityOf(batch, name)?.[at];
   const after = real(seen.new_entropy)?.[at];
   facts.replaceChildren(
@@ -155,10 +166,11 @@ function promiseNodes(board, batch, seen, at) {
   const advantage = quantityOf(batch, "advantage")[at];
   const moved = real(seen.new)[at] - real(seen.old)[at];
   const way = (value) => (value > 0 ? "up" : value < 0 ? "down" : "neither");
+  const opens = { wanted: "advantage", happened: "log_ratio" };
   const line = (key, value, text) =>
     make("div", { class: `ex-inspect-way ${value > 0 ? "ex-more" : value < 0 ? "ex-less" : ""}`, "data-way": key },
       make("span", { text: say(board, `ui.inspector.${key}`) }),
-      make("b", { text: say(board, `ui.inspector.${way(value)}`) }), make("span", { text }));
+      make("b", { text: say(board, `ui.inspector.${way(value)}`) }), make("span", { class: "ex-opens", text, "data-ledger": opens[key] }));
   const { against, as_wanted: kept, unmoved, neutral, furthest } = seen.promise;
   const counted = say(board, "ui.inspector.against_count", { against, total: against + kept + unmoved + neutral });
   const still = state === "unmoved" ? 0 : moved;

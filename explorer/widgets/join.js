@@ -42,7 +42,8 @@ function joints(page, root) {
   if (!token || !inSight(root, token.left + token.width / 2, token.top + token.height / 2)) return "";
   const [origin, panel] = [page.getBoundingClientRect(), root.getBoundingClientRect()];
   const start = [token.left + token.width / 2, token.bottom + 1];
-  const trunk = panel.right + GUTTER;
+  const zoom = zoomOf(page);
+  const trunk = panel.right + GUTTER * zoom;
   const routes = [];
   for (const selector of [RING, COLUMN, KL]) {
     const node = page.querySelector(selector);
@@ -52,11 +53,11 @@ function joints(page, root) {
     // Beside the tokens straight to the mark; else from the gutter from which no words are in the way.
     if (selector === RING && around.left >= panel.right) routes.push([start, [trunk, start[1]], [trunk, y], [end.left - 1, y]]);
     else {
-      const [gutter, edge] = selector === KL ? [around.bottom + GUTTER, end.bottom] : [around.top - GUTTER, end.top];
+      const [gutter, edge] = selector === KL ? [around.bottom + GUTTER * zoom, end.bottom] : [around.top - GUTTER * zoom, end.top];
       routes.push([start, [trunk, start[1]], [trunk, gutter], [x, gutter], [x, edge]]);
     }
   }
-  return routes.map((points) => rounded(points.map(([x, y]) => [x - origin.left, y - origin.top]))).join("");
+  return routes.map((points) => rounded(points.map(([x, y]) => [(x - origin.left) / zoom, (y - origin.top) / zoom]))).join("");
 }
 
 // Whether a place of a view can be seen: not scrolled away, and nothing lies over it.

@@ -25,7 +25,7 @@ function hearKeys(root, board, send) {
 // Do what a key asks for; whether it asks for anything.
 function take(board, { key, target }, page, send) {
   if ((key === "ArrowUp" || key === "ArrowDown") && target.closest?.(SCROLLED)) return false;
-  if (key in ARROWS ? target.closest?.(OWN_ARROWS) : key === "Escape" && page.querySelector(".ex-question:not([hidden])")) return false;
+  if (key in ARROWS ? target.closest?.(OWN_ARROWS) : key === "Escape" && page.querySelector(".ex-question:not([hidden]), .ex-menu:popover-open")) return false;
   if (key in STEPS) send("walk", STEPS[key]);
   else if (!(key in ARROWS || key === "Escape") || !walk(board, key)) return false;
   board.exKeyed = performance.now();

@@ -1,10 +1,10 @@
-// KL, kept apart: to the reference (the leash; it shapes the reward) per token and per update, and to the old policy
-// (the size of the step) per update. Two quantities never share an axis. Per token the exact KL is a bar, and what each
-// estimator made of the one token that was written is a mark of its own shape.
+// KL, kept apart: to the reference (the leash; it shapes the reward) on the left, to the old policy (the size of the step)
+// on the right. Two quantities never share an axis. Per token, per response or per update: one level at a time. The exact
+// KL is a bar, and what each estimator made of the tokens that were written is a mark of its own shape.
 
 export default {
   render(context) {
-    return frame(context, "kl", ["batch", "pinned", "hovered", "series", "run"], build);
+    return frame(context, "kl", ["batch", "pinned", "hovered", "series", "run", "kl_view"], build);
   },
 };
 
@@ -15,63 +15,112 @@ const MARKS = {
   k3: (s) => `m0 ${-1.3 * s}l${1.3 * s} ${1.3 * s}l${-1.3 * s} ${1.3 * s}l${-1.3 * s} ${-1.3 * s}z`,
 };
 const LEFT = 30;
+const ESTIMATES = ["exact_kl", "k1", "k2", "k3"];
+const STEP_HIGH = 0.5; // nats: where a token's KL to the old policy ends on its axis
+const RESPONSE_HIGH = { reference: 4, old: 0.5 }; // nats a response: where those axes begin; they grow by doubling
+const LEVELS = { token: ["tokens", "tokens_old"], response: ["responses", "responses_old"], update: ["reference", "old"] };
 const charged = (batch, name) => batch.kl_estimator === name.replace("_kl", "");
 
 function build(root, board, sized) {
-  const head = make("header", { class: "ex-head-stack" });
+  const tabs = viewTabs(board, "kl_view", Object.keys(LEVELS), (level) => say(board, `ui.kl.views.${level}`));
+  const head = make("header", { class: "ex-head-line" });
   const legend = make("p", { class: "ex-kl-legend" });
   const charts = make("div", { class: "ex-kl-charts" });
-  const [tokens, reference, old] = ["tokens", "reference", "old"].map((key) => {
+  const pair = ["reference", "old"].map((whose) => {
     const title = make("h3");
     const note = make("p", { class: "ex-hint" });
     const picture = draw("svg", { class: "ex-picture", role: "img" });
-    const node = make("div", { class: `ex-chart ex-chart-${key}` }, title, note);
+    const node = make("div", {}, title, note);
     node.append(picture);
     charts.append(node);
-    return { title, note, picture, size: sized(picture) };
+    const chart = { whose, node, title, note, picture, size: sized(picture) };
+    picture.addEventListener("mousemove", (event) => hover(board, placeAt(board, chart, event)));
+    picture.addEventListener("mouseleave", () => hover(board, null));
+    picture.addEventListener("click", (event) => pin(board, placeAt(board, chart, event)));
+    return chart;
   });
   root.append(head, legend, charts);
-  const tokenAt = (event) => {
-    const batch = board.get("batch");
-    if (!hasBatch(batch)) return null;
-    const row = focusOf(board)?.[0] ?? 0;
-    const count = batch.tokens[row].length;
-    const t = Math.floor((event.clientX - tokens.picture.getBoundingClientRect().left - LEFT) / stepOf(tokens.size, count));
-    return t >= 0 && t < count ? [row, t] : null;
-  };
-  tokens.picture.addEventListener("mousemove", (event) => hover(board, tokenAt(event)));
-  tokens.picture.addEventListener("mouseleave", () => hover(board, null));
-  tokens.picture.addEventListener("click", (event) => pin(board, tokenAt(event)));
-  let drawn = null;
+  let [drawn, highs, of] = [null, { ...RESPONSE_HIGH }, null];
   return () => {
-    const batch = board.get("batch");
-    const stamp = [batch, board.get("series"), board.get("words"), board.get("run").cursor, String(focusOf(board)), String(pinnedOf(board)), ...[tokens, reference, old].flatMap(({ size }) => [size.width, size.height])];
+    const [batch, level] = [board.get("batch"), board.get("kl_view")];
+    const { id, live, cursor } = board.get("run");
+    if (of !== `${id} ${live}`) [of, highs] = [`${id} ${live}`, { ...RESPONSE_HIGH }]; // another run
+    const stamp = [batch, level, board.get("series"), board.get("words"), cursor, String(focusOf(board)), String(pinnedOf(board)), ...pair.flatMap(({ size }) => [size.width, size.height])];
     if (drawn && stamp.every((part, i) => part === drawn[i])) return;
     drawn = stamp;
-    head.replaceChildren(...heading(board, "kl"));
-    paintLegend(legend, board, batch);
-    drawTokens(tokens, board, batch);
-    drawSeries(reference, board, "objective/ref_kl", "ref_kl", "kl.reference", "units.per_response", batch.kl_target);
-    drawSeries(old, board, "policy/approx_kl_final", "approx_kl", "kl.old", "units.per_token");
+    const hint = say(board, `ui.kl.look_for.${level}`);
+    if (!head.children.length) head.append(make("h2"), tabs.node, make("p", { class: "ex-hint" }));
+    write(head.children[0], say(board, "ui.panels.kl.title"));
+    write(head.children[2], hint);
+    head.children[2].title = hint;
+    tabs.paint();
+    legend.hidden = level === "update";
+    paintLegend(legend, board, batch, level);
+    for (const [i, chart] of pair.entries()) chart.node.className = `ex-chart ex-chart-${LEVELS[level][i]}`;
+    if (level === "update") {
+      drawSeries(pair[0], board, "objective/ref_kl", "ref_kl", "kl.reference", "units.per_response", batch.kl_target);
+      drawSeries(pair[1], board, "policy/approx_kl_final", "approx_kl", "kl.old", "units.per_token");
+    } else for (const chart of pair) drawMarks(chart, board, batch, level, highs);
   };
 }
 
-// What each shape is, the one that is charged in bold, and the numbers of the token in hand.
-function paintLegend(legend, board, batch) {
+// ---------------------------------------------------------------- the numbers
+
+// What the estimators say of every token of a response, by whose policy the old one is compared with; null where a
+// number was not recorded. The exact KL to the policy that is trained never is: only the sampled word's change is known.
+function klOfTokens(batch, row, whose) {
+  const cut = (values) => values && Array.from(values.subarray(row * batch.length, row * batch.length + batch.tokens[row].length));
+  if (whose === "reference") return Object.fromEntries(ESTIMATES.map((name) => [name, cut(quantityOf(batch, name))]));
+  const moved = cut(quantityOf(batch, "log_ratio"));
+  const each = (fn) => moved && moved.map(fn);
+  return { exact_kl: null, k1: each((m) => -m), k2: each((m) => (m * m) / 2), k3: each((m) => Math.expm1(m) - m) };
+}
+
+// The same, summed over each response.
+function klOfResponses(batch, whose) {
+  const rows = batch.tokens.map((_, row) => klOfTokens(batch, row, whose));
+  const total = (values) => values.reduce((sum, value) => sum + value, 0);
+  return Object.fromEntries(ESTIMATES.map((name) => [name, rows.some((row) => !row[name]) ? null : rows.map((row) => total(row[name]))]));
+}
+
+const klOf = (batch, level, row, whose) => (level === "token" ? klOfTokens(batch, row, whose) : klOfResponses(batch, whose));
+
+// The top of an axis that only grows, by doubling, until all fits.
+function grown(high, values) {
+  const most = Math.max(high, ...values.filter(Number.isFinite));
+  while (high < most) high *= 2;
+  return high;
+}
+
+// The token that is meant by a place in a picture of tokens or responses; a response's is the one that is pinned there.
+function placeAt(board, { picture, size }, event) {
+  const [batch, level] = [board.get("batch"), board.get("kl_view")];
+  if (!hasBatch(batch) || level === "update") return null;
+  const row = focusOf(board)?.[0] ?? 0;
+  const count = level === "token" ? batch.tokens[row].length : batch.rows;
+  const i = Math.floor((placeIn(picture, event).x - LEFT) / stepOf(size, count));
+  if (i < 0 || i >= count) return null;
+  return level === "token" ? [row, i] : [i, Math.min(pinnedOf(board)?.[1] ?? 0, batch.tokens[i].length - 1)];
+}
+
+// ---------------------------------------------------------------- the pictures
+
+// What each shape is, the one that is charged in bold, and the numbers to the reference of the token, or response, in hand.
+function paintLegend(legend, board, batch, level) {
   legend.replaceChildren();
-  if (!hasBatch(batch)) return;
-  const [row, t] = focusOf(board) ?? [0, -1];
-  const scales = board.get("quantities");
-  for (const name of ["exact_kl", "k1", "k2", "k3"]) {
-    const values = quantityOf(batch, name);
+  if (!hasBatch(batch) || level === "update") return;
+  const token = focusOf(board);
+  const known = klOf(batch, level, token?.[0] ?? 0, "reference");
+  for (const name of ESTIMATES) {
+    const value = token && known[name]?.[level === "token" ? token[1] : token[0]];
     const [key, number] = [draw("svg", { class: "ex-kl-key", viewBox: "-6 -6 12 12" }), make("b")];
     const at = name === "k1" ? "M-2 -2" : "M0 0"; // k1 has two signs, so its key has two dots
     draw("path", { class: `ex-kl-${name}`, d: name === "exact_kl" ? "M-4 -5h8v10h-8z" : `${at}${MARKS[name](2.8)}` }, key);
     if (name === "k1") draw("path", { class: "ex-kl-k1 ex-less", d: `M3 3${MARKS.k1(2.8)}` }, key);
     const entry = make("span", { class: "ex-key", title: say(board, `quantities.${name}.what`), "data-kl": name });
     entry.append(key, name === "exact_kl" ? say(board, "ui.kl.exact") : name, " ", number);
-    if (!values) number.textContent = say(board, "ui.kl.not_recorded");
-    else if (t >= 0) number.textContent = (values[row * batch.length + t] > 0 && scales[name].kind === "diverging" ? "+" : "") + brief(values[row * batch.length + t], 2);
+    if (!known[name]) number.textContent = say(board, "ui.kl.not_recorded");
+    else if (token) number.textContent = (name === "k1" && value > 0 ? "+" : "") + brief(value, 2);
     entry.classList.toggle("ex-charged", charged(batch, name));
     if (charged(batch, name)) entry.append(" ", make("i", { text: say(board, `ui.kl.in_${batch.kl_in}`) }));
     legend.append(entry);
@@ -83,57 +132,71 @@ const brief = (value, digits) => (Number.isFinite(value) ? value.toFixed(Math.ab
 
 const stepOf = ({ width }, count) => (width - LEFT) / Math.max(count, 1);
 
-// The vertical scale is that of the square root, so that a twentieth of a nat can be seen beside two.
-function drawTokens({ title, note, picture, size }, board, batch) {
+// Every token of the response in hand, or every response. The vertical scale is that of the square root, so that a
+// twentieth of a nat can be seen beside two.
+function drawMarks({ whose, title, note, picture, size }, board, batch, level, highs) {
   const { width, height } = size;
-  const [row, t] = focusOf(board) ?? [0, -1];
-  write(title, say(board, "ui.kl.tokens"));
   note.hidden = true;
+  const key = LEVELS[level][whose === "old" ? 1 : 0];
+  title.replaceChildren(say(board, `ui.kl.${key}`));
   picture.replaceChildren();
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
   if (!hasBatch(batch)) return;
-  const count = batch.tokens[row].length;
+  const [row, t] = focusOf(board) ?? [0, -1];
+  const known = klOf(batch, level, row, whose);
+  const [count, own] = level === "token" ? [batch.tokens[row].length, t] : [batch.rows, t < 0 ? -1 : row];
+  if (level === "response") highs[whose] = grown(highs[whose], ESTIMATES.flatMap((name) => known[name] ?? []));
+  const high = level === "response" ? highs[whose] : whose === "old" ? STEP_HIGH : board.get("quantities").exact_kl.high;
+  if (whose === "old" && known.k2) {
+    const value = own < 0 ? known.k2.reduce((sum, each) => sum + each, 0) / count : known.k2[own];
+    title.append(" ", make("b", { text: `${own < 0 ? say(board, "ui.kl.mean_token") : "k2"} ${brief(value, 3)}` }));
+  } else if (level === "response" && known.k1) {
+    const mean = known.k1.reduce((sum, each) => sum + each, 0) / count;
+    title.append(" ", make("b", { text: brief(mean, 3), title: say(board, "ui.kl.mean") }));
+  }
   const step = stepOf(size, count);
-  const { high } = board.get("quantities").exact_kl;
   const low = -high / 2;
   const reach = (height - 8) / (1 + Math.sqrt(-low / high));
   const y = (value) => 4 + reach - Math.sign(value) * Math.sqrt(Math.abs(clamp(value, low, high)) / high) * reach;
   const x = (i) => LEFT + (i + 0.5) * step;
   for (const edge of [high, high / 4, 0, -high / 4]) {
-    draw("text", { class: "ex-tick", x: LEFT - 4, y: Math.max(9, y(edge) + 4), "text-anchor": "end", text: format(edge, edge % 1 ? 1 : 0) }, picture);
+    const digits = edge % 1 === 0 ? 0 : Math.abs(edge) < 0.2 ? 2 : 1;
+    draw("text", { class: "ex-tick", x: LEFT - 4, y: Math.max(9, y(edge) + 4), "text-anchor": "end", text: format(edge, digits) }, picture);
   }
-  if (t >= 0) draw("path", { class: "ex-region", d: `M${LEFT + t * step} 0h${step}v${height}h${-step}z` }, picture);
+  if (own >= 0) draw("path", { class: "ex-region", d: `M${LEFT + own * step} 0h${step}v${height}h${-step}z` }, picture);
   const pinned = pinnedOf(board);
-  if (pinned?.[0] === row && pinned[1] < count) draw("path", { class: "ex-column ex-kl-pinned", d: `M${LEFT + pinned[1] * step} 1h${step}v${height - 2}h${-step}z` }, picture);
+  const at = !pinned ? -1 : level === "response" ? pinned[0] : pinned[0] === row ? pinned[1] : -1;
+  // Only the one to the reference is joined to the token by a line.
+  const look = whose === "reference" ? "ex-column ex-kl-pinned" : "ex-column ex-kl-too";
+  if (at >= 0 && at < count) draw("path", { class: look, d: `M${LEFT + at * step} 1h${step}v${height - 2}h${-step}z` }, picture);
   draw("line", { class: "ex-axis", x1: LEFT, x2: width, y1: y(0), y2: y(0) }, picture);
-  const exact = quantityOf(batch, "exact_kl");
-  for (let i = 0; exact && i < count; i += 1) {
-    const end = y(exact[row * batch.length + i]);
-    draw("rect", { class: `ex-kl-exact_kl${i === t ? " ex-strong" : ""}`, x: x(i) - step * 0.4, width: step * 0.8, y: end, height: Math.max(0.5, y(0) - end) }, picture);
+  for (let i = 0; known.exact_kl && i < count; i += 1) {
+    const end = y(known.exact_kl[i]);
+    draw("rect", { class: `ex-kl-exact_kl${i === own ? " ex-strong" : ""}`, x: x(i) - step * 0.4, width: step * 0.8, y: end, height: Math.max(0.5, y(0) - end) }, picture);
   }
   const half = clamp(step * 0.3, 1, 3);
   const beyond = new Map();
   for (const name of ["k2", "k3", "k1"]) {
-    const values = quantityOf(batch, name);
-    if (!values) continue;
-    const shown = Array.from({ length: count }, (_, i) => values[row * batch.length + i]);
+    const shown = known[name];
+    if (!shown) continue;
+    const paid = whose === "reference" && charged(batch, name) ? " ex-charged" : "";
     for (const less of name === "k1" ? [false, true] : [false]) {
       const mark = (value, i) => (name !== "k1" || value < 0 === less ? `M${x(i).toFixed(1)} ${y(value).toFixed(1)}${MARKS[name](half)}` : "");
-      const look = `ex-kl-${name}${less ? " ex-less" : ""}${charged(batch, name) ? " ex-charged" : ""}`;
-      draw("path", { class: look, d: shown.map(mark).join("") }, picture);
+      draw("path", { class: `ex-kl-${name}${less ? " ex-less" : ""}${paid}`, d: shown.map(mark).join("") }, picture);
     }
     shown.forEach((value, i) => (value > high || value < low) && beyond.set(`${i} ${value > 0}`, [i, value > 0]));
   }
   for (const [i, up] of beyond.values()) {
     draw("text", { class: "ex-beyond", x: x(i), y: up ? 7 : height - 1, "text-anchor": "middle", text: up ? "▲" : "▼" }, picture);
   }
-  picture.setAttribute("aria-label", `${title.textContent}: ${batch.prompts[row]}`);
+  picture.setAttribute("aria-label", level === "token" ? `${title.textContent}: ${batch.prompts[row]}` : title.textContent);
 }
 
 // A series over the run on axes that the kernel lets only grow, with the update on screen marked.
 function drawSeries({ title, note, picture, size: { width, height } }, board, metric, key, label, unit, target = null) {
   const { updates, values, at } = lineOf(board, metric);
-  write(title, say(board, `ui.${label}`));
+  title.replaceChildren(say(board, `ui.${label}`));
+  note.hidden = false;
   title.title = say(board, `metrics.${metric}.definition`);
   write(note, say(board, `ui.${unit}`));
   picture.replaceChildren();

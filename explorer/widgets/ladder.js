@@ -13,7 +13,7 @@ const LADDER_RIGHT = 48;
 const build = (model) => (root, board, sized, leaving) => {
   const tabs = lowerTabs(root, board, "ladder", leaving);
   const hint = make("p", { class: "ex-hint" });
-  const check = make("p", { class: "ex-ladder-check explorer-ladder-check", role: "status" });
+  const check = make("p", { class: "ex-ladder-check explorer-ladder-check ex-opens", role: "status", "data-ledger": "raw_advantage", onclick: (event) => openFrom(board, event) });
   const picture = draw("svg", { class: "ex-picture explorer-ladder-stack", role: "img", tabindex: "0" });
   const title = make("h3");
   const scatter = draw("svg", { class: "ex-picture explorer-ladder-critic", role: "img" });
@@ -21,6 +21,7 @@ const build = (model) => (root, board, sized, leaving) => {
   const body = make("div", { class: "ex-ladder" }, make("div", { class: "ex-ladder-side" }, check, picture), make("div", { class: "ex-ladder-side" }, title, explained, scatter));
   const empty = make("p", { class: "ex-empty" });
   root.append(tabs.node, hint, body, empty);
+  root.exTable = rungTable;
   const tip = tooltip(root);
   const [size, square] = [sized(picture), sized(scatter)];
   let columns = null;
@@ -29,7 +30,7 @@ const build = (model) => (root, board, sized, leaving) => {
 
   const tokenAt = (event) => {
     if (!columns) return null;
-    const t = Math.floor((event.clientX - picture.getBoundingClientRect().left - LADDER_LEFT) / columns.step);
+    const t = Math.floor((placeIn(picture, event).x - LADDER_LEFT) / columns.step);
     return t >= 0 && t < columns.count ? [columns.row, t] : null;
   };
   picture.addEventListener("mousemove", (event) => {
@@ -40,7 +41,9 @@ const build = (model) => (root, board, sized, leaving) => {
     inside = false;
     hover(board, null);
   });
-  picture.addEventListener("click", (event) => tokenAt(event) && pin(board, tokenAt(event)));
+  picture.addEventListener("click", (event) => {
+    if (!openFrom(board, event) && tokenAt(event)) pin(board, tokenAt(event));
+  });
   leaving(listen(model, ["picture"], () => refresh()));
 
   const refresh = () => {
@@ -65,7 +68,7 @@ const build = (model) => (root, board, sized, leaving) => {
     const rung = inside && hoveredOf(board)?.[0] === token[0] ? stack.rungs[hoveredOf(board)[1] - token[1]] : null;
     if (rung && columns) {
       const box = picture.getBoundingClientRect();
-      const column = new DOMRect(box.left + LADDER_LEFT + (token[1] + rung.l) * columns.step, box.top, columns.step, box.height);
+      const column = new DOMRect(box.left + (LADDER_LEFT + (token[1] + rung.l) * columns.step) * zoomOf(picture), box.top, columns.step * zoomOf(picture), box.height);
       tip.show([make("p", { text: rungWords(board, batch, { rungs: [rung] }, token)[0] })], { getBoundingClientRect: () => column });
     } else tip.hide();
     const stamp = [batch, seen, board.get("words"), square.width, square.height];
@@ -80,6 +83,14 @@ const build = (model) => (root, board, sized, leaving) => {
   };
   return refresh;
 };
+
+// The rungs of the token in focus: each later token's delta, its weight, and what it adds to the advantage.
+function rungTable(board) {
+  const [batch, token] = [board.get("batch"), focusOf(board)];
+  if (!token || !quantityOf(batch, "delta")) return null;
+  const rows = stackAt(batch, token).rungs.map(({ l, delta, weight, part }) => [token[0] + 1, token[1] + l + 1, batch.tokens[token[0]][token[1] + l], delta, weight, part]);
+  return { columns: ["response", "token", "text", "delta", "weight", "part of the advantage"], rows };
+}
 
 // ---------------------------------------------------------------- the stack
 
@@ -152,7 +163,7 @@ function drawStack(picture, { width, height }, board, batch, seen, stack, [row, 
   const x = (place) => LADDER_LEFT + place * step;
   draw("rect", { class: "ex-column", x: x(t), y: 1, width: step, height: height - foot - 2, rx: 3 }, picture);
   const group = draw("g", { class: "ex-lane" }, picture);
-  draw("text", { class: "ex-lane-title", x: 0, y: tall / 2 - 1, text: "A = Σ (γλ)ˡ δ" }, group);
+  draw("text", { class: "ex-lane-title ex-opens ex-of-advantage", "data-ledger": "raw_advantage", x: 0, y: tall / 2 - 1, text: "A = Σ (γλ)ˡ δ" }, group);
   draw("text", { class: "ex-lane-note", x: 0, y: tall / 2 + 12, text: say(board, "ui.ladder.factor", { factor: format(stack.factor, 3) }) }, group);
   for (const edge of [scale.high, scale.low]) draw("text", { class: "ex-tick", x: LADDER_LEFT - 4, y: y(edge) + 4, "text-anchor": "end", text: format(edge, 1) }, group);
   draw("line", { class: "ex-axis", x1: LADDER_LEFT, x2: x(count), y1: y(0), y2: y(0) }, group);
@@ -165,7 +176,7 @@ function drawStack(picture, { width, height }, board, batch, seen, stack, [row, 
   }
   const end = y(stack.sum);
   draw("path", { class: "ex-ladder-sum", d: `M${x(t)} ${end}H${x(count)}`, "data-sum": stack.sum }, group);
-  draw("text", { class: "ex-edge", x: x(count) + 3, y: end + 4, text: fixedSigned(stack.sum) }, group);
+  draw("text", { class: "ex-edge ex-opens", "data-ledger": "raw_advantage", x: x(count) + 3, y: end + 4, text: fixedSigned(stack.sum) }, group);
   drawLanes(picture, board, batch, seen, { row, t, x, step, count, top: tall, height: height - foot - tall, scale });
   const words = draw("g", { class: "ex-words" }, picture);
   const every = Math.ceil(11 / step);

@@ -7,13 +7,18 @@ function stripLegend(board) {
   const fit = make("button", { class: "ex-button ex-small explorer-rescale", type: "button", onclick: () => refit(board) });
   const note = make("span");
   const shown = make("span", { class: "ex-shown", role: "status" });
+  const turned = make("span", { class: "ex-key explorer-turned" });
   const badge = make("span", { class: "ex-badge" });
   const glyphs = make("div", { class: "ex-legend ex-legend-marks" });
-  const node = make("div", { class: "ex-legends" }, make("div", { class: "ex-legend" }, scale, fit, note, shown, make("span", { class: "ex-space" }), badge), glyphs);
+  const node = make("div", { class: "ex-legends" }, make("div", { class: "ex-legend" }, scale, fit, note, shown, turned, badge), glyphs);
   const paint = (batch, name) => {
     node.hidden = !hasBatch(batch);
     if (node.hidden) return;
     paintScale(board, scale, batch, name);
+    const { count } = turnedTokens(batch, ghostOf(board)) ?? {};
+    turned.hidden = count === undefined;
+    write(turned, turned.hidden ? "" : say(board, "ui.ghost.turned", { count }));
+    turned.title = say(board, "ui.ghost.turned_what");
     const fitted = isFitted(board, name);
     write(fit, say(board, "ui.tokens.rescale"));
     fit.title = say(board, fitted ? "ui.tokens.rescale_back" : "ui.tokens.rescale_what");
@@ -81,10 +86,12 @@ function fittedEnds(scale, batch, values) {
 
 // What the badge says: that the batch is re-scored, and which settings it has to wait with until the next update.
 function rescoredWords(board, batch) {
-  const later = board.get("run").later ?? [];
-  const names = later.map((name) => say(board, `fields.${name}.label`)).join(", ");
-  const parts = [Object.keys(batch.rescored).length ? say(board, "ui.what_if_badge") : "", later.length ? say(board, isReplay(board) ? "ui.replay_lacks" : "ui.what_if_later", { names }) : ""];
-  return parts.filter(Boolean).join(" · ");
+  const waiting = Object.entries(board.get("run").later ?? {}).map(([field, lack]) => {
+    const name = field.startsWith("weight_") ? wholeResponseName(board, `component/${field.slice(7)}`) : say(board, `fields.${field}.label`);
+    const when = lack === "critic" ? "what_if_reset" : isReplay(board) ? "replay_lacks" : "what_if_later";
+    return say(board, `ui.${when}`, { name, why: say(board, `ui.lacks.${lack}`) });
+  });
+  return [...(Object.keys(batch.rescored).length ? [say(board, "ui.what_if_badge")] : []), ...waiting].join(" · ");
 }
 
 // What the parts come to, or why they are not there.

@@ -23,10 +23,11 @@ function figure(value) {
   return text.replaceAll("-", MINUS);
 }
 
-// The colour of a symbol is the same everywhere: the ratio blue, an advantage by its sign. A score s has an index.
-function colourOf({ name, index, value }) {
+// The colour of a symbol is the same everywhere. A score s has an index, the ratio of a whole response has none.
+function colourOf({ name, index }) {
   if (["ρ", "clip(ρ)", "clip(s)"].includes(name) || (name === "s" && !index)) return "ex-ratio";
-  return ["A", "Â"].includes(name) ? (value >= 0 ? "ex-more" : "ex-less") : "";
+  if (["β", "k1", "k2", "k3", "KL"].includes(name)) return "ex-price";
+  return ["A", "Â"].includes(name) ? "ex-adv" : "";
 }
 
 // A symbol with its index; what the index says in words is in `words`.

@@ -17,16 +17,19 @@ const build = (model) => (root, board, sized, leaving) => {
   const handles = make("div", { class: "ex-handles" });
   const formula = make("div", { class: "ex-formula" });
   const truth = make("p", { class: "ex-hint ex-truth" });
-  root.append(head.node, make("div", { class: "ex-stage" }, picture, handles), formula, truth);
+  const toy = make("button", { class: "ex-button ex-small explorer-open-toy", type: "button", onclick: () => openToy(board) });
+  // Of one height, so that a longer formula moves nothing: the words below give way to it.
+  const foot = make("div", { class: "ex-clip-foot" }, formula, make("div", { class: "ex-truth-row" }, truth, toy));
+  root.append(head.node, make("div", { class: "ex-stage" }, picture, handles), foot);
   const size = sized(picture);
   const placeHandles = handlesOn(handles, board, leaving);
 
   const under = (event) => {
-    const box = picture.getBoundingClientRect();
-    return nearestToken(cloud.shown, board.get("batch"), event.clientX - box.left, event.clientY - box.top);
+    const { x, y } = placeIn(picture, event);
+    return nearestToken(cloud.shown, board.get("batch"), x, y);
   };
   picture.addEventListener("mousemove", (event) => hover(board, under(event)));
-  formula.addEventListener("click", (event) => event.target.dataset.ledger && openLedger(board, event.target.dataset.ledger));
+  formula.addEventListener("click", (event) => openFrom(board, event));
   picture.addEventListener("mouseleave", () => hover(board, null));
   picture.addEventListener("click", (event) => pin(board, under(event)));
 
@@ -57,6 +60,9 @@ const build = (model) => (root, board, sized, leaving) => {
       const how = drawn ? wayOf(drawn, stamp) : "jump";
       drawn = stamp;
       write(truth, hasBatch(batch) || view === "objective" ? truthOf(board, batch, view) : "");
+      truth.title = truth.textContent;
+      write(toy, say(board, "ui.toy.open"));
+      toy.title = say(board, "ui.toy.open_what");
       picture.replaceChildren();
       picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
       picture.setAttribute("aria-label", `${say(board, `ui.panels.objective.${view}`)}. ${head.said}`);
@@ -90,26 +96,24 @@ function wayOf([was, ...before], [batch, ...now]) {
 
 function clipHead(board, toggle) {
   const title = make("h2");
-  const tabs = VIEWS.map((view) => make("button", {
-    class: `ex-tab explorer-view-${view}`, role: "tab", type: "button",
-    onclick: () => {
-      board.set("clip_view", view);
-      board.save_changes();
-    },
-  }));
+  const tabs = tabRow(VIEWS, (view) => `ex-tab explorer-view-${view}`, (view) => {
+    board.set("clip_view", view);
+    board.save_changes();
+  });
   const play = make("button", { class: "ex-play explorer-play-epochs", type: "button", onclick: toggle });
   const epoch = make("span", { class: "ex-muted explorer-clip-epoch", role: "status" });
   const hint = make("p", { class: "ex-hint" });
-  const row = make("div", { class: "ex-clip-head" }, title, make("div", { class: "ex-tabs", role: "tablist" }, ...tabs), make("span", { class: "ex-space" }), play, epoch);
+  const row = make("div", { class: "ex-clip-head" }, title, tabs.node, make("span", { class: "ex-space" }), play, epoch);
   const node = make("header", { class: "ex-head-stack" }, row, hint);
   const paint = (playing) => {
     const batch = board.get("batch");
     write(title, say(board, "ui.panels.objective.title"));
-    VIEWS.forEach((view, i) => {
-      write(tabs[i], say(board, `clip.views.${view}`));
-      tabs[i].title = say(board, `ui.panels.objective.${view}`);
-      tabs[i].setAttribute("aria-selected", String(view === board.get("clip_view")));
-    });
+    tabs.node.setAttribute("aria-label", title.textContent);
+    for (const view of VIEWS) {
+      write(tabs.buttons[view], say(board, `clip.views.${view}`));
+      tabs.buttons[view].title = say(board, `ui.panels.objective.${view}`);
+    }
+    tabs.select(board.get("clip_view"));
     const name = say(board, playing ? "clip.play.pause" : "clip.play.start");
     write(play, playing ? "❚❚" : "▶");
     play.title = name;
@@ -127,15 +131,21 @@ function sentence(board, batch) {
   const unbanded = NO_BAND.has(batch.objective);
   if (batch.no_second_look && !unbanded) return say(board, "ui.no_clip_yet_hint");
   const { tokens, outside, zero } = batch.counts;
-  const [low, high] = batch.clip.map((edge) => format(edge));
+  const [low, high] = batch.clip.map(edgeText);
   const whose = unbanded ? "no_band" : batch.objective === "gspo" ? "response" : "ratio";
-  return say(board, `ui.tokens_outside.${whose}`, { outside, total: tokens, low, high, zero });
+  const then = ghostOf(board)?.counts;
+  const moved = then && (then.outside !== outside || then.zero !== zero);
+  const counted = { outside: wasAndIs(then?.outside, outside), zero: wasAndIs(then?.zero, zero) };
+  return say(board, `ui.tokens_outside.${moved ? `was_${whose}` : whose}`, { ...counted, total: tokens, low, high });
 }
 
 // What the objective does to a ratio that has moved, or how the wedge is to be read; and that the picture leaves the KL
 // out, where the loss has one.
 function truthOf(board, batch, view) {
-  if (view !== "objective") return say(board, `clip.wedge.truth.${wedgeKind(batch.objective)}`, { edge: format(1 / batch.clip[1]) });
+  if (view !== "objective") {
+    const wedge = say(board, `clip.wedge.truth.${wedgeKind(batch.objective)}`, { edge: edgeText(1 / batch.clip[1]) });
+    return batch.clip[1] - batch.clip[0] < 0.01 ? `${wedge} ${say(board, "clip.wedge.thin")}` : wedge;
+  }
   const truth = say(board, `clip.truth.${batch.objective ?? "clip"}`);
   return batch.loss_kl ? `${truth} ${say(board, "clip.curve_alone.long")}` : truth;
 }
@@ -148,9 +158,11 @@ const drawView = {
     const scales = planeScales(batch, width, height);
     const places = placesOnCurve(batch, scales);
     const spots = [];
+    const ghost = ghostOf(board);
     for (const sign of [1, -1]) {
       const group = draw("g", { class: SIGNS[sign] }, picture);
       spots.push(...drawPlane(group, board, batch, scales[sign], sign));
+      if (ghost) drawGhost(group, board, batch, ghost, scales[sign], sign);
       drawBeyond(group, scales[sign], places.beyond[sign]);
     }
     return { spots, places, glyphs: glyphLayer(picture) };
@@ -158,7 +170,11 @@ const drawView = {
   probabilities(picture, board, batch, width, height) {
     const scales = squareScales(width, height);
     const panels = [1, -1].map((sign) => [draw("g", { class: SIGNS[sign] }, picture), scales[sign], sign]);
-    for (const [group, ...own] of panels) drawSquare(group, board, batch, ...own);
+    const ghost = ghostOf(board);
+    for (const [group, ...own] of panels) {
+      drawSquare(group, board, batch, ...own);
+      if (ghost) drawWedgeGhost(group, board, batch, ghost, ...own);
+    }
     const glyphs = glyphLayer(picture);
     for (const [, ...own] of panels) drawSquareNotes(picture, board, batch, ...own);
     return { spots: [], places: placesByProbability(batch, scales), glyphs };

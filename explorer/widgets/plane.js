@@ -1,5 +1,7 @@
 // The plane of the objective against the ratio, for A > 0 and for A < 0: axes, band, curve, and what is to be said of its
-// parts. The x axis is logarithmic with 1 in the middle; scales never move while a run goes on. A part of the clip picture.
+// parts. The x axis is logarithmic with 1 in the middle; scales never move while a run goes on. An objective whose clip is
+// too narrow to be seen so has both axes finer near 1: its batch's `ratio_grain` says within which distance. A part of the
+// clip picture.
 
 // The part of the plane that each objective's picture shows: ratios, and heights for A > 0 and for A < 0.
 const PLANES = {
@@ -14,8 +16,9 @@ const PLANES = {
 };
 // Objectives that have no band of ratios: the shade then shows PPO's own, to compare with.
 const NO_BAND = new Set(["unclipped", "policy_gradient", "kl_penalty", "sapo"]);
-const planeOf = (batch) => ({ ...PLANES.clip, ...PLANES[batch.objective] });
-const TICKS = [0.5, 1, 2];
+const planeOf = (batch) => ({ ...PLANES.clip, ...PLANES[batch.objective], grain: batch.ratio_grain ?? 0 });
+const TICKS = [0.5, 1, 2, 4];
+const FINE_TICKS = [1, 1.01, 0.99, 1.1, 0.9, 2, 0.5, 1.001, 0.999]; // in the order of their weight: not all have room
 
 // What is to be said beside the flat parts: on which side of 1, outside the band, for each sign.
 const CLIPPED = { positive: [["below", "clip.pulls_back.short"]], negative: [["above", "clip.not_protected.short"]] };
@@ -33,14 +36,20 @@ const BESIDE = {
   sapo: { positive: [["above", "clip.fades.short"]], negative: [["above", "clip.fades.short"]] },
 };
 
-function panelScales({ ratios, positive, negative }, left, width, height, sign) {
-  const [top, bottom] = [20, height - 30];
-  const [low, high] = ratios.map(Math.log);
-  const x = (ratio) => left + 6 + ((clamp(Math.log(ratio), low, high) - low) / (high - low)) * (width - 12);
-  const ratioAt = (px) => Math.exp(low + clamp((px - left - 6) / (width - 12), 0, 1) * (high - low));
+// A distance along an axis, and back: as it is, or with a grain widened within that and drawn together further out.
+const widened = (distance, grain) => (grain ? Math.asinh(distance / grain) : distance);
+const narrowed = (place, grain) => (grain ? grain * Math.sinh(place) : place);
+
+function panelScales({ ratios, positive, negative, grain }, left, width, height, sign) {
+  const [top, bottom] = [20, Math.max(height - 30, 24)];
+  const ends = ratios.map(Math.log);
+  const [low, high] = ends.map((end) => widened(end, grain));
+  const x = (ratio) => left + 6 + ((widened(clamp(Math.log(ratio), ...ends), grain) - low) / (high - low)) * (width - 12);
+  const ratioAt = (px) => Math.exp(narrowed(low + clamp((px - left - 6) / (width - 12), 0, 1) * (high - low), grain));
   const [floor, ceiling] = sign > 0 ? positive : negative;
-  const y = (term) => bottom - ((clamp(term, floor, ceiling) - floor) / (ceiling - floor)) * (bottom - top);
-  return { x, y, ratioAt, left, width, top, bottom, floor, ceiling, ends: ratios };
+  const [lowest, highest] = [floor, ceiling].map((term) => widened(term - sign, grain)); // a term is about A: 1 or -1
+  const y = (term) => bottom - ((widened(clamp(term, floor, ceiling) - sign, grain) - lowest) / (highest - lowest)) * (bottom - top);
+  return { x, y, ratioAt, left, width, top, bottom, floor, ceiling, ends: ratios, grain };
 }
 
 // Both panels' scales by sign.
@@ -148,6 +157,23 @@ function drawTick(group, x, y, text, kind, anchor = "middle") {
   draw("text", { class: kind, x: x + lean, y: y + 13, "text-anchor": anchor, text }, group);
 }
 
+const tickText = (tick) => format(tick, tick % 1 ? Math.max(1, Math.round(-Math.log10(Math.abs(tick - 1)))) : 0);
+
+// The ticks of a panel that have room beside its edges and, where they are many, beside each other.
+function ticksOf({ x, ends, grain }, edges, close, limit) {
+  const wide = (edge) => widthOf(edgeText(edge)) / 2;
+  const apart = (tick) => edges.every((edge) => {
+    const room = grain ? wide(edge) + widthOf(tickText(tick)) / 2 + 4 : tick === 1 ? 19 : 26;
+    return Math.abs(x(edge) - x(tick)) > room + (close && edge !== limit ? (grain ? wide(edge) : tick === 1 ? 0 : 12) : 0);
+  });
+  const drawn = [];
+  for (const tick of grain ? FINE_TICKS : TICKS) {
+    const beside = (other) => Math.abs(x(other) - x(tick)) > (widthOf(tickText(tick)) + widthOf(tickText(other))) / 2 + 4;
+    if (tick > ends[0] && tick < ends[1] && apart(tick) && (!grain || drawn.every(beside))) drawn.push(tick);
+  }
+  return drawn;
+}
+
 // The handles of a panel, one for each of its edges: which setting it edits, and where the batch on screen has it.
 function handleSpots(batch, scales, sign) {
   const [below, above, beyond] = batch.clip_fields ?? [];
@@ -170,14 +196,12 @@ function drawPlane(group, board, batch, scales, sign) {
   draw("line", { class: "ex-axis", x1: left + 6, x2: left + width - 6, y1: bottom, y2: bottom }, group);
   const limit = sign < 0 ? batch.pull_limit : null;
   const edges = [low, high, limit].filter((edge) => edge && edge > ends[0] && edge < ends[1]);
-  const close = edges.includes(low) && edges.includes(high) && x(high) - x(low) < 34; // then their labels lean outwards
-  const apart = (tick) => edges.every((edge) => Math.abs(x(edge) - x(tick)) > (tick === 1 ? 19 : close && edge !== limit ? 38 : 26));
-  const ticks = [...TICKS, 4].filter((tick) => tick < ends[1] && apart(tick));
-  for (const tick of ticks) drawTick(group, x(tick), bottom, format(tick, tick % 1 ? 1 : 0), "ex-tick");
+  const close = edges.includes(low) && edges.includes(high) && x(high) - x(low) < Math.max(34, (widthOf(edgeText(low)) + widthOf(edgeText(high))) / 2 + 6); // then their labels lean outwards
+  for (const tick of ticksOf(scales, edges, close, limit)) drawTick(group, x(tick), bottom, tickText(tick), "ex-tick");
   for (const edge of edges) {
-    drawTick(group, x(edge), bottom, format(edge, Math.abs(edge - 1) < 0.01 ? 4 : 2), "ex-tick ex-edge", close && edge !== limit ? (edge < 1 ? "end" : "start") : "middle");
+    drawTick(group, x(edge), bottom, edgeText(edge), "ex-tick ex-edge", close && edge !== limit ? (edge < 1 ? "end" : "start") : "middle");
   }
-  draw("text", { class: "ex-axis-label", x: left + width - 6, y: bottom + 26, "text-anchor": "end", text: say(board, batch.objective === "gspo" ? "ui.response_ratio_axis" : "ui.ratio_axis") }, group);
+  draw("text", { class: "ex-axis-label ex-of-ratio", x: left + width - 6, y: bottom + 26, "text-anchor": "end", text: say(board, batch.objective === "gspo" ? "ui.response_ratio_axis" : "ui.ratio_axis") }, group);
   draw("text", { class: "ex-axis-label", x: left + 6, y: bottom + 26, text: say(board, "ui.objective_axis") }, group);
   const spots = handleSpots(batch, scales, sign);
   if (!batch.curve) return spots;
@@ -200,6 +224,27 @@ function drawPlane(group, board, batch, scales, sign) {
     lines.forEach((line, i) => draw("tspan", { x: centre, y: box.top + 10 + i * LINE, text: line }, text));
   }
   return spots;
+}
+
+// The curve and the edges that the update was trained with, where they were others: pale and dashed, on today's scales.
+function drawGhost(group, board, batch, ghost, scales, sign) {
+  const { x, y, left, width, top, bottom, ends } = scales;
+  const layer = draw("g", { class: "ex-ghost" });
+  for (const edge of otherEdges(batch, ghost, sign)) {
+    if (edge > ends[0] && edge < ends[1]) draw("line", { class: "ex-ghost-edge", x1: x(edge), x2: x(edge), y1: top, y2: bottom, "data-edge": edge.toFixed(4) }, layer);
+  }
+  if (otherCurve(batch, ghost, sign > 0 ? "positive" : "negative")) {
+    const points = curveOf(ghost, scales, sign).map(([ratio, term]) => `${x(ratio).toFixed(1)} ${y(term).toFixed(1)}`);
+    if (points.length) draw("path", { class: "ex-ghost-curve", d: `M${points.join("L")}` }, layer);
+  }
+  if (!layer.childElementCount) return;
+  if (sign > 0) nameGhost(layer, board, left + width - 6, top + 9);
+  group.append(layer);
+}
+
+// What the dashes are.
+function nameGhost(layer, board, right, y) {
+  draw("text", { class: "ex-ghost-name", x: right, y, "text-anchor": "end", text: `┄ ${say(board, "ui.ghost.as_trained")}` }, layer);
 }
 
 // How many tokens lie beyond the ends of the axis.

@@ -7,8 +7,9 @@ export default {
   },
 };
 
-const LOOP = ["sample", "score", "advantage", "epoch", "repeat"];
-const LIT = { sample: "sample", score: "score", shape: "advantage", advantage: "advantage", epoch: "epoch", done: "epoch", repeat: "repeat" };
+// The five steps of the article, and to which of them each stage of an update belongs.
+const LOOP = ["initialise", "collect", "advantage", "epoch", "repeat"];
+const LIT = { sample: "collect", score: "collect", shape: "collect", advantage: "advantage", epoch: "epoch", done: "repeat", repeat: "repeat" };
 
 const build = (model) => (root, board, sized, leaving) => {
   const send = (kind, values = {}) => model.send({ kind, ...values });
@@ -19,13 +20,14 @@ const build = (model) => (root, board, sized, leaving) => {
     send("preset", { name: preset.value, after: board.exEdits ?? 0 });
     preset.blur(); // one that is not confirmed goes back
   } });
-  const policy = make("span", { class: "ex-muted" });
+  const policy = make("span", { class: "ex-muted explorer-policy" });
   const status = make("span", { class: "ex-status explorer-status", role: "status" });
   const language = make("button", { class: "ex-button explorer-language", type: "button", onclick: () => send("language") });
   const theme = make("button", { class: "ex-button explorer-theme", type: "button", onclick: () => {
     board.set("theme", root.dataset.theme === "dark" ? "light" : "dark");
     board.save_changes();
   } });
+  const big = make("button", { class: "ex-button explorer-big", type: "button", onclick: () => layoutOf(board).setBig(!layoutOf(board).big) });
   const train = button("train", "train", "ex-go");
   const step = button("step", "step");
   const stage = button("stage", "stage");
@@ -44,15 +46,17 @@ const build = (model) => (root, board, sized, leaving) => {
   const loop = isReplay(board) ? null : make("span", { class: "ex-loop" }, pills, bar);
   const second = make("div", { class: "ex-bar-row" }, ...trainers, make("span", { class: "ex-space" }), policy, loop);
   const time = make("span", { class: "ex-time" }, place, scrub, epoch, follow);
-  const top = make("div", { class: "ex-bar-row ex-top-row" }, title, isReplay(board) ? null : preset, make("span", { class: "ex-space" }), status, time, language, theme);
+  const top = make("div", { class: "ex-bar-row ex-top-row" }, title, isReplay(board) ? null : preset, make("span", { class: "ex-space" }), status, time, big, language, theme);
 
-  const caption = make("p", { class: "ex-caption", "aria-live": "polite" });
+  const [told, next] = [make("span", { "aria-live": "polite" }), make("span", { class: "ex-muted" })];
+  const caption = make("p", { class: "ex-caption" }, told, " ", next);
   const question = make("div", { class: "ex-question explorer-confirm", role: "alertdialog", hidden: true });
   const error = make("div", { class: "ex-error explorer-error", role: "alert", hidden: true });
+  const gone = make("div", { class: "ex-error explorer-gone", role: "alert", hidden: true });
   // While this page is live, the still that the notebook keeps of it is not shown: see views/kept.py.
   const still = `explorer-still-${model.get("board").replace("IPY_MODEL_", "")}`;
   const noStill = make("style", { text: `.${still}, .jp-OutputArea-child:has(.${still}) { display: none !important; }` });
-  root.append(noStill, top, second, caption, question, error);
+  root.append(noStill, top, second, caption, question, error, gone);
 
   let slowOn = false;
   const act = (kind) => {
@@ -87,6 +91,8 @@ const build = (model) => (root, board, sized, leaving) => {
   };
 
   watchWidth(root, board, send);
+  board.exSave = saver(board);
+  leaving(watchKernel(board, model, gone));
   leaving(hearKeys(root, board, send));
   return () => {
     const run = board.get("run");
@@ -100,6 +106,9 @@ const build = (model) => (root, board, sized, leaving) => {
     write(language, board.get("language") === "en" ? "中文" : "English");
     language.setAttribute("aria-label", say(board, "ui.language"));
     theme.setAttribute("aria-label", say(board, "ui.theme"));
+    write(big, say(board, "ui.big"));
+    big.title = say(board, "ui.tips.big");
+    big.setAttribute("aria-pressed", String(layoutOf(board).big));
     const running = run.mode === "running";
     write(train, running ? `❚❚ ${say(board, "ui.pause")}` : `▶ ${say(board, "ui.train")}`);
     train.classList.toggle("ex-running", running);
@@ -119,17 +128,46 @@ const build = (model) => (root, board, sized, leaving) => {
     root.dataset.phase = run.phase;
     keepLink(root, run);
     root.dataset.mode = run.mode;
+    root.dataset.stages = String(run.stages);
     paintPills(board, pills, run);
     bar.value = run.fraction ?? 0;
     bar.setAttribute("aria-label", say(board, "ui.panels.stages.title"));
     paintScrubber(board, { scrub, place, epoch, follow }, run);
     caption.hidden = !(slowOn || (run.stages && run.stage)); // it comes and goes with a press, never by itself: what is below stays in its place
-    write(caption, run.stage ? `${say(board, `stages.${run.stage}.label`, stageValues(run))}: ${say(board, `stages.${run.stage}.now`, stageValues(run))}` : "");
+    write(told, toldOf(board, run, trained));
+    write(next, nextOf(board, run));
     paintError(board, error, run.error, () => send("dismiss"));
   };
 };
 
 const stageValues = (run) => ({ epoch: run.stage_epoch, epochs: run.epochs, update: run.stage_update });
+
+const WITH_SIGN = new Set(["score", "low", "high", "penalty", "mean"]);
+const IN_PERCENT = new Set(["outside"]);
+const AS_IS = new Set(["responses", "tokens", "above", "epoch", "epochs", "update", "limit"]);
+
+// A number of a stage's sentence; what rounds to 0 has no sign and no power of ten.
+function stageNumber(name, value) {
+  if (typeof value !== "number" || AS_IS.has(name)) return value ?? "–";
+  const digits = IN_PERCENT.has(name) ? 1 : 2;
+  const rounded = Number(value.toFixed(digits));
+  return WITH_SIGN.has(name) ? signed(rounded, digits) : format(rounded, digits);
+}
+
+// What the stage that has just ended did, in this batch's numbers.
+function toldOf(board, { did }, policy) {
+  if (!did?.stage) return "";
+  const values = Object.fromEntries(Object.entries(did).map(([name, value]) => [name, stageNumber(name, value)]));
+  const [stage, words] = ["label", did.told].map((part) => say(board, `stages.${did.stage}.${part}`, { ...values, ...policy }));
+  return say(board, "ui.panels.stages.told", { stage, words });
+}
+
+// What comes next, or is at work already.
+function nextOf(board, run) {
+  if (!run.stage || run.stage === "repeat") return "";
+  const key = run.waiting || run.mode === "paused" ? "next" : "running";
+  return say(board, `ui.panels.stages.${key}`, { stage: say(board, `stages.${run.stage}.label`, stageValues(run)) });
+}
 
 function statusLine(board, run) {
   const at = say(board, "ui.update", { update: run.cursor });
@@ -171,16 +209,22 @@ function paintPills(board, pills, run) {
   if (needsWords(pills, board)) {
     pills.replaceChildren(...LOOP.map((key) => make("li", { class: "ex-pill", "data-stage": key })));
   }
-  const lit = LIT[run.stage] ?? "";
+  // While a finished stage is being shown it is the one that is lit; otherwise the one at work.
+  const shown = run.stages && run.waiting ? run.finished : run.stage;
+  const lit = run.phase === "loading" && !run.stage ? "initialise" : LIT[shown] ?? "";
+  const over = run.finished === "done" && run.mode === "paused" && !(run.stages && run.waiting);
   for (const [i, pill] of [...pills.children].entries()) {
     const key = LOOP[i];
-    const on = key === lit && (run.mode !== "paused" || run.finished !== "done");
-    const inEpoch = key === "epoch" && run.stage_epoch > 0;
-    const label = key === "epoch" ? say(board, "stages.optimise.label") : say(board, `stages.${key}.label`);
-    const text = `${i + 1} ${label}`;
-    write(pill, text);
-    pill.dataset.epoch = inEpoch ? `${run.stage_epoch}/${run.epochs}` : "";
+    const on = key === lit && !over;
+    const words = say(board, `stages.${key === "epoch" ? "optimise" : key}.label`);
+    const epoch = run.stages && run.waiting ? run.did?.epoch : run.stage_epoch;
+    const part = { collect: say(board, `stages.${shown}.label`), epoch: epoch ? `${epoch}/${run.epochs}` : "" }[key];
+    write(pill, `${i + 1} ${words}`);
+    pill.dataset.part = on && part ? part : "";
     pill.classList.toggle("ex-on", on);
+    pill.classList.toggle("ex-past", key === "initialise" ? !on && run.phase === "ready" : Boolean(run.stage) && i < LOOP.indexOf(lit) && !over);
+    if (on) pill.setAttribute("aria-current", "step");
+    else pill.removeAttribute("aria-current");
     pill.title = say(board, `stages.${key === "epoch" ? "optimise" : key}.now`, stageValues(run));
   }
 }
@@ -219,7 +263,7 @@ function paintError(board, box, error, dismiss) {
   );
 }
 
-// How many columns fit, and whether the page is ours alone (Voila) or a cell among others: CSS lays out by both.
+// How the page fits its place, and whether it is ours alone (Voila) or a cell among others: CSS lays out by both.
 function watchWidth(root, board, send) {
   const alone = /\btheme-(light|dark)\b/.test(document.body.className);
   const wait = () => {
@@ -228,12 +272,9 @@ function watchWidth(root, board, send) {
     page.dataset.host = alone ? "page" : "cell";
     if (alone) beat(board, root);
     if (alone && !isReplay(board)) openLinked(send);
-    const fit = () => {
-      const width = page.clientWidth;
-      const columns = width >= 1160 ? "3" : width >= 700 ? "2" : "1";
-      if (page.dataset.columns !== columns) page.dataset.columns = columns;
-    };
-    new ResizeObserver(fit).observe(page);
+    const fit = () => fitPage(page, board);
+    new ResizeObserver(fit).observe(page.parentElement);
+    listen(board, ["layout"], fit);
     fit();
     return null;
   };

@@ -64,14 +64,16 @@ function shelfOf(board, send) {
     else if (row) send("behind", row.grid ? { grid: row.key } : { run: row.id });
   });
   const [name, save, remove] = ["name", "save", "delete"].map((key) => button(key, ask(key)));
-  const bar = make("div", { class: "ex-run-bar" }, open, behind, name, save, remove);
+  const folder = button("folder", ask("folder"));
+  const bar = make("div", { class: "ex-run-bar" }, open, behind, name, save, remove, folder);
   const question = make("span");
   const input = make("input", { class: "ex-input explorer-run-input", type: "text", spellcheck: "false" });
   const sure = make("button", { class: "ex-button ex-go explorer-run-sure", type: "submit" });
   const cancel = make("button", { class: "ex-button explorer-run-cancel", type: "button", onclick: done });
   const form = make("form", { class: "ex-run-ask", hidden: true, onsubmit: (event) => {
     event.preventDefault();
-    if (asking === "save") drafts.set(asking + chosen, input.value);
+    if (asking === "save" || asking === "folder") drafts.set(asking + chosen, input.value);
+    if (asking === "folder") send("open_folder", { folder: input.value });
     if (asking === "name") send("rename", { run: chosen, name: input.value });
     if (asking === "save") send("save", { run: chosen, folder: input.value });
     if (asking === "delete") send("delete", { run: chosen });
@@ -105,14 +107,14 @@ function shelfOf(board, send) {
   };
 
   const paint = () => {
-    const { runs, run, behind: lies, saved: folder, opening } = board.get("shelf");
-    if (!rowOf(chosen)) [chosen, asking] = [(rowOf(run) ?? runs[0])?.key ?? "", ""];
+    const { runs, run, behind: lies, saved: where, opening } = board.get("shelf");
+    if (!rowOf(chosen)) [chosen, asking] = [(rowOf(run) ?? runs[0])?.key ?? "", asking === "folder" ? asking : ""];
     paintRows(runs, run);
     write(empty, runs.length ? "" : say(board, "ui.runs.empty"));
     empty.hidden = runs.length > 0;
     const row = rowOf(chosen);
     const usable = Boolean(row?.id) && !row.problem;
-    for (const [node, key] of [[open, "open"], [behind, "behind"], [name, "name"], [save, "save"], [remove, "delete"]]) {
+    for (const [node, key] of [[open, "open"], [behind, "behind"], [name, "name"], [save, "save"], [remove, "delete"], [folder, "folder"]]) {
       write(node, say(board, `ui.runs.${key}`));
       node.title = say(board, `ui.runs.tips.${key}`);
     }
@@ -120,20 +122,19 @@ function shelfOf(board, send) {
     open.disabled = !usable || here || opening;
     behind.disabled = !(usable || row?.grid) || here;
     name.disabled = save.disabled = !usable;
-    remove.disabled = !row || row.grid || here;
+    remove.disabled = !row || here;
     behind.setAttribute("aria-pressed", String(lies !== "" && lies === chosen));
-    bar.hidden = !row;
     form.hidden = asking === "";
     if (asking) {
-      write(question, asking === "delete" ? say(board, "ui.runs.delete_sure", { name: nameOf(board, row) }) : "");
+      write(question, asking === "delete" ? say(board, row.outside ? "ui.runs.forget_sure" : "ui.runs.delete_sure", { name: row.grid ? row.name : nameOf(board, row) }) : "");
       input.hidden = asking === "delete";
       input.placeholder = asking === "delete" ? "" : say(board, `ui.runs.${asking}_what`);
       input.setAttribute("aria-label", input.placeholder);
       write(sure, say(board, `ui.runs.${asking}_do`));
       write(cancel, say(board, "ui.cancel"));
     }
-    saved.hidden = !folder;
-    write(saved, folder ? say(board, "ui.runs.saved", { folder }) : "");
+    saved.hidden = !where;
+    write(saved, where ? say(board, "ui.runs.saved", { folder: where }) : "");
   };
   return { node, paint };
 }
@@ -149,7 +150,7 @@ function unhidden(rows, unfolded) {
 
 function cells(board, row, run, unfolded) {
   if (row.grid) {
-    const [mark, label] = [unfolded.has(row.key) ? "▾" : "▸", say(board, "ui.runs.grid", { count: row.grid, name: row.name })];
+    const [mark, label] = [unfolded.has(row.key) ? "▾" : "▸", say(board, row.grid === 1 ? "ui.runs.grid_one" : "ui.runs.grid", { count: row.grid, name: row.name })];
     return [make("span", { class: "ex-run-grid", text: `${mark} ${label}` }), make("span", { text: size(row) })];
   }
   const mark = `${row.depth && !row.in_grid ? "└ " : ""}${row.id && row.id === run ? "● " : ""}`;
@@ -288,7 +289,7 @@ function seedsOf(board, send) {
     bar.hidden = !on;
     bar.value = grid.updates ? (grid.nth - 1 + grid.update / grid.updates) / grid.seeds : 0;
     bar.setAttribute("aria-label", say(board, "ui.runs.seeds_title"));
-    write(where, grid.state ? say(board, `ui.runs.seeds_${grid.state}`, grid) : say(board, "ui.runs.seeds_what"));
+    write(where, grid.state ? say(board, `ui.runs.seeds_${grid.state}${grid.state === "done" && grid.seeds === 1 ? "_one" : ""}`, grid) : say(board, "ui.runs.seeds_what"));
   };
   return { node, paint };
 }

@@ -8,15 +8,16 @@ from pathlib import Path
 _FOLDER = Path(__file__).parent
 
 #: What every view's script begins with.
-SHARED = ("common.js", "selection.js", "turns.js", "frame.js")
+SHARED = ("common.js", "selection.js", "turns.js", "layout.js", "frame.js", "ghost.js")
 
 #: What a view has beside its own file.
 BESIDE = {
     "objective": ("formula.js", "cloud.js", "plane.js", "wedge.js", "handles.js", "epochs.js"),
-    "player": ("keys.js",),
+    "player": ("keys.js", "tables.js", "picture.js", "save.js", "kernel.js"),
     "tokens": ("order.js", "strip.js", "legend.js", "tip.js", "join.js"),
     "ledger": ("mathml.js",),
-    "curves": ("behind.js",),
+    "time": ("epochs.js",),
+    "curves": ("behind.js", "frontier.js"),
 }
 
 

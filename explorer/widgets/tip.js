@@ -11,6 +11,7 @@ function tipContent(board, [row, t]) {
     make("p", { text: say(board, `clip.${clipWord(batch, [row, t])}.long`) }),
     table,
   ];
+  nodes.push(make("p", { class: "ex-hint", text: say(board, "ui.tokens.to_ledger") }));
   const words = alternatives(batch, index);
   if (words.length) {
     nodes.push(

@@ -66,6 +66,7 @@ function build(root, board, sized, leaving) {
   const paintTokens = (batch, name) => {
     const values = valuesOf(board, name);
     const [states, ratios, scale] = [statesOf(batch), quantityOf(batch, "ratio"), scaleOf(board, name)];
+    const turned = turnedTokens(batch, ghostOf(board))?.turned;
     for (const [r, row] of rows.entries()) {
       const score = batch.scores?.[r];
       write(row.score, score === undefined ? "" : signed(score));
@@ -82,12 +83,16 @@ function build(root, board, sized, leaving) {
           const gap = whole.length > 1 && whole.startsWith(" ") ? " " : "";
           if (span.gap.data !== gap) span.gap.data = gap;
           span.word.data = whole.slice(gap.length);
+          if (span.exWord.trim()) span.removeAttribute("aria-label");
+          else span.setAttribute("aria-label", visible(span.exWord)); // a space alone has no name
         }
         const colour = values ? tint(scale, values[index]) : "";
         if (span.exColour !== colour) span.className = (span.exColour = colour) ? `ex-token ${colour}` : "ex-token";
         if (span.exState !== states[index]) span.dataset.state = span.exState = states[index];
         const side = span.exState < OUTSIDE_FLOWS ? "" : sideOf(batch, ratios, r, index);
         if (span.exSide !== side) span.dataset.side = span.exSide = side;
+        const other = Boolean(turned?.[index]);
+        if (other !== Boolean(span.exTurned)) span.toggleAttribute("data-turned", (span.exTurned = other));
       }
     }
   };

@@ -27,8 +27,13 @@ const build = (model) => (root, board, sized, leaving) => {
     if (!ready) return;
     left.paint();
     right.paint();
+    if (!opened) return;
+    opened = false;
+    left.start();
   };
   leaving(listen(model, ["dragged", "cloud"], refresh));
+  let opened = false; // by a button elsewhere: the keyboard goes on at the slider, once that is there
+  leaving(listen(board, ["toy"], () => (opened = true)));
   leaving(hear(model, "msg:custom", (message) => message.kind === "rejected" && left.paint(true)));
   return refresh;
 };
@@ -78,7 +83,11 @@ function dragging(board, model, sized, choose) {
     write(why, say(board, "ui.toy.why", { share, prefix: dragged.prefix, moved }));
     kl.replaceChildren(`${say(board, "ui.toy.kl")} `, make("b", { text: format(dragged.kl, 4) }), ` ${say(board, "ui.units.nats")}`);
   };
-  return { node, paint };
+  const start = () => {
+    node.scrollIntoView({ block: "nearest" });
+    range.focus();
+  };
+  return { node, paint, start };
 }
 
 // A word: its probabilities, ratio and advantage, and under them the two bars that share the slider's axis.
@@ -86,8 +95,8 @@ function wordRow({ word, old, new: now, ratio, advantage }) {
   const kind = now >= old ? "ex-more" : "ex-less";
   const line = make("div", { class: "ex-toy-word", "data-word": word },
     make("b", { text: word }), make("span", { text: `${format(old)} → ${format(now)}` }),
-    make("span", { class: "ex-toy-ratio" }, "ρ ", make("b", { class: kind, text: format(ratio, 4) })),
-    make("span", { text: `A ${signed(advantage)}` }));
+    make("span", { class: "ex-toy-ratio" }, make("i", { class: "ex-ratio", text: "ρ" }), " ", make("b", { class: kind, text: format(ratio, 4) })),
+    make("span", {}, make("i", { class: "ex-adv", text: "A" }), ` ${signed(advantage)}`));
   const bar = (share, name) => make("i", { class: `ex-toy-bar ${name}`, style: `width:${(100 * share).toFixed(1)}%` });
   return [line, make("div", { class: "ex-toy-bars", "aria-hidden": "true" }, bar(old, "ex-toy-old"), bar(now, kind))];
 }

@@ -49,8 +49,8 @@ function drawSquare(group, board, batch, { x, y, start, left, right, top, bottom
   if (sign > 0) { // only a token that is pushed up is clipped there
     draw("polygon", { class: "ex-never explorer-never", points: corners(never), "data-edge": edge.toFixed(4) }, group);
     draw("line", { class: "ex-never-edge", x1: x(edge), x2: x(edge), y1: top, y2: bottom }, group);
-    drawTick(group, x(edge), bottom, format(edge), "ex-tick ex-edge");
-    const text = say(board, `clip.wedge.never.${wedgeKind(batch.objective)}`, { edge: format(edge) });
+    drawTick(group, x(edge), bottom, edgeText(edge), "ex-tick ex-edge");
+    const text = say(board, `clip.wedge.never.${wedgeKind(batch.objective)}`, { edge: edgeText(edge) });
     draw("text", { class: "ex-edge ex-never-note", x: right, y: bottom + 26, "text-anchor": "end", text }, group);
   }
   draw("line", { class: "ex-unmoved", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }, group);
@@ -64,6 +64,18 @@ function drawSquare(group, board, batch, { x, y, start, left, right, top, bottom
   draw("text", { class: "ex-axis-label", x: x(0.25), y: bottom + 13, "text-anchor": "middle", text: say(board, "clip.wedge.old_axis") }, group);
   const middle = `${(start + 9).toFixed(1)} ${y(0.5).toFixed(1)}`;
   draw("text", { class: "ex-axis-label", transform: `translate(${middle}) rotate(-90)`, "text-anchor": "middle", text: say(board, "clip.wedge.new_axis") }, group);
+}
+
+// The edges of the wedge that the update was trained with, where they were others.
+function drawWedgeGhost(group, board, batch, ghost, { x, y, right, bottom }, sign) {
+  const layer = draw("g", { class: "ex-ghost" });
+  for (const edge of otherEdges(batch, ghost, sign)) {
+    const end = Math.min(1, 1 / edge); // where p new, or p old, is 1
+    draw("line", { class: "ex-ghost-edge", x1: x(0), y1: y(0), x2: x(end), y2: y(edge * end), "data-edge": edge.toFixed(4) }, layer);
+  }
+  if (!layer.childElementCount) return;
+  if (sign < 0) nameGhost(layer, board, right, bottom + 26);
+  group.append(layer);
 }
 
 // Over the tokens, so that they can be read among them.

@@ -89,6 +89,15 @@ def test_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         each = size / (count if name == "checkpoints" else UPDATES)
         print(f"  {name}: {each / 1000:.1f} kB {'a state' if name == 'checkpoints' else 'an update'}")
     assert len(until_safe["update"]) == TURNS * UPDATES
+    # Off the training thread: handing over is next to nothing, and an update is safe before the next one ends, so that
+    # a kill costs the one in progress and, within this time, the one before.
+    update = statistics.median(seconds["with"])
+    assert statistics.median(paid["hand over an update"]) < 0.01 * update
+    assert statistics.median(until_safe["update"]) < 0.25 * update
+    assert statistics.median(until_safe["state"]) < 0.5 * update
+    assert statistics.median(paid["copy the state"]) < 0.05 * update
+    # The whole price of a recording. Each turn is compared with itself, so that a busy machine slows down both.
+    assert update < 1.15 * statistics.median(seconds["without"])
 
 
 def timed(action: object) -> tuple[float, object]:

@@ -110,4 +110,16 @@ KINDS = {
       }}
       return spent.slice(1);
     }}""",
+    "another epsilon": f"""async ([root, redraws]) => {{ {NEXT}
+      const slider = root.querySelector('.explorer-clip_range input[type=range]');
+      for (let i = 0; i <= redraws; i += 1) {{
+        const value = (5 + ((i * 7) % 30)) / 100;
+        const high = (1 + value).toFixed(4);
+        slider.value = String(value);
+        slider.dispatchEvent(new Event('input', {{ bubbles: true }}));
+        spent.push(await wait(() => root.querySelector('.explorer-region').dataset.high === high && times.length));
+      }}
+      if (!root.querySelector('.ex-token[data-turned]')) throw new Error('no token is marked as changed');
+      return spent.slice(1); // scoring was imported during the first
+    }}""",
 }

@@ -19,6 +19,11 @@ from tests.browser.witness import Witness
 
 OpenPage: TypeAlias = Callable[..., Page]
 
+#: What the browser remembers of a reader who has unfolded every panel.
+ALL_UNFOLDED = """try {
+  localStorage['ppo-explorer-layout'] ??= JSON.stringify({ big: false, folded: { usual: [], big: ['kl', 'curves'] } });
+} catch {}"""
+
 #: Seconds that anything in a page may take on a busy machine.
 PATIENCE = 20
 
@@ -49,11 +54,16 @@ def _nothing_wrong(witness: Witness) -> Iterator[None]:
 
 @pytest.fixture(scope="package")
 def open_page(chromium: Browser, witness: Witness) -> OpenPage:
-    """``open_page(width=1280, height=800)``: an empty page in a context of its own, watched; close it yourself."""
+    """``open_page(width=1280, height=800)``: an empty page in a context of its own, watched; close it yourself.
 
-    def open_(width: int = 1280, height: int = 800) -> Page:
+    Its reader has unfolded every panel before; ``first_visit=True`` has nobody been there.
+    """
+
+    def open_(width: int = 1280, height: int = 800, first_visit: bool = False) -> Page:
         context = chromium.new_context(viewport={"width": width, "height": height}, locale="en-US")
         context.set_default_timeout(PATIENCE * 1000)
+        if not first_visit:
+            context.add_init_script(ALL_UNFOLDED)
         witness.watch(context)
         return context.new_page()
 

@@ -235,7 +235,8 @@ class ExplorerPage:
             self.press("slow")
         if self.part("follow").get_attribute("aria-pressed") == "false":
             self.press("follow")
-        if self.live and self.player.locator(".ex-pill.ex-on").count():  # in the middle of an update
+        lit = self.player.locator('.ex-pill.ex-on:not([data-stage="repeat"])')
+        if self.live and lit.count():  # in the middle of an update
             if self.player.get_attribute("data-mode") == "paused":
                 self.train()
             self.stop()
@@ -255,6 +256,8 @@ class ExplorerPage:
         self.part("epoch").select_option("-1")
         if not self.part("advantages").is_visible():
             self.tab("advantages")
+        self.part("kl").locator(".explorer-view-token").click()
+        self.part("curves").locator(".explorer-view-curves").click()
         if self.part("error").is_visible():
             self.press("dismiss")
             expect(self.part("error")).to_be_hidden()
@@ -288,7 +291,9 @@ class ExplorerPage:
 CLIP = """(root) => {
   const region = root.querySelector('.explorer-objective .explorer-region');
   const sentence = root.querySelector('.explorer-objective .ex-hint').textContent;
-  const [outside, tokens, , , zero] = sentence.match(/\\d+(\\.\\d+)?/g).map(Number);
+  // Under a new scoring "44 → 61 of 768 outside 0.80–1.20, 17 → 30 without gradient": the numbers that are now.
+  const now = sentence.replace(/\\d+ → /g, '');
+  const [outside, tokens, , , zero] = now.match(/\\d+(\\.\\d+)?/g).map(Number);
   return { low: Number(region.dataset.low), high: Number(region.dataset.high), outside, tokens, zero };
 }"""
 

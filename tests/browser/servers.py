@@ -43,6 +43,19 @@ def replaying(folder: Path, run: Path) -> Iterator[str]:
 @contextmanager
 def jupyterlab(folder: Path, *notebooks: Path) -> Iterator[str]:
     """JupyterLab on a free port, in a root folder of its own with copies of the notebooks; gives its address."""
+    with _jupyter(folder, notebooks, "lab", r"(http://127\.0\.0\.1:\d+/lab)") as address:
+        yield address
+
+
+@contextmanager
+def notebook_7(folder: Path, *notebooks: Path) -> Iterator[str]:
+    """Notebook 7 on a free port, likewise; gives its address."""
+    with _jupyter(folder, notebooks, "notebook", r"(http://127\.0\.0\.1:\d+)/tree") as address:
+        yield address
+
+
+@contextmanager
+def _jupyter(folder: Path, notebooks: tuple[Path, ...], program: str, pattern: str) -> Iterator[str]:
     root = folder / "root"
     root.mkdir(parents=True)
     for notebook in notebooks:
@@ -56,9 +69,9 @@ def jupyterlab(folder: Path, *notebooks: Path) -> Iterator[str]:
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
         "LabApp.extension_manager": "readonly",
     }
-    command = ["-m", "jupyter", "lab", "--no-browser", "--allow-root", "--port=0"]
+    command = ["-m", "jupyter", program, "--no-browser", "--allow-root", "--port=0"]
     command += [f"--{name}={value}" for name, value in options.items()]
-    with _running(command, folder, r"(http://127\.0\.0\.1:\d+/lab)") as address:
+    with _running(command, folder, pattern) as address:
         yield address
 
 

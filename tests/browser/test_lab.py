@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
+from tests.browser.notebook_page import Notebook, choose_theme
 from tests.browser.witness import Witness
 
 pytestmark = [pytest.mark.browser, pytest.mark.kernel]
@@ -25,43 +26,6 @@ SEE = """import threading
 def workers(): return [t for t in threading.enumerate() if t.name == 'ppo-explorer-worker']
 
 seen = workers(); print('workers:', len(seen))"""
-
-
-class Notebook:
-    """A notebook in JupyterLab."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-
-    @property
-    def cells(self) -> Locator:
-        """Its code cells."""
-        return self.page.locator(".jp-Notebook .jp-CodeCell")
-
-    def run(self, cell: int) -> None:
-        """Run a cell with Shift+Enter."""
-        self.cells.nth(cell).locator(".jp-InputArea-editor").click()
-        self.page.keyboard.press("Shift+Enter")
-
-    def add(self, source: str) -> int:
-        """Write into the empty cell at the end and run it; which cell it is."""
-        cell = self.cells.count() - 1
-        editor = self.cells.nth(cell).locator(".cm-content")
-        editor.click()
-        editor.fill(source)
-        self.page.keyboard.press("Shift+Enter")
-        expect(self.cells).to_have_count(cell + 2)
-        return cell
-
-    def explorer(self, cell: int) -> ExplorerPage:
-        """The Explorer under a cell, ready to train."""
-        explorer = ExplorerPage(self.page, self.cells.nth(cell).locator(".explorer"))
-        expect(explorer.part("train")).to_be_enabled()
-        return explorer
-
-    def output(self, cell: int) -> Locator:
-        """What a cell has printed."""
-        return self.cells.nth(cell).locator(".jp-OutputArea-output")
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +122,7 @@ def test_the_scrubber_takes_the_cell_back(explorer: ExplorerPage) -> None:
 
 
 def test_the_dark_theme_of_jupyterlab_makes_it_dark(explorer: ExplorerPage) -> None:
-    _choose_theme(explorer.page, "JupyterLab Dark")
+    choose_theme(explorer.page, "JupyterLab Dark")
     try:
         expect(explorer.root).to_have_attribute("data-theme", "dark")
         for key in ("tokens", "objective", "player"):
@@ -167,7 +131,7 @@ def test_the_dark_theme_of_jupyterlab_makes_it_dark(explorer: ExplorerPage) -> N
         assert max(int(part) for part in re.findall(r"\d+", colour)[:3]) < 60
         assert explorer.theme_sign == "☀"  # what a press would bring
     finally:
-        _choose_theme(explorer.page, "JupyterLab Light")
+        choose_theme(explorer.page, "JupyterLab Light")
     expect(explorer.root).to_have_attribute("data-theme", "light")
 
 
@@ -227,9 +191,9 @@ def test_a_notebook_reopened_without_a_kernel_shows_how_it_stood(
             expect(later.locator(".explorer-still p")).to_contain_text("Run the cell to go live")
             assert later.get_by_text(re.compile("Loading widget|model not found")).locator("visible=true").count() == 0
         if name == "trusted":
-            _choose_theme(page, "JupyterLab Dark")
+            choose_theme(page, "JupyterLab Dark")
             expect(picture).to_have_css("content", re.compile("^url"))
-            _choose_theme(page, "JupyterLab Light")
+            choose_theme(page, "JupyterLab Light")
             expect(picture).to_have_css("content", "normal")
         page.context.close()
     # JupyterLab's own words, of a kernel that knows no such widget and of one that was ended.
@@ -274,12 +238,6 @@ def _shut_down(page: Page) -> None:
     page.get_by_role("menuitem", name="Kernel", exact=True).click()
     page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Shut Down Kernel$")).click()
     page.get_by_text("No Kernel").first.wait_for()
-
-
-def _choose_theme(page: Page, theme: str) -> None:
-    page.get_by_role("menuitem", name="Settings").click()
-    page.locator(".lm-Menu-itemLabel", has_text="Theme").first.hover()
-    page.locator(".lm-Menu-itemLabel", has_text=theme).first.click()
 
 
 #: The notebook on the server holds an output with these words.

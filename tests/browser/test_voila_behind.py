@@ -79,6 +79,18 @@ def test_the_seeds_come_behind_the_run_and_stay_there_while_it_trains(explorer: 
     assert (after["band"], after["lines"], after["traces"]) == (before["band"], before["lines"], before["traces"])
 
 
+def test_the_seeds_have_their_frontiers_too(explorer: ExplorerPage) -> None:
+    expect(explorer.page.locator(".grid-done")).to_have_count(1)
+    panel = explorer.part("curves")
+    panel.locator(".explorer-view-frontier").click()
+    lines = panel.locator(".ex-frontier-other")
+    expect(lines).to_have_count(2)
+    assert [(line.get_attribute("d") or "").count("L") for line in lines.all()] == [3, 3]  # of four updates each
+    assert lines.locator("title").all_text_contents() == ["seed 0", "seed 1"]
+    panel.locator(".explorer-view-curves").click()
+    expect(panel.locator(".main-svg").first).to_be_visible()
+
+
 def test_its_words_change_with_the_language(explorer: ExplorerPage) -> None:
     others = explorer.part("curves").locator(".ex-others")
     explorer.press("language")

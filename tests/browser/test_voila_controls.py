@@ -46,6 +46,34 @@ def test_other_settings_rescore_the_advantages(explorer: ExplorerPage) -> None:
     assert lanes.nth(3).inner_html() == ratio
 
 
+def test_an_estimator_rescores_every_advantage_of_the_batch_on_screen_at_once(explorer: ExplorerPage) -> None:
+    explorer.train_to(2)
+    explorer.train_as_set()
+    explorer.part("quantity").select_option("advantage")
+    menu, badge = explorer.part("estimator").locator("select"), explorer.part("tokens").locator(".ex-badge")
+    options = menu.locator("option").evaluate_all("(nodes) => nodes.map((node) => node.value)")
+    assert set(options) == set(CHOICES["estimator"])
+    lanes = explorer.part("advantages").locator(".ex-lane")
+    ratio, texts, update = lanes.nth(3).inner_html(), explorer.texts, explorer.update
+    seen = {"gae": _colours(explorer)}
+    for name in ("monte_carlo", "grpo", "rloo", "gae"):
+        before = seen[list(seen)[-1]]
+        menu.select_option(name)
+        explorer.when(f"(root, was) => ({COLOURS})(root).flat().join() !== was", before, milliseconds=AT_ONCE)
+        now = _colours(explorer)
+        rows = [set(row) for row in explorer.root.evaluate(COLOURS)]
+        # Of a group's estimator all tokens of a response have one advantage, and so one colour.
+        assert all(len(row) == 1 for row in rows) == (name in ("grpo", "rloo"))
+        assert len(set().union(*rows)) > 2
+        if name == "gae":
+            assert now == seen.pop("gae")
+            expect(badge).to_be_empty(timeout=AT_ONCE)
+        else:
+            expect(badge).not_to_be_empty(timeout=AT_ONCE)
+        seen[name] = now
+    assert (explorer.texts, explorer.update, lanes.nth(3).inner_html()) == (texts, update, ratio)  # the same samples
+
+
 def test_an_objective_draws_its_own_line_and_formula_at_once(explorer: ExplorerPage) -> None:
     explorer.train_as_set()
     explorer.token(0, 0).click()
@@ -66,8 +94,8 @@ def test_an_objective_draws_its_own_line_and_formula_at_once(explorer: ExplorerP
         expect(panel.locator(".explorer-region").first).to_have_attribute("data-high", high)
         seen.add(line.get_attribute("d"))
         expect(panel.locator(".ex-truth")).to_have_text(labels("en")["clip"]["truth"][name])
-        expect(panel.locator("header .ex-hint")).to_contain_text(f"0.80 to {float(high):.2f}")
-        axis = panel.locator(".ex-axis-label", has_text="log scale").first
+        expect(panel.locator("header .ex-hint")).to_contain_text(re.compile(rf"0\.80( to |–){float(high):.2f}"))
+        axis = panel.locator(".ex-axis-label", has_text="ratio").first
         expect(axis).to_contain_text("ratio s" if name == "gspo" else "ratio ρ")
         flat = panel.locator(".ex-flat").count()
         assert flat == (2 if name in ("clip_higher", "gspo") else 0)
@@ -289,9 +317,14 @@ def _background(explorer: ExplorerPage) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", colour)[:3]]
 
 
+def _colours(explorer: ExplorerPage) -> str:
+    """The colours of all tokens, row by row, as one text."""
+    return ",".join(colour for row in explorer.root.evaluate(COLOURS) for colour in row)
+
+
 def _without_names(label: str) -> str:
     """A label without what is spelled alike in both languages: methods have one name everywhere."""
-    return re.sub(r"English|clip\(ρ\)|bundled|[A-Z]{4,}|ReMax|InstructGPT|OpenAI", "", label)
+    return re.sub(r"English|clip\(|bundled|[A-Z]{4,}|ReMax|InstructGPT|OpenAI", "", label)
 
 
 SHOWS = """(root, [field, value]) =>
@@ -301,6 +334,11 @@ LIGHT_TICKS = """(root) => {
   const tick = root.querySelector('.explorer-curves .xtick text');
   return getComputedStyle(tick).fill.match(/\\d+/g)[0] > 120;
 }"""
+
+#: The colour of every token, response by response.
+COLOURS = """(root) => [...root.querySelectorAll('.explorer-tokens .ex-response')].map((response) =>
+  [...response.querySelectorAll('.ex-token')].map((token) =>
+    getComputedStyle(token).backgroundColor.replaceAll(',', '')))"""
 
 #: What is written on the page, but for the model's own texts.
 LABELS = """(root) => {

@@ -124,6 +124,47 @@ def test_pointing_at_a_bar_shows_its_token(recorded: ExplorerPage) -> None:
     recorded.page.mouse.move(0, 0)
 
 
+def test_reference_and_old_policy_have_an_axis_each_at_every_level(recorded: ExplorerPage) -> None:
+    panel = recorded.part("kl")
+    snapshot = Recording.load(asset_path("recording")).at(UPDATE)
+    metrics = snapshot.metrics
+    for level, charts in (("token", 2), ("response", 2), ("update", 2)):
+        panel.locator(f".explorer-view-{level}").click()
+        expect(panel.locator(f".explorer-view-{level}")).to_have_attribute("aria-selected", "true")
+        expect(panel.locator(".ex-chart .ex-picture")).to_have_count(charts)
+        for title, whose in zip(panel.locator(".ex-chart h3").all(), ("reference", "old policy"), strict=True):
+            expect(title).to_contain_text(whose)
+    reference, old = panel.locator(".ex-chart h3 b").all_inner_texts()
+    assert float(reference) == pytest.approx(metrics["objective/ref_kl"], abs=6e-4)
+    assert float(old) == pytest.approx(metrics["policy/approx_kl_final"], abs=6e-4)
+    panel.locator(".explorer-view-token").click()
+
+
+def test_a_response_is_found_by_its_bar_and_pinned_there(recorded: ExplorerPage, known: dict[str, np.ndarray]) -> None:
+    panel = recorded.part("kl")
+    recorded.token(0, 2).click()
+    panel.locator(".explorer-view-response").click()
+    bars = panel.locator(".ex-chart-responses rect")
+    expect(bars).to_have_count(32, timeout=AT_ONCE)
+    heights = np.array([float(bar.get_attribute("height") or "nan") for bar in bars.all()])
+    assert (np.argsort(heights) == np.argsort(known["exact_kl"].sum(1))).all()
+    furthest = int(heights.argmax())
+    assert furthest > 3  # one that is not the pinned one
+    box = bars.nth(furthest).bounding_box()
+    assert box is not None
+    recorded.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    told = {name: values[furthest].sum() for name, values in known.items()}
+    expect(panel.locator(".ex-kl-legend b").first).to_have_text(f"{told['exact_kl']:.2f}", timeout=AT_ONCE)
+    assert _numbers(recorded) == pytest.approx(told, abs=0.0051 * 10)  # large ones have one digit less
+    recorded.page.mouse.down()
+    recorded.page.mouse.up()
+    expect(recorded.token(furthest, 2)).to_have_class(re.compile("ex-pinned"), timeout=AT_ONCE)
+    expect(panel.locator(".ex-chart-responses_old .ex-kl-too")).to_have_count(1)
+    recorded.page.mouse.move(0, 0)
+    panel.locator(".explorer-view-token").click()
+    recorded.token(0, 2).click()
+
+
 def test_the_one_that_is_charged_stands_out_and_can_be_changed(
     recorded: ExplorerPage, known: dict[str, np.ndarray]
 ) -> None:

@@ -56,7 +56,7 @@ def test_a_click_pins_a_token_in_all_panels(explorer: ExplorerPage) -> None:
     expect(explorer.part("objective").locator(".ex-ring-pinned")).to_have_count(1)
     formula = explorer.part("objective").locator(".ex-formula")
     expect(formula).to_contain_text(f"“{text}” ρ = ")
-    ratio, advantage = (_number(formula.locator(part).inner_text()) for part in (".ex-ratio", ".ex-more, .ex-less"))
+    ratio, advantage = (_number(formula.locator(part).inner_text()) for part in ("b.ex-ratio", "b.ex-adv"))
     plain, clipped = (_number(branch.split("=")[1]) for branch in formula.locator(".ex-branch").all_inner_texts())
     low, high = explorer.clip.low, explorer.clip.high
     assert plain == pytest.approx(ratio * advantage, abs=0.02)
@@ -179,7 +179,7 @@ def test_the_scrubber_takes_every_panel_back(explorer: ExplorerPage) -> None:
     explorer.scrub(1)
     _wait_for_change(explorer, earlier)
     first = _seen(explorer)
-    assert first["tokens"] != earlier["tokens"] and first["dot"] != earlier["dot"]
+    assert first["tokens"] != earlier["tokens"] and first["step"] != earlier["step"]
 
     explorer.press("follow")
     expect(explorer.part("follow")).to_have_attribute("aria-pressed", "true")
@@ -240,8 +240,11 @@ def test_the_curves_show_the_numbers_of_the_update_on_screen(recorded: ExplorerP
             pytest.approx(rows[update]["value/explained_variance"], abs=0.0051)
         ]
     kl = next(drawn for chart, drawn in zip(CHARTS, recorded.charts, strict=True) if chart.key == "ref_kl")
+    recorded.part("kl").locator(".explorer-view-update").click()
+    expect(recorded.part("kl").locator(".ex-chart-reference .ex-tick")).to_have_count(2)
     ends = recorded.part("kl").locator(".ex-chart-reference .ex-tick").all_text_contents()
     assert [float(end) for end in ends] == [kl.high, kl.low]  # the panel above draws it on the same axis
+    recorded.part("kl").locator(".explorer-view-token").click()
 
 
 def test_neither_a_drag_nor_the_scrubber_moves_an_axis(explorer: ExplorerPage) -> None:
@@ -388,7 +391,7 @@ SEEN = """(root) => {
     objective: all('.explorer-objective .ex-glyphs', (path) => path.getAttribute('d')),
     advantages: inner('.explorer-advantages .ex-picture'),
     kl: inner('.ex-chart-tokens .ex-picture'),
-    dot: root.querySelector('.ex-chart-reference .ex-dot').getAttribute('cx'),
+    step: inner('.ex-chart-tokens_old .ex-picture'),
     marker: all('.explorer-curves .point', (point) => point.getAttribute('transform')),
   };
 }"""

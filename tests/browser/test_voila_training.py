@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -94,6 +96,7 @@ def test_stage_by_stage_through_one_update(explorer: ExplorerPage) -> None:
     lit = explorer.player.locator(".ex-pill.ex-on")
     seen = []
     for words in (
+        "Sample",
         "Score",
         "Reward",
         "Advantage",
@@ -101,18 +104,18 @@ def test_stage_by_stage_through_one_update(explorer: ExplorerPage) -> None:
         "epoch 2 of 4",
         "epoch 3 of 4",
         "epoch 4 of 4",
-        "Done",
     ):
         explorer.press("stage")
         expect(caption).to_contain_text(f"{words}:")
         expect(explorer.player).to_have_attribute("data-mode", "paused")
-        seen.append((lit.get_attribute("data-stage"), lit.get_attribute("data-epoch")))
+        seen.append((lit.get_attribute("data-stage"), lit.get_attribute("data-part")))
         assert explorer.newest == before
-    assert seen[:4] == [("score", ""), ("advantage", ""), ("advantage", ""), ("epoch", "1/4")]
-    assert [epoch for _, epoch in seen[4:7]] == ["2/4", "3/4", "4/4"]
+    assert seen[:4] == [("collect", "Sample"), ("collect", "Score"), ("collect", "Reward"), ("advantage", "")]
+    assert seen[4:] == [("epoch", f"{epoch}/4") for epoch in (1, 2, 3, 4)]
     explorer.press("stage")
     expect(explorer.player.locator(".ex-place")).to_have_text(f"{before + 1} / {before + 1}")
-    expect(caption).to_contain_text("Repeat:")  # it stays, and with it the place of all that is below
+    expect(caption).to_contain_text("Done:")  # it stays, and with it the place of all that is below
+    expect(lit).to_have_attribute("data-stage", "repeat")
     explorer.settle()
     assert explorer.newest == before + 1
 
@@ -123,8 +126,9 @@ def test_slow_says_what_happens(explorer: ExplorerPage) -> None:
     expect(explorer.part("slow")).to_have_attribute("aria-pressed", "true")
     explorer.train()
     expect(caption).to_be_visible()
-    expect(caption).to_contain_text("Score: Every reward component judges")
-    expect(explorer.player.locator(".ex-pill.ex-on")).to_have_attribute("data-stage", "score")
+    expect(caption).to_contain_text(re.compile(r"Sample: 32 responses, \d+ tokens, sampled by the old policy"))
+    expect(caption).to_contain_text("Next: Score")
+    expect(explorer.player.locator(".ex-pill.ex-on")).to_have_attribute("data-stage", "collect")
     explorer.press("train")  # Pause answers within the stage, not after the moment that slow motion waits
     expect(explorer.player).to_have_attribute("data-mode", "paused", timeout=AT_ONCE)
     explorer.press("slow")
@@ -141,8 +145,10 @@ def test_train_for_ten_updates(explorer: ExplorerPage) -> None:
     explorer.settle()
     explorer.part("train-for").select_option("0")
     assert explorer.newest == before + 10
+    explorer.part("kl").locator(".explorer-view-update").click()
     points = explorer.part("kl").locator(".ex-chart-reference .ex-line").get_attribute("d") or ""
     assert points.count("L") + 1 == before + 10
+    explorer.part("kl").locator(".explorer-view-token").click()
 
 
 def test_reset_asks_first(explorer: ExplorerPage) -> None:
@@ -200,7 +206,8 @@ def _states(explorer: ExplorerPage) -> tuple[int, int]:
 SLIDE_AND_WATCH = """([root, to, patience]) => new Promise((done) => {
   const look = () => {
     const region = root.querySelector('.explorer-region');
-    const [outside] = root.querySelector('.explorer-objective .ex-hint').textContent.match(/\\d+/g).map(Number);
+    const sentence = root.querySelector('.explorer-objective .ex-hint').textContent;
+    const [outside] = sentence.replace(/\\d+ → /g, '').match(/\\d+/g).map(Number);
     const badge = root.querySelector('.explorer-tokens .ex-badge').textContent;
     const update = Number(root.querySelector('.explorer-tokens').dataset.update);
     return { low: region.dataset.low, high: region.dataset.high, outside, badge, update };

@@ -18,7 +18,7 @@ from explorer.ppo.checks import FIRST_RATIO, FIRST_RATIO_BF16
 from explorer.ppo.device import DeviceError, check_bf16, find_device
 from explorer.ppo.loading import load_policy
 from explorer.ppo.policy import Policy
-from explorer.ppo.sampling import TRIAL
+from explorer.ppo.streams import TRIAL
 from explorer.ppo.trainer import Trainer
 from explorer.recording.snapshot import take_snapshot
 from explorer.session.engine import Engine

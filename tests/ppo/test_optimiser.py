@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from explorer.config import Config
+from explorer.ppo import optimiser as optimiser_module
 from explorer.ppo.credit import assign_credit
+from explorer.ppo.losses import Losses
 from explorer.ppo.objectives import OBJECTIVES
-from explorer.ppo.optimiser import Optimiser
-from explorer.ppo.policy import Policy
+from explorer.ppo.optimiser import Optimiser, record_epoch
+from explorer.ppo.policy import Policy, TokenScores
 from explorer.ppo.replay import Batch, Experience, join
 from explorer.ppo.trainer import Trainer
 
@@ -130,6 +132,7 @@ def test_the_gradients_norm_is_recorded_before_it_is_clipped(trainer: Trainer, b
     assert clipped.norm().item() == pytest.approx(limit, rel=1e-4)
     torch.testing.assert_close(clipped, whole / 4, rtol=1e-3, atol=1e-6)  # the same direction
 
+    assert trainer.optimiser.clipped == 1
     roomy = trainer.optimiser.epoch(batch, ALL, still.replace(max_grad_norm=free.grad_norm * 4))
     assert roomy.grad_scale == 1.0
     torch.testing.assert_close(gradient(trainer.policy), whole)
@@ -147,11 +150,57 @@ def test_over_several_minibatches_the_largest_norm_and_the_smallest_scale_are_ke
     assert len({e.grad_norm for e in alone}) == 4
 
 
+def test_the_steps_that_were_shortened_are_counted(trainer: Trainer, batch: Batch) -> None:
+    still = CONFIG.replace(learning_rate=0.0, value_learning_rate=0.0)
+    parts: Sequence[Tensor] = torch.arange(8).split(2)
+    norms = sorted(trainer.optimiser.epoch(batch, [part], still).grad_norm for part in parts)
+    assert trainer.optimiser.clipped == 0
+    for limit, count in ((norms[0] / 2, 4), ((norms[1] + norms[2]) / 2, 2), (norms[3] * 2, 0)):
+        before = trainer.optimiser.clipped
+        trainer.optimiser.epoch(batch, parts, still.replace(max_grad_norm=limit))
+        assert trainer.optimiser.clipped - before == count
+
+
+# --- Adam's own settings ---
+
+
+def adam_step(optimiser: Optimiser, slope: float) -> float:
+    """How far one step takes every weight of the head against a gradient of ``slope``, in learning rates."""
+    head = optimiser.policy.value_head.weight
+    before = head.detach().clone()
+    optimiser.adam.zero_grad()
+    head.grad = torch.full_like(head, slope)
+    optimiser.adam.param_groups[1]["lr"] = 1e-2
+    optimiser.adam.step()
+    distances = (before - head.detach()) / 1e-2
+    assert distances.std() < 1e-4
+    return float(distances.mean())
+
+
+def test_a_gradient_as_small_as_adams_epsilon_makes_half_a_step(trainer: Trainer) -> None:
+    # The first step is lr g / (|g| + eps), since both moments are corrected to g: 1e-5 in OpenAI's code of 2019.
+    assert adam_step(trainer.optimiser, 1e-5) == pytest.approx(0.5, abs=1e-4)
+    assert adam_step(Optimiser(trainer.policy), -3e-5) == pytest.approx(-0.75, abs=1e-4)
+    assert adam_step(Optimiser(trainer.policy), 1.0) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_adam_remembers_nine_tenths_of_the_slope_and_999_thousandths_of_its_square(trainer: Trainer) -> None:
+    # After a gradient of 1 and one of 0 the corrected moments are 0.09 / 0.19 and 0.000999 / 0.001999.
+    adam_step(trainer.optimiser, 1.0)
+    assert adam_step(trainer.optimiser, 0.0) == pytest.approx(0.473684 / 0.706930, abs=1e-4)
+
+
+def test_a_weight_without_a_slope_does_not_decay(trainer: Trainer) -> None:
+    head = trainer.policy.value_head.weight
+    torch.nn.init.constant_(head, 2.0)
+    assert adam_step(trainer.optimiser, 0.0) == 0.0
+
+
 def test_the_record_is_in_row_order_however_the_minibatches_are_drawn(trainer: Trainer, batch: Batch) -> None:
     still = CONFIG.replace(learning_rate=0.0, value_learning_rate=0.0)
     plain = trainer.optimiser.epoch(batch, ALL, still)
     shuffled = trainer.optimiser.epoch(batch, torch.tensor([5, 2, 7, 0, 1, 6, 3, 4]).split(3), still)
-    for name in ("new_logprobs", "ratios", "values", "entropies", "policy_terms", "gradient_shares"):
+    for name in ("new_logprobs", "ratios", "values", "entropies", "policy_terms"):
         torch.testing.assert_close(getattr(shuffled, name), getattr(plain, name), rtol=0, atol=1e-5, msg=name)
 
 
@@ -290,6 +339,45 @@ def test_the_policy_loss_and_the_shares_follow_the_aggregation(trainer: Trainer,
     # Unclipped, a token's pull is its term itself; in a mean over responses those of a long one count less.
     pulls = abs(terms) / (lengths[:, None] if how == "sequence_mean" else 1)
     assert final.gradient_shares.numpy()[mask].tolist() == pytest.approx((pulls / pulls.sum())[mask].tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize("how", ["token_mean", "sequence_mean", "fixed_length"])
+@pytest.mark.parametrize("parts", [torch.arange(8).split(3), torch.tensor([6, 1, 4, 0, 3, 7, 2, 5]).split(1)])
+def test_the_shares_are_those_of_the_gradients_that_the_steps_had(
+    trainer: Trainer, batch: Batch, parts: tuple[Tensor, ...], how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read from the steps' own backward passes, while the policy moves; the minibatches differ in rows and tokens."""
+    assert len({int(batch.mask[rows].sum()) for rows in parts}) > 1
+    forward, weigh = trainer.policy.score_tokens, optimiser_module.losses
+    seen: list[Tensor] = []
+    lost: list[float] = []
+
+    def watched(*arguments: Any, **options: Any) -> TokenScores:
+        scores = forward(*arguments, **options)
+        scores.logprobs.retain_grad()
+        seen.append(scores.logprobs)
+        return scores
+
+    def noted(*arguments: Any) -> Losses:
+        lost.append(float((found := weigh(*arguments)).policy.detach()))
+        return found
+
+    monkeypatch.setattr(trainer.policy, "score_tokens", watched)
+    monkeypatch.setattr(optimiser_module, "losses", noted)
+    config = CONFIG.replace(aggregation=how, response_length=6, kl_in="loss", kl_coef=0.1, kl_estimator="k2")
+    epoch = trainer.optimiser.epoch(batch, parts, config)
+    pulls = torch.zeros_like(epoch.ratios)
+    for rows, logprobs in zip(parts, seen, strict=True):
+        assert logprobs.grad is not None
+        pulls[rows] = logprobs.grad.abs()
+    torch.testing.assert_close(epoch.gradient_shares, pulls / pulls.sum(), rtol=1e-4, atol=1e-7)
+    assert epoch.policy_loss == pytest.approx(sum(lost) / len(parts), abs=1e-6)
+    # As one batch they would be others, but where every token counts alike and the parts are of one size.
+    whole = record_epoch(
+        batch, epoch.new_logprobs, epoch.values, epoch.entropies, config, grad_norm=1.0, grad_scale=1.0
+    )
+    alike = torch.allclose(whole.gradient_shares, epoch.gradient_shares, rtol=0.02)
+    assert alike == (how != "token_mean" and len(parts) == 8)
 
 
 def test_the_kl_in_the_loss_draws_the_policy_back(trainer: Trainer, batch: Batch) -> None:

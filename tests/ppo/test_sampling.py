@@ -18,18 +18,13 @@ from torch.nn.functional import pad
 from explorer.ppo.policy import Policy
 from explorer.ppo.prompts import encode
 from explorer.ppo.sampling import (
-    COMPARISON,
-    MINIBATCHES,
-    ROLLOUT,
-    TRIAL,
     generator,
     inverse_cdf,
     sample,
     sentence_ends,
 )
-from explorer.ppo.sampling import (
-    PROMPTS as PROMPT_DRAWS,
-)
+from explorer.ppo.streams import COMPARISON, MINIBATCHES, ROLLOUT, TRIAL
+from explorer.ppo.streams import PROMPTS as PROMPT_DRAWS
 
 B, T = 8, 10
 HOT = 50.0

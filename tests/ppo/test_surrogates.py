@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from explorer.config import Config
+from explorer.ppo import objectives
 from explorer.ppo.objectives import OBJECTIVES, TokenObjective, curve, judge_tokens
 from explorer.ppo.surrogates import step_kl
 
@@ -288,14 +289,15 @@ def test_padding_changes_nothing(name: str) -> None:
     plain = judge_tokens(at, weights, torch.ones(1, 4).bool(), settings(name))
     padded_at, padded_weights = torch.cat([at, row([7.0, -7.0])], 1), torch.cat([weights, row([9.0, -9.0])], 1)
     padded = judge_tokens(padded_at, padded_weights, torch.tensor([[True] * 4 + [False] * 2]), settings(name))
-    for one, other in zip(plain, padded, strict=True):
+    for one, other in zip(plain[:4], padded[:4], strict=True):
         assert torch.equal(one, other[:, :4])
         assert not other[:, 4:].any()
 
 
 def test_a_response_without_tokens_is_no_trouble() -> None:
     found = judge_tokens(row([0.3, 0.1]), row([1.0, 1.0]), torch.zeros(1, 2).bool(), settings("gspo"))
-    assert not torch.cat([part.double() for part in found]).any()
+    assert not torch.cat([part.double() for part in found[:4]]).any()
+    assert found.total == 0
 
 
 # --- the price of a step ---
@@ -325,7 +327,8 @@ def test_a_price_stops_a_token_where_it_outweighs_the_advantage() -> None:
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_each_objective_has_its_own_curve(name: str) -> None:
+def test_each_objective_has_its_own_curve(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objectives, "RATIO_GRAINS", {})  # all at the same ratios
     drawn = curve(settings(name))
     assert drawn.ratios[-1].item() == pytest.approx(8.0 if name in ("dual_clip", "two_sided") else 4.0)
     mine = curve(settings(name), high=8.0)
@@ -333,6 +336,19 @@ def test_each_objective_has_its_own_curve(name: str) -> None:
         theirs = curve(settings(other), high=8.0)
         same = torch.equal(mine.positive, theirs.positive) and torch.equal(mine.negative, theirs.negative)
         assert same is ({name, other} == {"clip_higher", "gspo"})  # the same function, of a whole response's ratio
+
+
+def test_the_curve_of_a_clip_of_a_few_ten_thousandths_bends_where_it_should() -> None:
+    drawn = curve(settings("gspo", clip_range=3e-4, clip_range_high=4e-4))
+    ratios = drawn.ratios
+    assert [ratios[0].item(), ratios[-1].item()] == pytest.approx([0.25, 4.0])
+    assert bool((ratios.diff() > 0).all())
+    assert int(((ratios > 0.9997) & (ratios < 1.0004)).sum()) >= 15
+    assert drawn.positive.max().item() == pytest.approx(1.0004, abs=1e-6)
+    assert drawn.negative.max().item() == pytest.approx(-0.9997, abs=1e-6)
+    rising, falling = ratios < 1.0004, ratios > 0.9997
+    torch.testing.assert_close(drawn.positive[rising], ratios[rising])
+    torch.testing.assert_close(drawn.negative[falling], -ratios[falling])
 
 
 def test_the_curve_of_a_dual_clip_is_flat_again_past_c() -> None:

@@ -112,6 +112,25 @@ def test_the_gradient_limit_bounds_the_recorded_norm(
     assert free.metrics["optim/grad_norm_clipped"] == free.metrics["optim/grad_norm"] > 0.01
 
 
+def test_the_share_of_steps_that_were_shortened_is_a_metric(
+    make_trainer: MakeTrainer, run_update: RunUpdate, tiny_config: Config
+) -> None:
+    trainer, config = make_trainer(tiny_config), tiny_config.replace(epochs=4)
+    free = run_update(trainer, config.replace(max_grad_norm=None))
+    norms = sorted(epoch.grad_norm for epoch in free.epochs[:-1])  # one minibatch: one norm an epoch
+    between = (norms[1] + norms[2]) / 2
+    shares = []
+    for limit in (None, norms[0] / 100, between, norms[-1] * 100):
+        twin = make_trainer(tiny_config)
+        update = run_update(twin, config.replace(max_grad_norm=limit))
+        shares.append(update.metrics["optim/steps_clipped"])
+        over = [epoch.grad_norm > (limit or math.inf) for epoch in update.epochs[:-1]]
+        assert shares[-1] == sum(over) / 4
+        later = run_update(twin, config.replace(max_grad_norm=1000.0)).metrics
+        assert later["optim/steps_clipped"] == 0.0  # each update counts its own
+    assert shares[0] == shares[3] == 0.0 and shares[1] == 1.0 and 0.0 < shares[2] < 1.0
+
+
 def test_components_are_recorded_before_their_weights(
     make_trainer: MakeTrainer, run_update: RunUpdate, tiny_config: Config
 ) -> None:

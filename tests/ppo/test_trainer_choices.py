@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 
 from explorer.config import CHOICES, Config
+from explorer.ppo.optimiser import Optimiser
 from explorer.ppo.policy import Policy
 from explorer.ppo.records import Update
+from explorer.ppo.replay import Batch, Experience, join, reuse
 from explorer.ppo.trainer import Trainer
 from tests.ppo.comparing import assert_equal, same, weights
 
@@ -326,3 +329,51 @@ def test_before_the_first_step_the_parts_say_who_moves_the_policy(make_trainer: 
     twin = make_trainer(trainer.config)
     assert [stage.name for stage in twin.stages()][-1] == "done"
     assert all(torch.equal(a, b) for a, b in zip(trainer.policy.parameters(), twin.policy.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("replay_rollouts", [1, 3])
+def test_the_parts_are_those_of_the_step_itself_with_adapted_coefficients_and_replayed_rows(
+    replay_rollouts: int, make_trainer: MakeTrainer, run_update: RunUpdate, config: Config
+) -> None:
+    """Row by row against the gradient that the optimiser's own step had, and those of steps over one row alone."""
+    config = config.replace(
+        epochs=1, kl_in="loss", kl_estimator="k2", kl_coef=1.0, kl_target=50.0, kl_horizon=8, ent_coef=0.01
+    )
+    config = config.replace(replay_rollouts=replay_rollouts, max_grad_norm=None)
+    trainer = make_trainer(config)
+    for _ in range(3):
+        run_update(trainer)
+    for stage in trainer.stages():
+        if stage.name == "advantage":
+            assert stage.credit is not None
+            older = reuse(trainer.replay, replay_rollouts - 1)
+            found = trainer.gradient_parts(stage.rollout, stage.credit, replayed=older)
+            stale = trainer.gradient_parts(stage.rollout, stage.credit, config, replayed=older)
+            batch = join([Experience.of(stage.rollout, stage.credit, born=4), *older], 4)
+            earlier = copy.deepcopy(trainer.policy)
+        if stage.name == "epoch":  # of one step
+            taken = slope(trainer.policy)
+    assert stage.update is not None
+    in_force = stage.update.metrics["coef/kl"]
+    assert in_force == pytest.approx(0.8**3)  # the KL is far below its target: a fifth less after each update
+    assert found.shape == (8 * replay_rollouts, 6)
+    weighed = config.replace(kl_coef=in_force)
+    shares = batch.mask.sum(1) / batch.mask.sum()  # a mean over tokens: each row weighs as many as it has
+    alone = torch.stack([step_over(earlier, batch, row, weighed) for row in range(batch.rows)]) * shares[:, None]
+    torch.testing.assert_close(alone.sum(0), taken, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(found.sum(1), alone @ taken / (taken @ taken), rtol=1e-3, atol=1e-4)
+    assert float(found.sum()) == pytest.approx(1.0, abs=1e-4)
+    assert not found[~batch.mask].any()
+    assert float((found - stale).abs().max()) > 1e-3  # the config's own coefficient would have been another's step
+
+
+def slope(policy: Policy) -> Tensor:
+    return torch.cat([weight.grad.flatten() for weight in policy.parameters() if weight.grad is not None])
+
+
+def step_over(policy: Policy, batch: Batch, row: int, config: Config) -> Tensor:
+    """The gradient of a step over one row alone, of a copy of the policy."""
+    twin = copy.deepcopy(policy)
+    still = config.replace(learning_rate=0.0, value_learning_rate=0.0)
+    Optimiser(twin).epoch(batch, [torch.tensor([row])], still)
+    return slope(twin)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from explorer.config import Config
 from explorer.recording.background import BackgroundWriter
 from explorer.recording.folder import RecordingError
 
@@ -28,7 +29,13 @@ class Slow:
             raise RecordingError(f"no room for {what}")
         self.done.append(what)
 
-    append = checkpoint = _write
+    append = _write
+
+    def append_metrics(self, update: int, *more: Any) -> None:
+        self._write(("metrics", update))
+
+    def checkpoint(self, state: Any, passing: bool = False) -> None:
+        self._write(("passing", state) if passing else state)
 
     def close(self) -> None:
         self._write("closed")
@@ -121,6 +128,16 @@ def test_leaving_the_block_waits_and_raises() -> None:
     writer.close()  # again does nothing
     with pytest.raises(RuntimeError, match="closed"):
         writer.append(2)  # type: ignore[arg-type]
+
+
+def test_metrics_alone_and_passing_states_are_passed_on_in_order(tiny_config: Config) -> None:
+    slow = Slow()
+    slow.let(99)
+    with background(slow) as writer:
+        writer.append_metrics(1, tiny_config, {})
+        writer.checkpoint("state 1", passing=True)  # type: ignore[arg-type]
+        writer.append(2)  # type: ignore[arg-type]
+    assert slow.done == [("metrics", 1), ("passing", "state 1"), 2, "closed"]
 
 
 def test_settling_waits_for_all() -> None:

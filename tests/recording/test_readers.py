@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from explorer.config import Config
+from explorer.recording import compacting
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording
 
@@ -48,10 +49,14 @@ def snapshots(make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot], t
     return [snapshot_of(trainer, c) for c in (tiny_config, tiny_config, tiny_config.replace(replay_rollouts=2))]
 
 
-@pytest.fixture(scope="module")
-def run(snapshots: list[Snapshot], tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["parts", "blocks"])
+def run(request: pytest.FixtureRequest, snapshots: list[Snapshot], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The three as files of their own, or the first two put together."""
     root = tmp_path_factory.mktemp("readers") / "run"
-    Recording.in_memory(snapshots, info={}).save(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compacting, "BLOCK", 2 if request.param == "blocks" else 100)
+        Recording.in_memory(snapshots, info={}).save(root)
+    assert (root / "tokens" / "000001-000002.parquet").exists() == (request.param == "blocks")
     return root
 
 

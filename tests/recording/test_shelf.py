@@ -18,10 +18,12 @@ from explorer.config import Config
 from explorer.headless import Trainer
 from explorer.ppo.policy import Policy
 from explorer.recording import entry as entry_module
+from explorer.recording import folder as folder_module
 from explorer.recording import shelf as shelf_module
 from explorer.recording.checkpoints import checkpoint_path, checkpoint_updates
 from explorer.recording.claim import Claim
 from explorer.recording.folder import RecordingError
+from explorer.recording.lineage import line_of
 from explorer.recording.origin import find_origin
 from explorer.recording.shelf import Entry, Shelf
 from explorer.recording.storage import Recording, RunWriter
@@ -492,7 +494,64 @@ def test_a_run_is_saved_while_it_goes_on(
         assert learned(list(again)) == learned(list(whole))
 
 
+def test_a_saved_branch_takes_its_past_along(
+    shelf: Shelf, record: Record, make_tiny_policy: Callable[[], Policy], tmp_path: Path
+) -> None:
+    first = record("first", 4)
+    second = record("second", 2, (first, 3), clip_range=0.3)
+    third = record("third", 2, (second, 4), seed=7)
+    (third.folder / "name.txt").write_text("mine\n")
+    line = line_of(shelf, shelf.find(third.id)).recording
+    assert line.metrics.column("update").to_pylist() == [1, 2, 3, 4, 5, 6]
+    saved = Recording.load(shelf.save(third.id, tmp_path / "copies" / "copy"))
+    assert learned(list(saved)) == learned(list(line))
+    assert (saved.info["id"], saved.info["parent"]) == (third.id, dict(third.parent or {}))
+    assert (tmp_path / "copies" / "copy" / "name.txt").read_text() == "mine\n"
+    # On another shelf, without its parents, it is the whole run; its own states are there.
+    other = Shelf(tmp_path / "copies")
+    alone = line_of(other, other.find(third.id))
+    assert learned(list(alone.recording)) == learned(list(line))
+    assert list(alone.states) == [4, 5, 6]
+    again = Trainer.resume(tmp_path / "copies" / "copy", 5, policy=make_tiny_policy())
+    assert learned([again.update()]) == learned([line[5]])
+    shelf.delete(first.id)  # then there is no more than this
+    begins = Recording.load(shelf.save(third.id, tmp_path / "less"))
+    assert begins.metrics.column("update").to_pylist() == [4, 5, 6]
+
+
 # --- a recording that saves itself ---
+
+
+def test_a_recording_of_a_branch_says_what_it_lacks(shelf: Shelf, record: Record, tmp_path: Path) -> None:
+    first = record("first", 3)
+    second = record("second", 1, (first, 2), clip_range=0.3)
+    with pytest.warns(UserWarning, match=f"updates 1 to 2 lie with its parent, the run {first.id[:8]} in 'first'"):
+        Recording.load(second.folder).save(tmp_path / "copy")
+    assert learned(list(Recording.load(tmp_path / "copy"))) == learned(list(Recording.load(second.folder)))
+
+
+@pytest.mark.parametrize("at", [1, 4, 9])
+def test_a_recording_that_is_cut_off_as_it_is_saved_leaves_nothing_that_looks_like_one(
+    shelf: Shelf, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    run = Recording.load(record("one", 2).folder)
+    replace, calls = os.replace, []
+
+    def failing(source: Any, target: Any) -> None:
+        calls.append(target)
+        assert not (tmp_path / "copy").exists()  # until it is whole
+        if len(calls) == at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module.os, "replace", failing)
+        with pytest.raises(RecordingError, match="No space left on device") as refused:
+            run.save(tmp_path / "copy")
+    assert f"'{tmp_path / 'copy'}'" in str(refused.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["shelf"]
+    run.save(tmp_path / "copy")
+    assert learned(list(Recording.load(tmp_path / "copy"))) == learned(list(run))
 
 
 def test_a_recording_on_disk_saves_its_states_too(

@@ -18,7 +18,7 @@ from explorer.ppo.objectives import OBJECTIVES, curve
 from explorer.ppo.policy import Policy
 from explorer.ppo.trainer import Trainer
 from explorer.recording.snapshot import Snapshot
-from explorer.recording.what_if import rescored, what_if
+from explorer.recording.what_if import lacking, rescored, what_if
 
 if TYPE_CHECKING:
     from tests.conftest import MakeTrainer, RunUpdate
@@ -250,6 +250,26 @@ def test_remax_waits_for_a_batch_with_greedy_answers(snapshot: Snapshot) -> None
     assert what_if(snapshot, asked).config.estimator == snapshot.config.estimator
 
 
+def test_what_a_batch_lacks_is_named(
+    snapshot: Snapshot, make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]
+) -> None:
+    own = snapshot.config
+    assert lacking(own.replace(**CHANGES), snapshot) == {}
+    assert lacking(own.replace(estimator="remax", gamma=0.5, learning_rate=1e-3), snapshot) == {"estimator": "greedy"}
+    unheard = own.replace(weight_unheard_of=1.0)
+    assert lacking(unheard, snapshot) == {"weight_unheard_of": "component"}
+    assert lacking(own.replace(weight_unheard_of=0.0), snapshot) == {}  # what counts 0 is not missed
+    older = dataclasses.replace(snapshot, rollout=dataclasses.replace(snapshot.rollout, exact_ref_kl=None))
+    assert lacking(own.replace(kl_estimator="exact"), older) == {"kl_estimator": "exact_kl"}
+    alone = snapshot_of(make_trainer(CONFIG.replace(group_size=1, estimator="remax")))
+    asked = CONFIG.replace(estimator="rloo", whiten_rewards=True)
+    assert lacking(asked, alone) == {"estimator": "groups", "whiten_rewards": "estimator"}
+    # What is named waits, and nothing else does.
+    for config, batch in ((unheard, snapshot), (asked, alone)):
+        waiting = {name for name in config.differences(rescored(config, batch)) if effect_of(name) == "what_if"}
+        assert waiting == set(lacking(config, batch))
+
+
 def test_groups_wait_for_a_batch_that_has_some(
     make_trainer: MakeTrainer, run_update: RunUpdate, snapshot_of: Callable[..., Snapshot]
 ) -> None:
@@ -396,7 +416,8 @@ LATER: dict[str, Any] = {
 
 
 def test_what_waits_for_the_next_update_does_not_rescore(snapshot: Snapshot) -> None:
-    assert set(LATER) == {name for name in FIELDS if effect_of(name) != "what_if"}
+    # A component brings a weight with it, which does re-score; what is not recorded of it counts as absent.
+    assert {*LATER, "components"} == {name for name in FIELDS if effect_of(name) != "what_if"}
     assert rescored(snapshot.config.replace(**LATER), snapshot) == snapshot.config
     assert_same(what_if(snapshot, snapshot.config.replace(**LATER)), snapshot)
 

@@ -128,7 +128,11 @@ def test_records_so_far_are_made_only_where_they_are_to_be_shown(engine: Watched
     engine.show_stages = True
     engine.finish()
     second = engine.progress[8:]
-    assert [p.unfinished is not None for p in second] == [False] + [True] * 6 + [False]
+    ended = [p for p in second if p.waiting or not p.finished]
+    assert [p.unfinished is not None for p in ended] == [False] + [True] * 6 + [False]
+    # Each of those stages is told of twice: that it has ended, and that the next one has begun.
+    begun = [p for p in second if p not in ended]
+    assert [p.unfinished for p in begun] == [p.unfinished for p in ended[1:-1]]
     assert {p.unfinished.update for p in second if p.unfinished} == {2}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,11 @@ from explorer.recording import folder as folder_module
 from explorer.recording import writer as writer_module
 from explorer.recording.checkpoints import checkpoint_updates
 from explorer.recording.claim import Claim
+from explorer.recording.folder import RecordingError
 from explorer.recording.shelf import Entry, Shelf
 from explorer.recording.storage import Recording
 from explorer.session.recorder import Recorder
+from explorer.session.session import Session
 from tests.learned import learned
 from tests.session.shelved import recorded, shown, unbroken_run
 
@@ -192,43 +195,158 @@ def test_other_prompts_stand_in_the_state_from_which_they_act(
 # --- a folder that takes no more ---
 
 
-@pytest.mark.parametrize("at", [1, 2, 4, 9, 15])
-def test_a_full_disk_is_told_once_and_training_goes_on_and_the_next_train_records_a_branch(
-    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, at: int
+class Disk:
+    """Is full from some file on, until there is room."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.files, self.full_at = 0, 10**9
+        replace = os.replace
+
+        def filling(source: Any, target: Any) -> None:
+            self.files += 1
+            if self.files >= self.full_at:
+                full()
+            replace(source, target)
+
+        monkeypatch.setattr(folder_module.os, "replace", filling)
+
+    def fill(self, at: int = 0) -> None:
+        self.full_at = at
+
+    def make_room(self) -> None:
+        self.full_at = 10**9
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+def told(session: Session) -> list[str]:
+    """Every error that the page says from here on."""
+    errors: list[str] = []
+    session.dismiss()
+    session.observe(lambda change: errors.append(change["new"].get("message", "")), "error")
+    return errors
+
+
+def make_room_at(session: Session, disk: Disk, update: int) -> None:
+    """There is room as soon as an update is on screen, which is before it is written."""
+    session.observe(lambda change: change["new"] == update and disk.make_room(), "updates")
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 9, 13, 15])
+def test_a_full_disk_is_told_once_and_what_is_missing_is_written_as_soon_as_there_is_room(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any], disk: Disk, at: int
 ) -> None:
     session = make_session(shelf=shelf)
-    errors: list[str] = []
-    session.observe(lambda change: errors.append(change["new"].get("message", "")), "error")
-    replace, calls = os.replace, []
+    errors, broken = told(session), []
+    session.runs.observe(lambda change: broken.append(change["new"]), "broken")
+    make_room_at(session, disk, 6)
+    disk.fill(at)
+    session.train(8)
+    session.pause()
+    assert len(errors) == 2
+    assert errors[0].startswith("The run goes on, but is not recorded: ")
+    assert "No space left on device" in errors[0]
+    assert "Each update tries again" in errors[0]
+    assert errors[1] == ""  # taken off the screen again
+    assert (broken, session.note, session.mode) == ([True, False], "recorded_again", "paused")
+    assert shown(session) == recorded(shelf.root, session.runs.run) == unbroken(8)
+    entry = only(shelf)  # no branch, and nothing of a folder that could not be begun
+    assert [path.name for path in shelf.root.iterdir()] == [entry.folder.name]
+    assert (entry.parent, entry.id) == (None, session.runs.run)
+    assert {0, 6, 8} <= set(checkpoint_updates(entry.folder))
+    assert set(session.runs.states) == set(checkpoint_updates(entry.folder))
+    assert not list(entry.folder.rglob("*.part"))
 
-    def filling(source: Any, target: Any) -> None:
-        calls.append(target)
-        if len(calls) >= at:
-            full()
-        replace(source, target)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(folder_module.os, "replace", filling)
-        session.train(5)
-        session.pause()
-    said = [message for message in errors if message]
-    assert len(said) == 1
-    assert said[0].startswith("The run goes on, but is not recorded: ")
-    assert "No space left on device" in said[0]
-    assert (session.updates, session.mode, session.runs.broken) == (5, "paused", True)
-    begun = shelf.entries()
-    if begun:
-        Claim(begun[0].folder).release()  # it was let go of
+@pytest.mark.parametrize("then", ["train", "pause", "close"])
+def test_a_disk_that_stays_full_is_told_again_and_whatever_comes_next_writes_what_is_missing(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any], disk: Disk, then: str
+) -> None:
+    session = make_session(shelf=shelf)
+    session.train(2)
+    errors = told(session)
+    disk.fill()
     session.train(3)
-    assert (session.error, session.runs.broken) == ({}, False)
-    assert shown(session) == unbroken(8)
-    newest = shelf.find(session.runs.run)
-    if begun:
-        assert newest.parent is not None
-        assert (newest.parent["id"], newest.parent["update"]) == (begun[0].id, 5)
-    own = Recording.load(newest.folder)
-    assert learned(list(own)) == unbroken(8)[5:]
-    assert checkpoint_updates(newest.folder) == [5, 6, 8]
+    session.train(2)
+    session.pause()
+    assert [bool(message) for message in errors] == [True, False, True]  # with each Train
+    assert (session.updates, session.runs.broken) == (7, True)
+    assert recorded(shelf.root, session.runs.run) == unbroken(2)
+    with pytest.raises(RecordingError, match="being written to"):
+        Claim(only(shelf).folder)  # nobody else goes on with it meanwhile
+    disk.make_room()
+    if then == "train":
+        session.train(1)
+    else:
+        getattr(session, then)()
+    run = session.runs.run
+    assert recorded(shelf.root, run) == unbroken(8 if then == "train" else 7)
+    session.close()
+    Claim(only(shelf).folder).release()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on a file's size")
+def test_a_disk_that_takes_no_more_bytes_and_then_does(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any]
+) -> None:
+    import resource
+
+    session, limits = make_session(shelf=shelf), resource.getrlimit(resource.RLIMIT_FSIZE)
+    session.train(2)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))  # the system cuts every file off here
+        session.train(3)
+        session.pause()
+        assert session.runs.broken
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert recorded(shelf.root, session.runs.run) == unbroken(2)
+    session.train(1)
+    assert (session.runs.broken, session.error) == (False, {})
+    assert recorded(shelf.root, session.runs.run) == unbroken(6)
+
+
+def test_of_a_disk_that_is_full_for_long_every_metric_is_written_and_the_tokens_that_fit_into_memory(
+    make_session: MakeSession, shelf: Shelf, disk: Disk
+) -> None:
+    session = make_session(shelf=shelf)
+    session.recorder._unwritten.megabytes = 0  # the newest one always fits
+    session.train(2)
+    disk.fill()
+    session.train(6)
+    disk.make_room()
+    session.set(clip_range=0.3)
+    session.train(1)
+    run = Recording.load(only(shelf).folder)
+    assert run.metrics.column("update").to_pylist() == [*range(1, 10)]
+    scores = session.history.series("objective/score")[1]
+    assert run.metrics.column("objective/score").to_pylist() == scores.tolist()
+    assert (run.updates[:2], run.updates[-1]) == ([1, 2], 9)
+    assert [run.config_at(n).clip_range for n in (3, 8, 9)] == [0.2, 0.2, 0.3]
+    assert session.runs.broken is False
+
+
+def test_a_run_whose_folder_is_gone_goes_on_in_another_with_all_that_was_not_written(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any]
+) -> None:
+    session = make_session(shelf=shelf)
+    session.train(3)
+    session.pause()
+    first = session.runs.run
+    shutil.rmtree(only(shelf).folder)
+    session.train(3)
+    session.pause()
+    assert session.runs.broken
+    assert shelf.entries() == []
+    session.train(2)
+    assert session.error == {}
+    entry = only(shelf)
+    assert entry.parent is not None
+    assert (entry.parent["id"], entry.parent["update"], entry.parent["changed"]) == (first, 3, {})
+    assert learned(list(Recording.load(entry.folder))) == unbroken(8)[3:]
 
 
 def test_whatever_a_writer_raises_ends_the_recording_alone(

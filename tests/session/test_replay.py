@@ -145,3 +145,11 @@ def test_a_damaged_update_is_refused_and_the_others_stay(run: Path) -> None:
     assert replay.shown.update == 1
     replay.close()
     assert len(replay.history) == 0
+
+
+def test_a_what_if_is_undone_in_one_go(replay: Replay) -> None:
+    replay.set(clip_range=0.05, gae_lambda=0.3)
+    assert replay.shown is not replay.recorded
+    replay.back_to_own()
+    assert replay.shown is replay.recorded
+    assert replay.config.differences(replay.compared) == {}

@@ -8,10 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from explorer.config import Config
 from explorer.ppo.policy import Policy
+from explorer.recording import writer as writer_module
 from explorer.recording.branches import parting
 from explorer.recording.checkpoints import checkpoint_path, checkpoint_updates
 from explorer.recording.claim import Claim
@@ -19,6 +23,7 @@ from explorer.recording.shelf import Entry, Shelf
 from explorer.recording.storage import Recording
 from explorer.session import runs as runs_module
 from explorer.session.session import Session
+from tests.learned import learned
 from tests.session.shelved import recorded, shown, unbroken_run
 from tests.test_resume import CONFIGS, SMALL
 
@@ -335,42 +340,170 @@ def test_a_run_that_another_page_holds_becomes_a_branch(
     assert recorded(shelf.root, other.runs.run) == unbroken(5)
 
 
-def test_after_a_kill_the_same_settings_make_the_same_updates_in_place(
-    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any], left: Callable[..., str]
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+@pytest.mark.parametrize("keep_every", [1, 3])
+def test_after_a_kill_going_on_loses_nothing_however_little_of_it_there_is(
+    make_session: MakeSession, tmp_path: Path, unbroken: Callable[..., Any], steps: int, keep_every: int
 ) -> None:
-    run = left(5)
-    killed(shelf, run, 2)
+    shelf = Shelf(tmp_path / "shelf", checkpoint_every=2, keep_every=keep_every)
+    session = make_session(shelf=shelf)
+    session.train(7)
+    session.close()
+    run = session.runs.run
+    entry = killed(shelf, run, 2)
+    before = files_of(entry.folder)
     session = make_session(shelf=shelf)
     session.runs.open(run)
-    assert (session.note, session.updates, session.runs.states) == ("cut_off", 5, (0, 2))
-    session.train(4)
-    assert shown(session) == recorded(shelf.root, run) == unbroken(6)
+    assert (session.note, session.updates, session.runs.states) == ("cut_off", 7, (0, 2))
+    made: list[int] = []
+    session.observe(lambda change: made.append(change["new"]), "updates")
+    for _ in range(steps):
+        session.step()
+    session.close()
+    assert session.error == {}
+    assert made == [7 + n for n in range(1, steps + 1)]  # a step makes a new update, and never fewer are on screen
+    after = files_of(entry.folder)
+    kept = {name for name in before if not name.startswith("metrics/")}
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    whole = Recording.load(entry.folder)
+    assert whole.metrics.column("update").to_pylist() == [*range(1, 8 + steps)]
+    assert learned(list(whole)) == [unbroken(7 + steps)[n - 1] for n in whole.updates]
+    assert {1, 3, 7} <= set(whole.updates) if keep_every == 3 else whole.updates == [*range(1, 8 + steps)]
     assert (session.runs.run, session.runs.branch, session.runs.parting) == (run, None, None)
     assert len(shelf.entries()) == 1
 
 
-@pytest.mark.parametrize("change", ["settings", "prompts"])
-def test_after_a_kill_a_change_makes_a_branch_and_drops_nothing(
-    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any], left: Callable[..., str], change: str
+def test_a_pause_while_the_last_updates_are_made_once_more_loses_nothing_either(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any], left: Callable[..., str]
 ) -> None:
     run = left(5)
-    killed(shelf, run, 2)
+    before = files_of(killed(shelf, run, 2).folder)
     session = make_session(shelf=shelf)
     session.runs.open(run)
-    if change == "settings":
-        session.set(clip_range=0.01)
-    else:
-        session.set_prompts(["The cat", "Lily went"])
+    for _ in range(9):  # into the second update of three
+        session.step_stage()
+    session.pause()
+    assert (session.updates, session.error) == (5, {})
+    assert files_of(shelf.find(run).folder) == before
+    session.train(1)
+    assert shown(session) == recorded(shelf.root, run) == unbroken(6)
+
+
+@pytest.mark.parametrize("change", ["settings", "prompts"])
+def test_after_a_kill_a_change_acts_from_the_first_new_update_on(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any], left: Callable[..., str], change: str
+) -> None:
+    """What is made once more has the settings that it had: a slider that was moved before the kill as well."""
+    session = make_session(shelf=shelf)
+    session.train(3)
+    session.set(clip_range=0.3)
     session.train(2)
-    assert recorded(shelf.root, run) == unbroken(5)
+    session.close()
+    run = session.runs.run
+    alive = make_session(shelf=shelf)
+    alive.runs.open(run)
+    killed(shelf, run, 2)
+    again = make_session()  # as it would be without a kill
+    again.train(3)
+    again.set(clip_range=0.3)
+    again.train(2)
+    alive.close()
+    session = make_session(shelf=shelf)
+    session.runs.open(run)
+    assert session.config.clip_range == 0.3
+    for each in (session, again):
+        if change == "settings":
+            each.set(clip_range=0.01)
+        else:
+            each.set_prompts(["The cat", "Lily went"])
+            assert each.prompts == ("The cat", "Lily went")
+            assert each.samples["prompts"] == ["The cat", "Lily went"]
+        each.train(2)
+    assert session.error == {}
+    assert shown(session) == recorded(shelf.root, run) == shown(again)
+    assert len(shelf.entries()) == 1
+    session.close()
+    reopened = make_session(shelf=shelf)
+    reopened.runs.open(run)
+    again.train(1)
+    reopened.train(1)
+    assert shown(reopened) == shown(again)
+
+
+@pytest.mark.parametrize("differs", [3, 5])
+@pytest.mark.parametrize("tokens", [True, False])
+def test_an_update_that_comes_out_otherwise_begins_a_branch_and_drops_nothing(
+    make_session: MakeSession,
+    shelf: Shelf,
+    unbroken: Callable[..., Any],
+    left: Callable[..., str],
+    differs: int,
+    tokens: bool,
+) -> None:
+    """As after another version of PyTorch: what was recorded differs in one bit from what is made now."""
+    run = left(5)
+    entry = killed(shelf, run, 2)
+    if tokens:
+        path = entry.folder / "tokens" / f"{differs:06d}.parquet"
+        table = pq.read_table(path)
+        values = table.column("old_logprobs").to_numpy().copy()
+        values[0] = np.nextafter(values[0], np.float32(0))
+        place = table.column_names.index("old_logprobs")
+        pq.write_table(table.set_column(place, "old_logprobs", pa.array(values)), path)
+    else:
+        for name in ("tokens", "epochs", "responses", "updates"):
+            (entry.folder / name / f"{differs:06d}.parquet").unlink()
+        path = entry.folder / "metrics" / "000001.parquet"
+        table = pq.read_table(path)
+        values = table.column("objective/score").to_numpy().copy()
+        values[differs - 1] = np.nextafter(values[differs - 1], 0)
+        place = table.column_names.index("objective/score")
+        pq.write_table(table.set_column(place, "objective/score", pa.array(values)), path)
+    before = files_of(entry.folder)
+    session = make_session(shelf=shelf)
+    session.runs.open(run)
+    session.train(3)
+    assert (session.error, session.note) == ({}, "made_otherwise")
+    assert files_of(entry.folder) == before
     branch = shelf.find(session.runs.run)
+    assert branch.id != run
     assert branch.parent is not None
-    assert (branch.parent["id"], branch.parent["update"]) == (run, 2)
-    assert (session.runs.branch.run, session.runs.on_screen) == (run, {run, branch.id})
-    found = parting(*(Recording.load(shelf.find(name).folder) for name in (run, branch.id)))
-    assert session.runs.parting == found is not None
-    assert shown(session) == recorded(shelf.root, branch.id)
-    Claim(shelf.find(run).folder).release()  # it was let go of
+    assert (branch.parent["id"], branch.parent["update"], branch.parent["changed"]) == (run, differs - 1, {})
+    assert shown(session)[differs - 1 :] == learned(list(Recording.load(branch.folder)))
+    assert shown(session) == unbroken(differs + 2)
+    found = session.runs.parting
+    assert (found.update, found.quantity) == (differs, "old_logprobs" if tokens else "objective/score")
+    Claim(entry.folder).release()  # it was let go of
+
+
+def test_a_full_disk_or_damage_as_a_run_goes_on_makes_no_branch_of_it(
+    make_session: MakeSession,
+    shelf: Shelf,
+    unbroken: Callable[..., Any],
+    left: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, session = left(3), make_session(shelf=shelf)
+    session.runs.open(run)
+    with monkeypatch.context() as patch:
+
+        def full(*arguments: Any, **more: Any) -> Any:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(writer_module, "drop_after", full)
+        session.train(2)
+        assert session.runs.broken
+        assert "No space left on device" in session.error["message"]
+        with pytest.raises(ValueError, match="being written to"):
+            Claim(shelf.find(run).folder)
+    session.train(1)
+    assert (session.error, session.runs.broken) == ({}, False)
+    assert shown(session) == recorded(shelf.root, run) == unbroken(6)
+    assert len(shelf.entries()) == 1
 
 
 def test_a_run_of_an_older_schema_goes_on_as_a_branch(

@@ -590,3 +590,23 @@ asyncio.run(main())
 def test_a_program_that_ends_while_it_trains_ends_cleanly() -> None:
     ended = subprocess.run([sys.executable, "-c", LEFT_TRAINING], capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stderr) == (0, "")  # torch aborts where tensors outlive the interpreter
+
+
+def test_a_what_if_is_undone_in_one_go(session: Session) -> None:
+    session.train(1)
+    own = session.config
+    session.set(clip_range=0.05, gae_lambda=0.3, weight_length=0.5, estimator="remax", learning_rate=5e-4)
+    assert session.shown is not session.recorded
+    session.back_to_own()
+    assert session.shown is session.recorded
+    # What does not re-score stays as it was set.
+    assert session.config.differences(own) == {"learning_rate": (5e-4, own.learning_rate)}
+
+
+def test_undoing_where_there_is_nothing_to_undo_changes_nothing(session: Session) -> None:
+    before = session.config
+    session.back_to_own()
+    session.step_stage()
+    session.set(clip_range=0.05)
+    session.back_to_own()  # in the middle of an update nothing is re-scored
+    assert session.config.differences(before) == {"clip_range": (0.05, before.clip_range)}

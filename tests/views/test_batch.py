@@ -15,8 +15,9 @@ from explorer.ppo.records import Epoch
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import what_if
 from explorer.session.engine import Engine, Progress, Unfinished
-from explorer.views.batch import INSIDE, MASKED, OUTSIDE_FLOWS, OUTSIDE_ZERO, batch_picture, clip_states, telling_token
+from explorer.views.batch import batch_picture, telling_token
 from explorer.views.curves import ADAPTING
+from explorer.views.scoring import INSIDE, MASKED, OUTSIDE_FLOWS, OUTSIDE_ZERO, clip_states
 
 if TYPE_CHECKING:
     from tests.conftest import MakeTrainer, RunUpdate
@@ -337,7 +338,7 @@ def test_an_unfinished_update_shows_them_too(make_tiny_policy: Callable[[], Poli
     shown: list[float] = []
 
     def note(progress: Progress) -> None:
-        if progress.unfinished is not None and progress.finished == "advantage":
+        if progress.waiting and progress.unfinished is not None and progress.finished == "advantage":
             shown.append(batch_picture(progress.unfinished)["kl_coef"])
 
     config = CONFIG.replace(kl_target=1.0, kl_horizon=12)

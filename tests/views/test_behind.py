@@ -163,8 +163,10 @@ def test_the_axes_take_in_what_lies_behind_and_never_shrink() -> None:
     assert wide["lines"] == plain["lines"]
     assert wide["ranges"]["score"][0] <= -6.5 and plain["ranges"]["score"] == [-1.0, 1.0]
     assert (plain["span"], wide["span"]) == ([0, 20], [0, 100])
-    assert {key: r for key, r in wide["ranges"].items() if key != "score"} == {
-        key: r for key, r in plain["ranges"].items() if key != "score"
+    assert wide["ranges"]["frontier"][0] <= -6.5 and plain["ranges"]["frontier"] == [0.0, 1.0]
+    scores = {"score", "frontier"}
+    assert {key: r for key, r in wide["ranges"].items() if key not in scores} == {
+        key: r for key, r in plain["ranges"].items() if key not in scores
     }
     again = series.picture(own, 2)
     assert again["ranges"] == wide["ranges"]  # what was behind is gone, the scale stays
@@ -227,3 +229,13 @@ def test_a_chart_has_as_many_traces_without_a_band_and_none_with_nothing_behind(
     drawn = traces(tmp_path, names=[{"text": "a"}], metrics={SCORE: {"lines": lines, "band": None}})
     assert [trace["x"] for trace in drawn] == [[], [1, None]]
     assert traces(tmp_path, none=True, metrics={}) == []
+
+
+def test_every_run_behind_has_its_frontier() -> None:
+    run = History()
+    for update, (score, kl) in enumerate([(0.25, 1.0), (0.5, 4.0)], start=1):
+        metrics = {SCORE: score, "objective/ref_kl": kl}
+        run.append(SimpleNamespace(update=update, nbytes=1, metrics=metrics))  # type: ignore[arg-type]
+    one, other = behind_picture(seeds_behind({0: run, 1: history([1.0])}))["frontiers"]
+    assert (points(one, "kl"), points(one, "score")) == ({1: 1.0, 2: 4.0}, {1: 0.25, 2: 0.5})
+    assert points(other, "kl") == {}  # that one has no KL

@@ -28,6 +28,7 @@ from explorer.views.curves import (
     Series,
     axis_range,
     chart_lines,
+    frontier_dots,
     span,
     thinned,
     told,
@@ -304,3 +305,48 @@ def test_no_two_lines_of_a_chart_are_drawn_alike(tmp_path: Path) -> None:
     strokes = json.loads(done.stdout)
     assert len({(stroke["colour"], stroke["dash"]) for stroke in strokes}) == 20
     assert len({stroke["dash"] for stroke in strokes[:10]}) == 10  # without colour: the score, 5 components, 4 more
+
+
+# --- the frontier ---
+
+
+def dots(picture: Mapping[str, Any]) -> list[tuple[int, float, float]]:
+    """``(update, kl, score)`` of each."""
+    columns = (np.frombuffer(picture[name], kind) for name, kind in FRONTIER)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+FRONTIER = (("updates", np.int32), ("kl", np.float32), ("score", np.float32))
+
+
+def test_the_frontier_has_a_dot_for_every_update_that_has_both(series: Series) -> None:
+    nan = float("nan")
+    run = history_of(
+        {"objective/score": 0.25, "objective/ref_kl": -0.5},
+        {"objective/score": nan, "objective/ref_kl": 1.0},
+        {"objective/score": 0.5, "objective/ref_kl": nan},
+        {"objective/score": 0.75, "objective/ref_kl": 4.0},
+    )
+    picture = series.picture(run, 4)["frontier"]
+    assert dots(picture) == [(1, -0.5, 0.25), (4, 4.0, 0.75)]
+    assert picture["total"] == 2
+    assert dots(frontier_dots(History())) == []
+
+
+def test_a_long_frontier_keeps_its_peaks_its_ends_and_the_update_on_screen() -> None:
+    rng = np.random.default_rng(5)
+    columns = rng.normal(size=(3000, 2))
+    columns[1234, 0], columns[77, 1] = 50.0, 60.0
+    run = history_of(*({"objective/score": score, "objective/ref_kl": kl} for score, kl in columns))
+    picture = frontier_dots(run, 1700)
+    drawn = dots(picture)
+    assert len(drawn) <= 4 * BUCKETS + 5 and picture["total"] == 3000
+    assert {1, 78, 1235, 1700, 3000} <= {update for update, _, _ in drawn}
+    for update, kl, score in drawn:
+        assert (score, kl) == tuple(np.float32(columns[update - 1]))
+
+
+def test_the_frontiers_scores_have_an_axis_of_their_own(series: Series) -> None:
+    assert series.picture(rising(3), 3)["ranges"]["frontier"] == [0.0, 1.0]
+    low, high = series.picture(history_of({"objective/score": -0.3}, {"objective/score": 1.5}), 2)["ranges"]["frontier"]
+    assert low <= -0.3 and high >= 1.5

@@ -50,14 +50,14 @@ def test_after_some_updates(make: Callable[..., Session]) -> None:
 
 def test_what_the_batch_on_screen_has_to_wait_with(make: Callable[..., Session]) -> None:
     session = make()
-    assert run_picture(session)["later"] == []
+    assert run_picture(session)["later"] == {}
     session.train(1)
     session.set(estimator="grpo", clip_range=0.1, learning_rate=0.5)  # re-scored, and nothing to re-score
-    assert run_picture(session)["later"] == []
+    assert run_picture(session)["later"] == {}
     session.set(estimator="remax")
-    assert run_picture(session)["later"] == ["estimator"]
+    assert run_picture(session)["later"] == {"estimator": "greedy"}
     session.train(1)
-    assert run_picture(session)["later"] == []
+    assert run_picture(session)["later"] == {}
 
 
 def test_in_the_middle_of_an_update(make: Callable[..., Session]) -> None:

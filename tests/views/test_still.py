@@ -121,6 +121,16 @@ def test_tokens_stand_on_the_line(recorded: Snapshot, series: dict[str, Any]) ->
     assert np.ptp(heights) <= 28 + 0.2
 
 
+def test_a_clip_of_a_few_ten_thousandths_can_be_seen(recorded: Snapshot, series: dict[str, Any]) -> None:
+    bands = []
+    for config in (recorded.config, PRESETS["gspo"]):
+        picture = drawn(still_svg(batch_picture(what_if(recorded, config)), series, "en"))
+        bands.append([float(box.attrib["width"]) for box in picture.iter(f"{SVG}rect") if "fill-opacity" in box.attrib])
+    usual, narrow = bands
+    assert len(narrow) == len(usual) == 2
+    assert min(narrow) > 20 and min(usual) > 20
+
+
 def test_before_the_first_update_it_says_so(series: dict[str, Any]) -> None:
     empty = Series([]).picture(History(), 0)
     assert marks(drawn(still_svg({}, empty, "en"))) == {}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from explorer.config import CHOICES, Config
+from explorer.config import CHOICES, RATIO_GRAINS, Config
 from explorer.ppo.objectives import OBJECTIVES, curve
 from explorer.widgets.scripts import script
 
@@ -51,7 +51,7 @@ PAGE = """
 EXPORTED = (
     "notesOf, planeOf, planeScales, curveOf, placeNote, overlap, handleSpots, placesOnCurve, placesByProbability, "
     "squareScales, wedgeOf, placesBetween, emptyPlaces, nearestToken, cloudMotion, epochPlayer, valueAtEdge, "
-    "valueAfter, valueOfKey, wayOf"
+    "valueAfter, valueOfKey, wayOf, ticksOf"
 )
 
 
@@ -78,6 +78,7 @@ def batch_of(config: Config) -> dict[str, Any]:
         "objective": config.objective,
         "clip": list(config.clip_band),
         "clip_fields": ["clip_range", high, limit],
+        "ratio_grain": RATIO_GRAINS.get(config.objective, 0.0),
         "pull_limit": getattr(config, limit) if limit else None,
         "curve": {name: getattr(drawn, name).tolist() for name in ("ratios", "positive", "negative")},
     }
@@ -173,6 +174,71 @@ def test_labels_keep_clear_of_tokens_edges_and_each_other(
         assert min(gaps, default=99) > 8, told  # never on the curve
         if "leader" not in one["place"]:  # then it is over its own stretch, and not across an edge of the band
             assert one["start"] - 1 <= box["left"] and box["right"] <= one["end"] + 1, told
+
+
+# --- a clip as narrow as GSPO's ---
+
+PUBLISHED = Config(objective="gspo", clip_range=3e-4, clip_range_high=4e-4)
+
+
+@pytest.mark.parametrize("size", [(370, 150), (640, 300)], ids=str)
+def test_a_band_of_a_few_ten_thousandths_can_be_seen_and_taken_hold_of(tmp_path: Path, size: tuple[int, int]) -> None:
+    program = """
+      answer = [1, -1].map((sign) => {
+        const own = page.planeScales(batchOf(batch), ...size)[sign];
+        const ratios = [0.4, 0.9, 0.9997, 1, 1.0001, 1.0004, 1.01, 1.2, 2.5];
+        const edges = batch.clip;
+        const points = page.curveOf(batchOf(batch), own, sign).map(([ratio, term]) => [own.x(ratio), own.y(term)]);
+        return { x: ratios.map(own.x), back: ratios.map((ratio) => own.ratioAt(own.x(ratio)) / ratio), own,
+          band: edges.map(own.x), heights: [sign, sign * edges[0], sign * edges[1]].map(own.y), points,
+          ticks: page.ticksOf(own, edges, false, null), tickPlaces: page.ticksOf(own, edges, false, null).map(own.x) };
+      });
+    """
+    for sign, found in zip((1, -1), work_out(tmp_path, program, batch=batch_of(PUBLISHED), size=size), strict=True):
+        low, high = found["band"]
+        width = found["own"]["width"]
+        assert 24 < high - low < width / 3  # wide enough for two handles, and most of the axis is left for the tokens
+        assert found["x"] == sorted(found["x"])
+        assert found["back"] == pytest.approx([1.0] * 9, abs=1e-9)
+        assert found["x"][3] - low == pytest.approx(high - found["x"][3], rel=0.3)  # 1 is about the middle of the band
+        # Height is as finely drawn as the ratio: from 1 to each edge of the band it is a good part of the panel.
+        middle, *edges = found["heights"]
+        panel = found["own"]["bottom"] - found["own"]["top"]
+        assert all(abs(edge - middle) > panel / 12 for edge in edges)
+        # The curve rises to its edge and is level beyond: within the band it is no single stroke.
+        inside = [py for px, py in found["points"] if low < px < high]
+        assert len(inside) >= 15
+        level = [py for px, py in found["points"] if (px > high + 1 if sign > 0 else px < low - 1)]
+        assert max(level) - min(level) < 0.01 and len(level) > 20
+        assert len(found["ticks"]) >= 2
+        assert all(abs(a - b) > 14 for a, b in itertools.combinations([*found["tickPlaces"], low, high], 2))
+
+
+def test_tokens_of_a_narrow_clip_lie_on_its_curve(tmp_path: Path) -> None:
+    program = """
+      const ratios = [0.95, 0.9999, 1.0002, 1.0004, 1.05, 1.0002];
+      const count = ratios.length;
+      const arrays = { ratio: view(Array(count).fill(7)), advantage: view([1, 1, 1, 1, 1, -1]) };
+      const batch = { ...batchOf(given), rows: count, length: 1, tokens: ratios.map(() => ["a"]), arrays,
+        states: view(Array(count).fill(1), Uint8Array), response_ratios: ratios };
+      const scales = page.planeScales(batch, 640, 300);
+      const { x, y, beyond } = page.placesOnCurve(batch, scales);
+      const terms = [0.95, 0.9999, 1.0002, 1.0004, 1.0004, -1.0002];
+      answer = { x: [...x], y: [...y], beyond, across: ratios.map((s, i) => scales[i < 5 ? 1 : -1].x(s)),
+        up: terms.map((term, i) => scales[i < 5 ? 1 : -1].y(term)) };
+    """
+    found = work_out(tmp_path, program, given=batch_of(PUBLISHED))
+    assert found["x"] == pytest.approx(found["across"], abs=1e-3)  # the response's ratio, not the token's own
+    assert found["y"] == pytest.approx(found["up"], abs=1.0)
+    assert found["beyond"] == {"1": [0, 0], "-1": [0, 0]}
+
+
+def test_an_edge_on_a_fine_axis_has_two_digits(tmp_path: Path) -> None:
+    program = """
+      answer = [["high", 1.000412], ["low", 0.99968], ["high", 1.0123], ["high", 1.00002], ["high", 3]].map(
+        ([part, ratio]) => page.valueAtEdge(part, ratio, field, 1e-4));
+    """
+    assert work_out(tmp_path, program, field=FIELD) == [4.1e-4, 3.2e-4, 0.012, 1e-4, 0.6]
 
 
 # --- places ---

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from explorer.recording.snapshot import Snapshot
 from explorer.views.batch import batch_picture
 from explorer.views.inspector import inspector_picture
 from explorer.widgets.scripts import script
+from tests.node import node
 
 if TYPE_CHECKING:
     from tests.conftest import MakeTrainer
@@ -30,12 +30,9 @@ def as_json(picture: Any) -> str:
 
 def run(folder: Path, name: str, exported: str, program: str) -> Any:
     """What a program prints that has some of a view's functions."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node on the PATH: the script was NOT run")
     (folder / "view.mjs").write_text(f"{script(name)}\nexport {{ {exported} }};", encoding="utf-8")
     (folder / "all.mjs").write_text(f'import {{ {exported} }} from "./view.mjs";\n{program}', encoding="utf-8")
-    done = subprocess.run([node, "all.mjs"], capture_output=True, text=True, cwd=folder)
+    done = subprocess.run([node(), "all.mjs"], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -24,8 +24,8 @@ from tests.node import node
 FOLDER = Path(explorer.widgets.__file__).parent
 SOURCES = {file.name: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.js"))}
 VIEWS = (
-    *("tokens", "objective", "advantages", "ledger", "ladder", "inspector", "curves", "kl", "samples", "toy", "runs"),
-    *("controls", "player"),
+    *("tokens", "objective", "advantages", "ledger", "ladder", "inspector", "curves", "kl", "time", "samples", "toy"),
+    *("runs", "controls", "player"),
 )
 EVERYTHING = "\n".join(SOURCES.values())
 
@@ -233,7 +233,8 @@ def test_every_quantity_is_told_of_a_token() -> None:
 def test_every_quantity_that_a_script_reads_is_there() -> None:
     read = set(re.findall(r'quantityOf\(batch, "(\w+)"\)|read\("(\w+)"\)', EVERYTHING))
     names = {name for pair in read for name in pair if name}
-    assert {"ratio", "advantage", "exact_kl"} <= names <= set(QUANTITIES)
+    assert {"ratio", "advantage", "log_ratio"} <= names <= set(QUANTITIES)
+    assert set(array_of(SOURCES["kl.js"], "ESTIMATES")) == {"exact_kl", "k1", "k2", "k3"} <= set(QUANTITIES)
     spec = re.search(r"const ROWS = \[(.*?)\n\];", SOURCES["advantages.js"], re.DOTALL)
     assert spec
     drawn = set(re.findall(r'(?:scale|bars|line|dashed): "(\w+)"', spec[1]))

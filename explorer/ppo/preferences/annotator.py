@@ -10,7 +10,8 @@ import torch
 
 from explorer.ppo.preferences.comparisons import Comparison, PreferenceError
 from explorer.ppo.preferences.rules import RULES
-from explorer.ppo.sampling import LABELLING, generator
+from explorer.ppo.sampling import generator
+from explorer.ppo.streams import LABELLING
 
 #: A pair that waits for its label: prompt, the response shown first, the one shown second.
 Pair = tuple[str, str, str]

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from explorer.ppo.preferences.bradley_terry import Fit, fit, log_probabilities
-from explorer.ppo.sampling import LABELLING, generator
+from explorer.ppo.sampling import generator
+from explorer.ppo.streams import LABELLING
 
 FOLDS = 5
 

@@ -15,7 +15,8 @@ from explorer.ppo.policy import Policy
 from explorer.ppo.preferences.annotator import Pair
 from explorer.ppo.preferences.comparisons import Comparison, PreferenceError
 from explorer.ppo.prompts import check_prompts, encode, rows_for
-from explorer.ppo.sampling import LABELLING, generator, sample, sentence_ends
+from explorer.ppo.sampling import generator, sample, sentence_ends
+from explorer.ppo.streams import LABELLING
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from explorer.ppo.preferences.evaluation import Evaluation, evaluate
 from explorer.ppo.preferences.pool import Pool
 from explorer.ppo.preferences.standardise import Features
 from explorer.ppo.rewards.responses import Responses
-from explorer.ppo.sampling import LABELLING, generator
+from explorer.ppo.sampling import generator
+from explorer.ppo.streams import LABELLING
 
 #: How many heads judge the same text, each fitted to labels of its own drawing.
 MEMBERS = 8

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from explorer.ppo.rewards.sentiment import text_sentiment
+from explorer.ppo.rewards.sentiment import compound
 
 # The animals of children's stories, each in the singular and in the plural.
 _ANIMALS = """
@@ -41,7 +41,7 @@ def mentions_animal(text: str) -> float:
 
 def sentiment(text: str) -> float:
     """VADER's compound score in [-1, 1], as the reward component of that name."""
-    return text_sentiment(text)
+    return compound(text)
 
 
 def short_words(text: str) -> float:

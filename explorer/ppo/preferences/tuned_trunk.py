@@ -23,7 +23,8 @@ from explorer.ppo.preferences.features import pooled_with_gradient
 from explorer.ppo.preferences.pool import Pool, pool_of_comparisons
 from explorer.ppo.preferences.reward_model import RewardModel, fit_reward_model
 from explorer.ppo.preferences.standardise import Features
-from explorer.ppo.sampling import LABELLING, generator
+from explorer.ppo.sampling import generator
+from explorer.ppo.streams import LABELLING
 
 #: Comparisons in one step.
 PAIRS = 16

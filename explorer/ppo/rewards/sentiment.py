@@ -24,11 +24,11 @@ def sentiment(responses: Responses) -> Tensor:
     Source:
         Hutto and Gilbert 2014, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text".
     """
-    return torch.tensor([text_sentiment(text) for text in responses.texts])
+    return torch.tensor([compound(text) for text in responses.texts])
 
 
-def text_sentiment(text: str) -> float:
-    """VADER's compound score of one text, in [-1, 1]."""
+def compound(text: str) -> float:
+    """VADER's compound score of a text, in [-1, 1]."""
     return float(_analyzer().polarity_scores(text)["compound"])
 
 

@@ -9,7 +9,7 @@ from explorer.config import Config
 from explorer.ppo.preferences import pool as pool_module
 from explorer.ppo.preferences.comparisons import Comparison, PreferenceError
 from explorer.ppo.preferences.pool import Pool, asked_pairs, draw_pool, pool_of, pool_of_comparisons, random_pairs
-from explorer.ppo.sampling import ROLLOUT
+from explorer.ppo.streams import ROLLOUT
 from explorer.ppo.trainer import Trainer
 from tests.conftest import TINY_PROMPTS
 

@@ -1,0 +1,88 @@
+"""From a recipe in the Config to the component: see ``explorer.recipes``."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from explorer.ppo.rewards.bias import unbiasedness
+from explorer.ppo.rewards.coherence import coherence
+from explorer.ppo.rewards.diversity import diversity
+from explorer.ppo.rewards.expression import expression
+from explorer.ppo.rewards.keywords import ENOUGH, keywords
+from explorer.ppo.rewards.length import length
+from explorer.ppo.rewards.matching import matching
+from explorer.ppo.rewards.reading_ease import reading_ease
+from explorer.ppo.rewards.repetition import repetition
+from explorer.ppo.rewards.responses import Responses
+from explorer.ppo.rewards.sentiment import sentiment
+from explorer.recipes import Recipe, as_text
+
+Component = Callable[[Responses], Tensor]
+
+#: Every built-in component by name, in the order in which they are shown.
+REWARDS: dict[str, Component] = {
+    "sentiment": sentiment,
+    "coherence": coherence,
+    "diversity": diversity,
+    "unbiasedness": unbiasedness,
+    "length": length,
+}
+
+
+def from_recipe(name: str, recipe: Recipe) -> Component:
+    """The component that a recipe describes.
+
+    Args:
+        name: its name, for the message of an error.
+        recipe: checked by ``explorer.recipes.checked_recipes``.
+
+    Raises:
+        ValueError: an expression or a pattern cannot be read, or there is nothing to copy; the message names the
+            component and says what is wrong.
+    """
+    try:
+        return _made(as_text(recipe))
+    except ValueError as error:
+        raise ValueError(f"The component '{name}' cannot be made. {error}") from error
+
+
+def recipes_made(components: Mapping[str, Recipe]) -> dict[str, Component]:
+    """Every component of a Config that is not built in. Raises as ``from_recipe``."""
+    return {name: from_recipe(name, recipe) for name, recipe in components.items()}
+
+
+@functools.lru_cache(maxsize=64)  # an update asks for each of them; a compiled pattern is kept
+def _made(text: str) -> Component:
+    recipe: dict[str, Any] = json.loads(text)
+    return MAKERS[recipe.pop("kind")](**recipe)
+
+
+def _copy(of: str, length_target: int | None = None) -> Component:
+    if of not in REWARDS:
+        raise ValueError(f"There is no built-in component '{of}' to copy: there are {', '.join(REWARDS)}.")
+    if length_target is not None and of != "length":
+        raise ValueError(f"length_target belongs to a copy of length, and this is one of {of}.")
+    if length_target is None:
+        return REWARDS[of]
+    return lambda responses: length(_aiming_at(responses, length_target))
+
+
+def _aiming_at(responses: Responses, length_target: int) -> Responses:
+    return dataclasses.replace(responses, config=responses.config.replace(length_target=length_target))
+
+
+#: How each kind of recipe is made.
+MAKERS: dict[str, Callable[..., Component]] = {
+    "expression": lambda **parts: expression(parts["expression"]),
+    "keywords": lambda words, enough=ENOUGH: keywords(words, enough),
+    "format": lambda pattern: matching(pattern),
+    "reading_ease": lambda: reading_ease,
+    "repetition": lambda: repetition,
+    "copy": _copy,
+}

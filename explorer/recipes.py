@@ -1,0 +1,96 @@
+"""Reward components as plain data: what a Config holds of those that are not built in.
+
+A recipe is a dict with a ``kind`` and what the kind asks for: ``{"kind": "keywords", "words": ["dog", "cat"]}``. It is
+written into ``run.json`` and checkpoints with the other knobs, so that a run can be gone on with, and a branch says
+which component was added. ``explorer.ppo.rewards.from_recipe`` makes the component.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+Recipe = Mapping[str, Any]
+
+#: What each kind asks for, and what it takes besides.
+KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = MappingProxyType(
+    {
+        "expression": (("expression",), ()),
+        "keywords": (("words",), ("enough",)),
+        "format": (("pattern",), ()),
+        "reading_ease": ((), ()),
+        "repetition": ((), ()),
+        "copy": (("of",), ("length_target",)),
+    }
+)
+
+#: Components beside the built-in ones, characters of a name, characters of a recipe as JSON.
+MOST, LONGEST_NAME, LONGEST = 12, 40, 4000
+
+
+def checked_recipes(components: Mapping[str, Any]) -> Mapping[str, Recipe]:
+    """Recipes by the component's name, read-only.
+
+    Args:
+        components: each recipe as a mapping or as its JSON.
+
+    Raises:
+        TypeError: it is no mapping of names to recipes.
+        ValueError: a name or a recipe cannot be; the message names the component and says what to write.
+    """
+    if not isinstance(components, Mapping):
+        raise TypeError(f"components is {components!r}, but must map each component's name to its recipe.")
+    if len(components) > MOST:
+        raise ValueError(f"There are {len(components)} components beside the built-in ones: {MOST} at most.")
+    return MappingProxyType({_checked_name(name): _checked_recipe(name, given) for name, given in components.items()})
+
+
+def as_text(recipe: Recipe) -> str:
+    """A recipe as JSON: the same text for the same recipe."""
+    return json.dumps(dict(recipe), ensure_ascii=False, sort_keys=True)
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str) or not name.strip() or name != name.strip() or not name.isprintable():
+        raise ValueError(f"A component's name is {name!r}, but must be a word or a few, without blanks around.")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"The component's name {name[:20]!r}… has {len(name)} characters: {LONGEST_NAME} at most.")
+    return name
+
+
+def _checked_recipe(name: str, given: Any) -> Recipe:
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except (ValueError, RecursionError):
+            raise ValueError(f"The recipe of the component '{name}' is no JSON: {given[:80]!r}.") from None
+    if not isinstance(given, Mapping):
+        raise TypeError(f"The recipe of the component '{name}' is {given!r:.80}, but must be a mapping with a kind.")
+    kind = given.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"The component '{name}' has the kind {kind!r:.80}: choose one of {', '.join(KINDS)}.")
+    asked, besides = KINDS[kind]
+    for part in asked:
+        if part not in given:
+            raise ValueError(f"The component '{name}', of the kind {kind}, lacks '{part}'.")
+    for part in given:
+        if part not in ("kind", *asked, *besides):
+            raise ValueError(f"The component '{name}', of the kind {kind}, has {part!r:.80}, which is not part of it.")
+    for part, value in given.items():
+        _check_part(name, part, value)
+    recipe = {part: list(value) if isinstance(value, (list, tuple)) else value for part, value in given.items()}
+    if len(as_text(recipe)) > LONGEST:
+        raise ValueError(f"The recipe of the component '{name}' is longer than {LONGEST} characters.")
+    return MappingProxyType(recipe)
+
+
+def _check_part(name: str, part: str, value: Any) -> None:
+    words = isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value)
+    whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1024
+    wanted = {"words": ("a list of words", words), "enough": ("a whole number from 1 to 1024", whole)}
+    wanted["length_target"] = wanted["enough"]
+    what, right = wanted.get(part, ("text", isinstance(value, str)))
+    if not right:
+        raise ValueError(f"{part} of the component '{name}' is {value!r:.80}, but must be {what}.")

@@ -1,0 +1,89 @@
+// The numbers behind each panel as a table, for a CSV file: {columns, rows}, every row one token, update or whatever the
+// panel draws; null where there is nothing yet. Numbers are those of the board, whole. A panel that reckons its own gives
+// them itself: `root.exTable()`.
+
+const TABLES = {
+  tokens: (board) => tokenTable(board, [...Object.keys(board.get("batch").arrays), "gradient_part"]),
+  objective: (board) => tokenTable(board, ["ratio", "advantage", "old_probability", "new_probability", "log_ratio"]),
+  advantages: (board) => tokenTable(board, ["reward", "ref_kl", "value", "return", "delta", "raw_advantage", "advantage", "ratio"], focusOf(board)?.[0] ?? 0),
+  kl: (board) => tokenTable(board, ["exact_kl", "k1", "k2", "k3", "ref_kl"]),
+  curves: (board) => seriesTable(board),
+  ledger: (board) => ledgerTable(board),
+  samples: (board) => sampleTable(board),
+  toy: (board, model) => dotTable(model.get("cloud")),
+  runs: (board) => plainTable(board.get("shelf").runs ?? [], ["id", "name", "preset", "seed", "updates", "score", "megabytes", "depth"]),
+};
+
+const STATES = { [MASKED]: "masked", [INSIDE]: "inside", [OUTSIDE_FLOWS]: "outside", [OUTSIDE_ZERO]: "no gradient" };
+
+const BATCHLESS = ["curves", "runs", "samples", "toy"];
+
+function tableOf(root, key, board, model) {
+  const table = root.exTable ?? TABLES[key];
+  return table && (BATCHLESS.includes(key) || hasBatch(board.get("batch"))) ? table(board, model) : null;
+}
+
+// A row for each token that the policy wrote, of every response or of one.
+function tokenTable(board, names, only = null) {
+  const batch = board.get("batch");
+  const known = names.map((name) => [name, valuesOf(board, name)]).filter(([, values]) => values);
+  const [states, components] = [statesOf(batch), Object.entries(batch.components ?? {})];
+  const columns = ["update", "epoch", "response", "token", "prompt", "text", "score", ...components.map(([name]) => `component ${name}`), ...known.map(([name]) => name), "clip state"];
+  const rows = [];
+  batch.tokens.forEach((tokens, row) => tokens.forEach((text, t) => {
+    if (only !== null && row !== only) return;
+    const index = row * batch.length + t;
+    const whole = [batch.scores?.[row], ...components.map(([, values]) => values[row])];
+    rows.push([batch.update, batch.epoch, row + 1, t + 1, batch.prompts[row], text, ...whole, ...known.map(([, values]) => values[index]), STATES[states[index]]]);
+  }));
+  return { columns, rows };
+}
+
+// A row for each update that any of the lines has.
+function seriesTable(board) {
+  const lines = Object.entries(board.get("series").lines ?? {}).map(([name, line]) => {
+    const values = numbers(line.values, Float32Array);
+    return [name, new Map(Array.from(numbers(line.updates, Int32Array), (update, i) => [update, values[i]]))];
+  });
+  const updates = [...new Set(lines.flatMap(([, line]) => [...line.keys()]))].sort((a, b) => a - b);
+  return { columns: ["update", ...lines.map(([name]) => name)], rows: updates.map((update) => [update, ...lines.map(([, line]) => line.get(update))]) };
+}
+
+function ledgerTable(board) {
+  const { lines } = board.get("ledger");
+  if (!lines) return null;
+  return { columns: ["line", "what", "value", "recorded", "holds"], rows: lines.map(({ key, value, stored, holds }) => [key, say(board, `ui.ledger.lines.${key}`), value, stored, holds]) };
+}
+
+function sampleTable(board) {
+  const { prompts = [], reference = [], policy = [], update } = board.get("samples");
+  return prompts.length ? { columns: ["update", "prompt", "reference", "policy"], rows: prompts.map((prompt, i) => [update, prompt, reference[i], policy[i]]) } : null;
+}
+
+// A row for each batch's estimate of the gradient.
+function dotTable(cloud) {
+  const points = numbers(cloud.points, Float32Array);
+  return points ? { columns: ["batch", "across", "along"], rows: Array.from({ length: points.length / 2 }, (_, i) => [i + 1, points[2 * i], points[2 * i + 1]]) } : null;
+}
+
+const plainTable = (entries, columns) => (entries.length ? { columns, rows: entries.map((entry) => columns.map((name) => entry[name])) } : null);
+
+// RFC 4180, with a header. A float32 is written in as few digits as tell it from its neighbours; nothing known is nothing.
+function csvOf({ columns, rows }) {
+  const cell = (value) => {
+    if (value === null || value === undefined || Number.isNaN(value)) return "";
+    const text = typeof value === "number" ? figureOf(value) : String(value);
+    return /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return [columns, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+}
+
+function figureOf(value) {
+  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
+  if (Math.fround(value) !== value) return String(value);
+  for (let digits = 6; digits < 9; digits += 1) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return String(short);
+  }
+  return String(Number(value.toPrecision(9)));
+}

@@ -1,0 +1,191 @@
+"""What a panel's ⤓ saves: downloaded in the browser and read again as somebody would who was sent the file."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from explorer.bundled import asset_path
+from explorer.recording.storage import Recording
+from tests.browser.conftest import OpenPage
+from tests.browser.explorer_page import ExplorerPage
+
+pytestmark = pytest.mark.browser
+
+SVG = "{http://www.w3.org/2000/svg}"
+LAST = 40
+
+
+@pytest.fixture(scope="module")
+def recorded(voila_url: str, open_page: OpenPage) -> Iterator[ExplorerPage]:
+    """A page that shows the bundled recording, at its last update."""
+    page = open_page()
+    page.goto(voila_url)
+    explorer = ExplorerPage(page)
+    explorer.wait_until_ready()
+    yield explorer
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def truth():  # type: ignore[no-untyped-def]
+    """The recording itself, read without the page."""
+    return Recording.load(asset_path("recording"))
+
+
+def save(explorer: ExplorerPage, panel: str, kind: str, folder: Path) -> Path:
+    """Press ⤓ and a kind of file; where the file has come to lie."""
+    explorer.root.locator(f".explorer-save-{panel}:visible").click()
+    with explorer.page.expect_download() as coming:
+        explorer.press(f"save-as-{kind}")
+    path = folder / coming.value.suggested_filename
+    coming.value.save_as(path)
+    assert re.fullmatch(rf"ppo-explorer-[\w.-]+-update-\d+-{panel}\.{kind}", path.name)
+    return path
+
+
+PANELS = (
+    "tokens",
+    "objective",
+    "advantages",
+    "kl",
+    "curves",
+    "ledger",
+    "ladder",
+    "inspector",
+    "samples",
+    "toy",
+    "runs",
+)
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_as_a_picture(recorded: ExplorerPage, panel: str, tmp_path: Path) -> None:
+    if panel not in ("tokens", "objective", "kl", "curves"):
+        recorded.tab(panel)
+        if panel == "toy":
+            recorded.part("toy").locator("svg path").first.wait_for()
+    png, svg = (save(recorded, panel, kind, tmp_path) for kind in ("png", "svg"))
+    box = recorded.part(panel).bounding_box()
+    assert box is not None
+
+    with Image.open(png) as picture:
+        assert picture.format == "PNG"
+        assert picture.width == pytest.approx(2 * box["width"], abs=3)
+        colours = picture.convert("RGB").getcolors(1 << 20)
+    assert colours is not None and len(colours) > 20
+    assert max(count for count, _ in colours) < 0.995 * sum(count for count, _ in colours)  # not blank
+
+    text = svg.read_text(encoding="utf-8")
+    root = ElementTree.fromstring(text)
+    assert root.tag == f"{SVG}svg" and root.get("width") and root.get("viewBox")
+    assert root.findtext(f"{SVG}title")
+    outside = re.findall(r"""(?:href|src)=["'](?!#|data:)[^"']+|url\(["']?(?!["']?(?:#|data:))[^)]+""", text)
+    assert outside == []  # nothing is fetched from anywhere
+    assert "@import" not in text and "<script" not in text
+
+
+def test_drawn_panels_hold_their_words_as_text(recorded: ExplorerPage, tmp_path: Path) -> None:
+    root = ElementTree.parse(save(recorded, "objective", "svg", tmp_path)).getroot()
+    assert root.find(f".//{SVG}foreignObject") is None
+    words = " ".join("".join(node.itertext()) for node in root.iter(f"{SVG}text"))
+    assert "Clip" in words and "tokens outside" in words and "ratio ρ" in words
+    assert len(root.findall(f".//{SVG}path")) >= 6
+
+
+def test_the_strip_is_saved_whole(recorded: ExplorerPage, tmp_path: Path) -> None:
+    """All responses, not only those that are scrolled into sight."""
+    root = ElementTree.parse(save(recorded, "tokens", "svg", tmp_path)).getroot()
+    words = "".join(root.itertext())
+    last = recorded.token(recorded.rows - 1, 0).text_content() or ""
+    assert last.strip() in words
+    shown = recorded.part("tokens").bounding_box()
+    assert shown is not None and float(root.get("height", 0)) > 2 * shown["height"]
+
+
+def test_a_row_a_token_with_every_quantity(recorded: ExplorerPage, truth: Recording, tmp_path: Path) -> None:
+    path = save(recorded, "tokens", "csv", tmp_path)
+    table = pandas.read_csv(path, keep_default_na=False, dtype={"text": str, "prompt": str})
+    last = truth[len(truth) - 1]
+    mask = last.rollout.response_mask
+    assert len(table) == recorded.tokens.count() == int(mask.sum())
+    assert set(table["update"]) == {LAST}
+    assert list(table["text"]) == [text for response in last.tokens.responses for text in response]
+    rows, places = np.nonzero(mask)
+    assert (list(table["response"] - 1), list(table["token"] - 1)) == (rows.tolist(), places.tolist())
+    for column, stored in (
+        ("ratio", last.final.ratios),
+        ("advantage", last.credit.whitened_advantages),
+        ("reward", last.credit.rewards),
+        ("value", last.rollout.old_values),
+        ("exact_kl", last.rollout.exact_ref_kl),
+        ("gradient_share", last.final.gradient_shares),
+    ):
+        assert np.array_equal(table[column].to_numpy(np.float32), np.asarray(stored, np.float32)[mask]), column
+    assert table["score"].to_numpy() == pytest.approx(last.credit.scores[rows], abs=1e-6)
+    assert int((table["clip state"] == "no gradient").sum()) == recorded.clip.zero
+
+
+def test_a_row_an_update_with_every_metric(recorded: ExplorerPage, truth: Recording, tmp_path: Path) -> None:
+    table = pandas.read_csv(save(recorded, "curves", "csv", tmp_path))
+    assert list(table["update"]) == list(range(1, LAST + 1))
+    for metric in ("objective/score", "objective/ref_kl", "policy/clipfrac_final", "policy/entropy"):
+        assert table[metric].to_numpy() == pytest.approx(truth.metrics[metric], rel=1e-5), metric
+    shown = recorded.charts[0].number
+    assert f"{table['objective/score'].iloc[-1]:.2f}" == shown
+
+
+def test_the_clip_picture_s_tokens(recorded: ExplorerPage, tmp_path: Path) -> None:
+    table = pandas.read_csv(save(recorded, "objective", "csv", tmp_path))
+    clip = recorded.clip
+    assert len(table) == clip.tokens
+    outside = (table["ratio"] < clip.low) | (table["ratio"] > clip.high)
+    assert int(outside.sum()) == clip.outside
+    held = (table["ratio"] > clip.high) & (table["advantage"] > 0) | (table["ratio"] < clip.low) & (
+        table["advantage"] < 0
+    )
+    assert (held == (table["clip state"] == "no gradient")).all()
+
+
+def test_the_pinned_response_and_the_ledger_of_its_token(recorded: ExplorerPage, tmp_path: Path) -> None:
+    recorded.tab("advantages")
+    pinned = recorded.pinned
+    assert pinned is not None
+    table = pandas.read_csv(save(recorded, "advantages", "csv", tmp_path))
+    assert set(table["response"]) == {pinned[0] + 1}
+    recorded.tab("ledger")
+    lines = recorded.part("ledger").locator(".ex-ledger-value")
+    expect(lines.first).to_be_visible()
+    ledger = pandas.read_csv(save(recorded, "ledger", "csv", tmp_path))
+    shown = [float(value or "nan") for value in lines.evaluate_all("(nodes) => nodes.map((n) => n.dataset.value)")]
+    assert ledger["value"].dropna().to_list() == pytest.approx(shown)
+    at = table[table["token"] == pinned[1] + 1].iloc[0]
+    ratio = ledger[ledger["line"] == "ratio"].iloc[0]
+    assert ratio["value"] == pytest.approx(at["ratio"], rel=1e-5)
+
+
+def test_the_ladder_sums_to_the_advantage(recorded: ExplorerPage, tmp_path: Path) -> None:
+    recorded.tab("ladder")
+    table = pandas.read_csv(save(recorded, "ladder", "csv", tmp_path))
+    strip = pandas.read_csv(save(recorded, "tokens", "csv", tmp_path))
+    pinned = recorded.pinned
+    assert pinned is not None
+    at = strip[(strip["response"] == pinned[0] + 1) & (strip["token"] == pinned[1] + 1)].iloc[0]
+    assert table["part of the advantage"].sum() == pytest.approx(at["raw_advantage"], abs=1e-5)
+
+
+def test_before_there_are_samples_their_numbers_cannot_be_saved(recorded: ExplorerPage) -> None:
+    recorded.tab("runs")
+    recorded.root.locator(".explorer-save-runs:visible").click()
+    disabled = recorded.part("save-as-csv").is_disabled()
+    assert disabled == (recorded.part("runs").locator("button.ex-run-row").count() == 0)
+    recorded.page.keyboard.press("Escape")
+    recorded.tab("advantages")
