@@ -101,7 +101,7 @@ def contributions(policy: Policy, responses: Pool, blocks: Sequence[Block], weig
 
 def _read(
     policy: Policy, responses: Pool, blocks: Sequence[Block]
-) -> Iterator[tuple[Tensor, dict[str, Tensor], Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, dict[str, Tensor], Tensor]]:
     """Token ids ``[n, T]``, hidden states by source, and which columns of them count, on the CPU.
 
     Of the states the last column belongs to what was asked, and those before it to the response's tokens.
