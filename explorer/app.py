@@ -33,6 +33,7 @@ from explorer.views.panels import (
     Ladder,
     LedgerPanel,
     Objective,
+    Reward,
     Runs,
     Samples,
     Tokens,
@@ -125,6 +126,7 @@ class Explorer(ipywidgets.Box):
         self.toy = ExactToy(self.session.report, self.session.dismiss, board=self.board)
         self.inspector = Inspector(self.session.report, board=self.board)
         self.ladder = Ladder(self.session.report, board=self.board)
+        self.reward = Reward(self._edit_reward, board=self.board)
         self.time = TimePanel(self.session, board=self.board)
         self.time.on_msg(lambda widget, content, buffers: self._command(content))
         self.runs = Runs(board=self.board)
@@ -135,7 +137,17 @@ class Explorer(ipywidgets.Box):
         self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl, LedgerPanel)]
         tokens, objective, advantages, kl, ledger = panels
-        lower = [advantages, ledger, self.ladder, self.inspector, self.time, self.samples, self.toy, self.runs]
+        lower = [
+            advantages,
+            self.reward,
+            ledger,
+            self.ladder,
+            self.inspector,
+            self.time,
+            self.samples,
+            self.toy,
+            self.runs,
+        ]
         objective.on_msg(lambda widget, content, buffers: self._command(content))  # the clip picture plays the epochs
         columns = _column("middle", tokens, *lower), _column("side", objective, kl, self.curves)
         super().__init__([self.player, self.controls, *columns])
@@ -151,6 +163,8 @@ class Explorer(ipywidgets.Box):
         self._draw_toy()
         self.session.observe(lambda change: self._draw_close(), ["shown", "phase"])
         self.session.cursor.observe(lambda change: self._draw_close(), "epoch")
+        self.board.observe(lambda change: self._look_at_component(), ["pinned", "lower"])
+        self.reward.observe(lambda change: self._look_at_component(), "chosen")
         self._draw_close()
         if self.session.shown is not None:
             self.board.pinned = telling_token(self.session.shown)
@@ -255,7 +269,25 @@ class Explorer(ipywidgets.Box):
         self.time.under(shown, epoch)
         self.ladder.under(shown if self.session.phase == "ready" else None)
 
+    def _look_at_component(self) -> None:
+        """What the chosen component finds in the pinned response is worked out while it is on screen."""
+        if not isinstance(self.session, Replay):
+            looking = self.board.lower == "reward" and self.board.pinned and self.reward.chosen
+            self.session.components.asked = (self.board.pinned[0], self.reward.chosen) if looking else None
+
     # ------------------------------------------------------------------ from the browser to the session
+
+    def _edit_reward(self, message: dict[str, Any]) -> None:
+        """Add, change, rename or remove a component, or take one back that was set aside."""
+        self._withdraw()
+        components, name = self._training.components, str(message.get("name", "")).strip()
+        edits: dict[str, Callable[[], None]] = {
+            "put": lambda: components.put(name, message["recipe"], message.get("weight"), str(message.get("was", ""))),
+            "remove": lambda: components.remove(name),
+            "take_back": lambda: components.take_back(name),
+        }
+        edits[message["kind"]]()
+        self.session.dismiss()
 
     def _edit(self, changes: dict[str, Any]) -> None:
         self._withdraw()

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from explorer.ablate_command import ablate
+from explorer.preferences_command import preferences
 from explorer.seeds_command import seeds
 from explorer.train_command import train
 
@@ -130,6 +131,7 @@ def pretrain(
 app.command()(train)
 app.command()(seeds)
 app.command()(ablate)
+app.command()(preferences)
 
 
 def main() -> None:

@@ -110,6 +110,8 @@ class Config:
     )
     # Components beside the built-in ones, as recipes: explorer.recipes. Each has a weight too, 1 if none is given.
     components: Mapping[str, Recipe] = dataclasses.field(default_factory=dict, metadata={"effect": "next_update"})
+    # Components that are left out of the score and not measured, as one that has failed; their weights are kept.
+    set_aside: tuple[str, ...] = dataclasses.field(default=(), metadata={"effect": "next_update"})
     kl_coef: float = knob(0.05, 0.0, 2.0, effect="what_if", step=0.005, shown=(0.0, 0.5))
     kl_estimator: str = knob("k1", effect="what_if")
     kl_in: str = knob("reward", effect="what_if")
@@ -157,6 +159,8 @@ class Config:
         for field in dataclasses.fields(self):
             if field.name == "weights":
                 object.__setattr__(self, "weights", _checked_weights(self.weights))
+            elif field.name == "set_aside":
+                object.__setattr__(self, "set_aside", _checked_names(self.set_aside))
             elif field.name == "components":
                 object.__setattr__(self, "components", checked_recipes(self.components))
                 weights = {**self.weights, **{n: self.weights.get(n, 1.0) for n in self.components}}
@@ -190,6 +194,7 @@ class Config:
         for name in [name for name, recipe in components.items() if recipe is None]:
             del components[name]
             weights.pop(name, None)
+            changes["set_aside"] = [n for n in changes.get("set_aside", self.set_aside) if n != name]
         _refuse_unknown(changes)
         return dataclasses.replace(self, weights=weights, components=components, **changes)
 
@@ -339,6 +344,12 @@ def _checked_weights(weights: Mapping[str, float]) -> Mapping[str, float]:
         if math.isnan(float(weight)) or not low <= float(weight) <= high:
             raise ValueError(f"the weight of '{name}' is {weight!r}, but must be from {low:g} to {high:g}.")
     return MappingProxyType({str(name): float(weight) for name, weight in weights.items()})
+
+
+def _checked_names(names: Any) -> tuple[str, ...]:
+    if isinstance(names, (list, tuple)) and all(isinstance(name, str) and name for name in names):
+        return tuple(sorted(set(names)))
+    raise TypeError(f"set_aside is {names!r:.80}, but must be a list of components' names.")
 
 
 def _hinting(init: Any) -> Any:

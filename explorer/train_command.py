@@ -222,6 +222,8 @@ def _value(knob: str, text: str, added: Sequence[str]) -> Any:
         raise ValueError("the weights are set one by one: --set weight_sentiment=0.5.")
     if knob == "components":
         raise ValueError("components are added one by one: --set 'component_loud=min(3, count(\"!\"))'.")
+    if knob == "set_aside":
+        return [name.strip() for name in text.split(",") if name.strip()]
     if knob.startswith("component_"):
         expression = {"kind": "expression", "expression": text}
         return None if text.lower() == "none" else text if text.startswith("{") else expression

@@ -653,7 +653,7 @@ def test_an_error_names_its_message_in_the_run(make_page: MakePage) -> None:
     press(page, "step")
     message = page.board.run["error"]["message"]
     assert "The reward 'broken' raised RuntimeError: <b>no</b>" in message  # as text: the browser sets it as text
-    assert page.board.run["updates"] == 0
+    assert (page.board.run["updates"], page.config.set_aside) == (1, ("broken",))
 
 
 def test_close_ends_the_worker_and_takes_every_widget_down(
@@ -901,6 +901,102 @@ def test_what_cannot_be_done_with_runs_is_one_clear_sentence(page: Explorer, mes
     assert page.board.run["newest"] == 1
 
 
+# --- the reward's components ---
+
+
+def ask_reward(page: Explorer, kind: str, **values: Any) -> list[dict[str, Any]]:
+    """What the reward's panel is answered when one of its buttons is pressed."""
+    sent: list[dict[str, Any]] = []
+    page.reward.send, send = sent.append, page.reward.send
+    try:
+        page.reward._handle_msg(
+            {"content": {"data": {"method": "custom", "content": {"kind": kind, **values}}}, "buffers": []}
+        )
+    finally:
+        page.reward.send = send
+    return sent
+
+
+def weighed(page: Explorer) -> list[str]:
+    return [f["name"] for group in page.controls.groups if group["key"] == "weights" for f in group["fields"]]
+
+
+def scored(page: Explorer) -> list[str]:
+    return [line["metric"] for line in page.curves.charts[0]["lines"]]
+
+
+WORDY = {"kind": "expression", "expression": "0.1 * words"}
+
+
+def test_sliders_and_lines_come_and_go_with_a_component(page: Explorer) -> None:
+    before = weighed(page), scored(page)
+    assert ask_reward(page, "put", name=" wordy ", recipe=WORDY, weight=0.5, was="")[0]["kind"] == "taken"
+    assert weighed(page) == [*before[0], "weight_wordy"]
+    assert scored(page) == [*before[1], "component/wordy"]
+    assert page.controls.values["weight_wordy"] == 0.5
+    press(page, "step")
+    assert curve(page, "component/wordy")[0] == [1]
+    edit(page, 1, weight_wordy=1.5)  # its slider is one like the others
+    assert page.config.weights["wordy"] == 1.5
+    assert ask_reward(page, "remove", name="wordy")[0]["kind"] == "taken"
+    assert (weighed(page), scored(page)) == before
+    assert "component/wordy" not in page.board.series["lines"]
+
+
+def test_what_cannot_be_is_told_in_the_form_and_nowhere_else(page: Explorer) -> None:
+    (told,) = ask_reward(page, "put", name="wordy", recipe={**WORDY, "expression": "words +"}, weight=1, was="")
+    assert told["pointed"] == "words +\n       ^"
+    assert "something is missing" in told["message"]
+    (told,) = ask_reward(page, "put", name="sentiment", recipe=WORDY, weight=1, was="")
+    assert (told["kind"], told["pointed"]) == ("refused", "")
+    assert "There is a component 'sentiment' already" in told["message"]
+    (told,) = ask_reward(page, "put", name="wordy", recipe=WORDY, weight="much", was="")
+    assert "the weight of 'wordy' is 'much'" in told["message"]
+    assert page.board.run["error"] == {} and not page.config.components
+
+
+def test_the_reward_is_drawn_while_it_is_on_screen(page: Explorer) -> None:
+    press(page, "step")
+    assert page.board.reward == {}
+    page.board.pinned = [1, 0]
+    page.board.lower, page.reward.chosen = "reward", "unbiasedness"
+    assert {one["name"] for one in page.board.reward["components"]} == set(page.config.weights)
+    closely = page.board.reward["closely"]
+    assert (closely["response"], closely["component"], closely["update"]) == (1, "unbiasedness", 1)
+    assert "twin" in closely
+    page.board.lower = "advantages"
+    assert page.session.components.asked is None
+
+
+def test_one_that_was_set_aside_is_named_and_taken_back(make_page: MakePage) -> None:
+    broken = [True]
+
+    def moody(prompts: list[str], responses: list[str]) -> list[float]:
+        if broken[0]:
+            raise ValueError("no mood")
+        return [0.0] * len(responses)
+
+    page = make_page(rewards={"moody": moody})
+    page.board.lower = "reward"
+    press(page, "step")
+    (one,) = [one for one in page.board.reward["components"] if one["name"] == "moody"]
+    assert (one["kind"], one["state"]) == ("function", "aside") and "no mood" in one["why"]
+    broken[0] = False
+    assert ask_reward(page, "take_back", name="moody")[0]["kind"] == "taken"
+    press(page, "step")
+    (one,) = [one for one in page.board.reward["components"] if one["name"] == "moody"]
+    assert (one["state"], one["why"]) == ("recorded", "")
+
+
+def test_the_bundled_recording_of_another_policy_is_not_measured(make_page: MakePage, recording: Recording) -> None:
+    page = make_page(recording=recording)  # it does not say which policy made it
+    ask_reward(page, "put", name="wordy", recipe=WORDY, weight=0.5, was="")
+    page.board.lower = "reward"
+    (one,) = [one for one in page.board.reward["components"] if one["name"] == "wordy"]
+    assert one["state"] == "next_update"
+    assert page.board.run["error"] == {}
+
+
 def test_a_run_is_opened_by_its_folder(make_page: MakePage, tmp_path: Path) -> None:
     first = make_page(runs=tmp_path / "first")
     first.train(2)
@@ -954,3 +1050,23 @@ def test_what_is_no_run_is_not_opened(make_page: MakePage, tmp_path: Path, run: 
 def test_runs_that_name_no_folder_are_refused(make_page: MakePage, runs: str) -> None:
     with pytest.raises(ValueError, match="is no folder: name one"):
         make_page(runs=runs)
+
+
+def test_a_component_that_has_been_measured_is_not_said_to_be_lacking(page: Explorer) -> None:
+    press(page, "step")
+    ask_reward(page, "put", name="wordy", recipe=WORDY, weight=0.5, was="")
+    assert page.board.run["later"] == {}
+    assert page.board.batch["rescored"] == {"weight_wordy": [0.0, 0.5]}
+    press(page, "own")
+    assert (page.config.weights["wordy"], page.board.batch["rescored"]) == (0.0, {})
+
+
+def test_a_replay_shows_the_reward_and_edits_nothing(recording: Recording) -> None:
+    page = Explorer(recording=recording, live=False)
+    try:
+        page.board.lower = "reward"
+        assert {one["state"] for one in page.board.reward["components"]} == {"recorded"}
+        (told,) = ask_reward(page, "put", name="wordy", recipe=WORDY, weight=0.5, was="")
+        assert (told["kind"], page.session.phase) == ("refused", "replay")
+    finally:
+        page.close()

@@ -48,10 +48,10 @@ def _in_reach(values: dict[str, Any]) -> dict[str, Any]:
 
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
-MAPPINGS = ("weights", "components")
+APART = ("weights", "components", "set_aside")
 weights = st.dictionaries(names, st.floats(*WEIGHT_RANGE), min_size=1, max_size=5)
 configs = (
-    st.fixed_dictionaries({}, optional={name: _values(name) for name in FIELDS if name not in MAPPINGS})
+    st.fixed_dictionaries({}, optional={name: _values(name) for name in FIELDS if name not in APART})
     .map(lambda values: values | {"batch_size": _whole_groups(values), "estimator": _with_groups(values)})
     .map(lambda values: values | _in_reach(values))
     .filter(lambda values: values.get("minibatches", 1) <= values["batch_size"])

@@ -79,3 +79,13 @@ def test_what_cannot_be_a_component_says_why(components: object, words: str) -> 
         Config(components=components)
     assert words in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_what_is_set_aside_is_kept_in_order_and_goes_with_its_component() -> None:
+    config = Config(components={"loud": LOUD}, set_aside=["sentiment", "loud", "loud"])
+    assert config.set_aside == ("loud", "sentiment")
+    assert Config.from_flat(json.loads(json.dumps(config.flat()))) == config
+    assert config.weights["loud"] == 1.0
+    assert config.replace(component_loud=None).set_aside == ("sentiment",)
+    with pytest.raises(TypeError, match="set_aside is 'loud', but must be a list"):
+        Config(set_aside="loud")  # type: ignore[arg-type]

@@ -429,25 +429,27 @@ from pathlib import Path
 import torch
 from explorer.config import Config
 from explorer.headless import Trainer
+from explorer.ppo.loading import load_policy
 from explorer.recording.shelf import Shelf
 from explorer.session.session import Session
 
 checkpoint, root, moments, total, seed, config, prompts, kind = sys.argv[1:]
 torch.set_num_threads(1)
 total, config, prompts = int(total), Config.from_flat(eval(config)), eval(prompts)
+policy = load_policy(checkpoint)  # each child has a copy of its own
 
 def command(out):
     if (out / "run.json").exists():
-        trainer = Trainer.resume(out, policy=checkpoint)
+        trainer = Trainer.resume(out, policy=policy)
         missing = total - trainer.updates
     else:
-        trainer, missing = Trainer(checkpoint, config, prompts=prompts), total
+        trainer, missing = Trainer(policy, config, prompts=prompts), total
     if missing > 0:
         trainer.train(missing, out=out, checkpoint_every=2)
 
 def page(out):
     shelf = Shelf(out, checkpoint_every=3)
-    session = Session(checkpoint, config, None, prompts, threaded=False, shelf=shelf)
+    session = Session(policy, config, None, prompts, threaded=False, shelf=shelf)
     for entry in shelf.entries():
         if entry.updates:
             session.runs.open(entry.id)

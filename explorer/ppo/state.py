@@ -22,7 +22,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from explorer.config import Config
 from explorer.ppo.adaptive import Coefficients
@@ -130,7 +130,7 @@ def restore(trainer: Trainer, state: State) -> None:
     trainer.updates = state.updates
 
 
-def weights_digest(policy: Policy) -> str:
+def weights_digest(policy: nn.Module) -> str:
     """SHA-256 over the names, shapes and bytes of a policy's parameters, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for name, parameter in sorted(policy.named_parameters()):

@@ -135,12 +135,14 @@ class Trainer:
         encode(self.policy, self.prompts, config.response_length)
         components = self.components_under(config)
         for name, weight in config.weights.items():
-            if weight and name not in components:
+            if weight and name not in components and name not in config.set_aside:
                 known = ", ".join(components)
                 raise ValueError(f"There is no reward component '{name}' to give a weight to: there are {known}.")
 
     def components_under(self, config: Config) -> dict[str, Callable[[Responses], Tensor]]:
         """Every reward component under a config: the built-in ones, those given as functions, those of its recipes.
+
+        Those that the config sets aside are left out.
 
         Raises:
             ValueError: a recipe's component cannot be made, or has the name of another; the message names it.
@@ -148,7 +150,8 @@ class Trainer:
         for name in config.components:
             if name in self.components:
                 raise ValueError(f"There is a component '{name}' already: give the other one another name.")
-        return {**self.components, **recipes_made(config.components)}
+        found = {**self.components, **recipes_made(config.components)}
+        return {name: component for name, component in found.items() if name not in config.set_aside}
 
     def _stops(self, config: Config) -> Tensor:
         """``[V]`` bool: the tokens with which a response may end by itself."""
@@ -385,8 +388,16 @@ class Trainer:
 
     def score(self, config: Config, rollout: Rollout | GreedyAnswers, prompts: list[str]) -> dict[str, Tensor]:
         """Every reward component of a rollout, ``{name: [B]}``, before the weights."""
+        responses = self.responses(config, rollout, prompts)
+        return {
+            name: values.to(self.policy.device)
+            for name, values in score(self.components_under(config), responses).items()
+        }
+
+    def responses(self, config: Config, rollout: Rollout | GreedyAnswers, prompts: list[str]) -> Responses:
+        """A rollout as its reward components see it; ``prompts`` has the prompt that each row answers."""
         ids, mask = rollout.response_ids.cpu(), rollout.response_mask.cpu()
-        responses = Responses(
+        return Responses(
             prompts=prompts,
             texts=[self.policy.decode(row[kept].tolist()) for row, kept in zip(ids, mask, strict=True)],
             ids=ids,
@@ -395,10 +406,6 @@ class Trainer:
             reference=self.reference,
             config=config,
         )
-        return {
-            name: values.to(self.policy.device)
-            for name, values in score(self.components_under(config), responses).items()
-        }
 
     def _score_greedy(self, config: Config, prompts: list[str], greedy: GreedyAnswers | None) -> dict[str, Tensor]:
         """The components of the greedy answer to each group's prompt, ``{name: [groups]}``; empty without any.

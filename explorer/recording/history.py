@@ -103,6 +103,11 @@ class History:
             return updates, values
         return np.concatenate([self._past.updates, updates]), np.concatenate([self._past.series(name), values])
 
+    @property
+    def policy_digest(self) -> str:
+        """Of the weights that a recorded run was begun with, where that is known; "" otherwise."""
+        return self._past.policy_digest if self._past is not None else ""
+
     def clear(self) -> None:
         """Forget everything."""
         self._snapshots.clear()
@@ -123,6 +128,7 @@ class _Past:
     Attributes:
         updates: ``[N]`` every update's number.
         kept: those of which there is a snapshot.
+        policy_digest: of the weights that the run was begun with, "" where nobody has noted it.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -130,6 +136,7 @@ class _Past:
         self._columns: dict[str, np.ndarray] = {}
         self.updates = recording.metrics.column("update").to_numpy().astype(np.int64)
         self.kept = list(recording.updates)
+        self.policy_digest = str(recording.info.get("policy_digest", ""))
 
     def end_before(self, update: int) -> None:
         """Forget the updates from this one on."""

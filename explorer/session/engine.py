@@ -94,6 +94,8 @@ class Engine:
         on_stage: called in the worker with a Progress when a stage has ended.
         on_update: called in the worker with the Snapshot of a whole update.
         recorder: writes every update; None records nothing.
+        on_aside: called in the worker with the name of a component that has failed, and its RewardError: the update
+            begins again without it.
     """
 
     def __init__(
@@ -107,13 +109,15 @@ class Engine:
         device: str | None = None,
         bf16: bool | None = None,
         recorder: Recorder | None = None,
+        on_aside: Callable[[str, BaseException], None] = lambda name, error: None,
     ) -> None:
         self.config = config
         self._recorder = recorder or Recorder()
         self.show_stages = False
         self.checkpoints = Checkpoints()
         self._arguments: tuple[Any, ...] = (policy, rewards, prompts, device, bf16)
-        self._on_stage, self._on_update = on_stage, on_update
+        self._on_stage, self._on_update, self._on_aside = on_stage, on_update, on_aside
+        self._made_by: str | None = None
         self._trainer: Trainer | None = None
         self._stages: Iterator[Stage] | None = None
         self._in_force = config
@@ -189,6 +193,9 @@ class Engine:
 
         What a run that was cut off holds after its newest state is made once more before, with the settings that it
         had; it is on screen already.
+
+        An update in which a reward component fails begins again without it, with the same random numbers; where none
+        is left that counts, what it raised is raised.
         """
         trainer = self.trainer
         if self._stages is None:
@@ -203,8 +210,10 @@ class Engine:
             self._on_stage(dataclasses.replace(self._told, waiting=False))
         try:
             stage = next(self._stages)
-        except BaseException:
+        except BaseException as error:
             self._stages = None
+            if self._set_aside(error):
+                return False
             raise
         if stage.update is None:
             self._told = dataclasses.replace(self._progress(stage), waiting=self.show_stages)
@@ -219,6 +228,16 @@ class Engine:
         self._recorder.after_update(trainer, snapshot, self.config, there)
         self._on_stage(dataclasses.replace(self._progress(stage), waiting=self.show_stages))
         return not there
+
+    def _set_aside(self, error: BaseException) -> bool:
+        """Leave out the component that an error is of, if it is one's; whether another is left that counts."""
+        name = getattr(error, "component", "")
+        again = self._recorder.settings_of(self.trainer.updates + 1) is not None  # has to be what it was
+        if not name or name in self._in_force.set_aside or again:
+            return False
+        self.config = self.config.replace(set_aside=[*self.config.set_aside, name])
+        self._on_aside(name, error)
+        return any(weight for other, weight in self.config.weights.items() if other not in self.config.set_aside)
 
     def restart(self) -> None:
         """Drop the running update and go back to the untouched policy; the next update begins another run."""
@@ -341,6 +360,40 @@ class Engine:
 
         config = with_coefficients(snapshot.config, snapshot)
         return freeze(trainer.gradient_parts(snapshot.rollout.map(live), snapshot.credit.map(live), config, policy))
+
+    def has_made(self, digest: str | None) -> bool:
+        """Whether texts are of the policy that this run was begun with; ``digest`` is that of theirs, None its own."""
+        from explorer.ppo.state import weights_digest
+
+        self._made_by = self._made_by or weights_digest(self.trainer.reference)
+        return digest in (None, self._made_by)
+
+    def measure(self, snapshot: Snapshot, config: Config, name: str) -> Any:
+        """A component of a config on the texts of a finished update, ``[B]`` read-only numpy.
+
+        Raises:
+            RewardError: it fails.
+        """
+        from explorer.ppo.rewards.score import run_component
+
+        component = self.trainer.components_under(config)[name]
+        return freeze(run_component(name, component, self._responses(snapshot, config)))
+
+    def look_closely(self, snapshot: Snapshot, config: Config, response: int, name: str) -> dict[str, Any]:
+        """What a component finds in one response of a finished update; see ``explorer.ppo.rewards.evidence``."""
+        from explorer.ppo.rewards.evidence import evidence
+
+        seen = self._responses(snapshot, config)
+        component = self.trainer.components_under(config).get(name)
+        tokens = snapshot.tokens.responses[response]
+        return evidence(component, seen.prompts[response], seen.texts[response], tokens, seen.reference)
+
+    def _responses(self, snapshot: Snapshot, config: Config) -> Any:
+        import numpy as np
+        import torch
+
+        rollout = snapshot.rollout.map(lambda array: torch.from_numpy(np.array(array)))
+        return self.trainer.responses(config, rollout, list(snapshot.tokens.prompts))
 
     def _pair(self, update: int | None) -> tuple[Policy, Policy]:
         """The reference, and the policy as of an update; in the middle of one the policy is no update's."""

@@ -380,7 +380,7 @@ class Runs(HasTraits):
     def _take_settings(self, config: Config, preset: str, only_known: bool = False) -> None:
         """The run's settings, with a weight for every component that the page has, or for those alone."""
         session = self._session
-        known = dict.fromkeys(session.config.weights, 0.0)
+        known = {name: 0.0 for name in session.config.weights if name not in session.config.components}
         weights = {name: value for name, value in config.weights.items() if name in known or not only_known}
         session.config = session.engine.config = self._as_opened = config.replace(weights={**known, **weights})
         if preset in PRESETS:

@@ -167,11 +167,22 @@ class Screen(HasTraits):
         self.recorded = snapshot
         self.shown = snapshot if snapshot is None else self._rescored(snapshot)
 
+    def _completed(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with what is known beside what was recorded."""
+        return snapshot
+
+    def draw_again(self) -> None:
+        """Put what is at the cursor on screen once more: something has been measured on it."""
+        self._render()
+
     def _rescored(self, snapshot: Snapshot) -> Snapshot:
         changed = self.config.differences(snapshot.config)
-        if self.phase != "ready" or not any(effect_of(name) == "what_if" for name in changed):
+        if self.phase != "ready":
+            return snapshot
+        completed = self._completed(snapshot)
+        if completed is snapshot and not any(effect_of(name) == "what_if" for name in changed):
             return snapshot
         from explorer.recording.what_if import what_if
 
         epoch = self.cursor.epoch
-        return what_if(snapshot, self.config, epoch=epoch if 0 <= epoch < len(snapshot.epochs) else -1)
+        return what_if(completed, self.config, epoch=epoch if 0 <= epoch < len(snapshot.epochs) else -1)

@@ -14,6 +14,7 @@ from explorer.presets import PRESETS
 from explorer.recording.history import History
 from explorer.recording.shelf import Shelf
 from explorer.recording.snapshot import Snapshot
+from explorer.session.components import Components
 from explorer.session.engine import Engine, Progress
 from explorer.session.grid import SeedRuns
 from explorer.session.library import Library
@@ -26,7 +27,7 @@ from explorer.session.stopping import has_stopped_rising
 from explorer.session.worker import InlineWorker, ThreadWorker
 
 #: What stays as it is when a preset is chosen: which run it is, and how much of it there is.
-KEPT = ("seed", "batch_size", "group_size", "response_length")
+KEPT = ("seed", "batch_size", "group_size", "response_length", "set_aside")
 
 
 class ResetNeeded(ValueError):
@@ -81,11 +82,13 @@ class Session(Screen):
         )
         self.recorder.preset = self.preset
         self.engine = Engine(
-            policy, self.config, rewards, prompts, self._on_stage, self._on_update, device, bf16, self.recorder
+            *(policy, self.config, rewards, prompts, self._on_stage, self._on_update, device, bf16, self.recorder),
+            on_aside=self._on_aside,
         )
         worker = ThreadWorker if threaded else InlineWorker
         self.worker = worker(self.engine.advance, self._on_worker_error, self._on_pause, self._end)
         self.parts = GradientParts(self)
+        self.components = Components(self)
         self.grid = SeedRuns(self)
         self.worker.submit(self._load)
 
@@ -106,7 +109,7 @@ class Session(Screen):
 
         Args:
             reset: whether a field that starts the run anew may do so.
-            changes: fields of Config, and ``weight_NAME``.
+            changes: fields of Config, ``weight_NAME`` and ``component_NAME``.
 
         Raises:
             TypeError: no such field.
@@ -115,7 +118,8 @@ class Session(Screen):
         """
         config = self.config.replace(**changes)
         needing = {n: v for n, (v, _) in config.differences(self.config).items() if effect_of(n) == "reset"}
-        if config.response_length != self.config.response_length or config.weights.keys() != self.config.weights.keys():
+        new = config.weights.keys() != self.config.weights.keys() or config.components != self.config.components
+        if new or config.response_length != self.config.response_length:
             self.engine.check(config)
         if needing and self.live and self.history and not reset:
             raise ResetNeeded(needing)
@@ -256,6 +260,9 @@ class Session(Screen):
     def _on_update(self, snapshot: Snapshot) -> None:
         self.loop.post(self._collect, snapshot, time.monotonic())
 
+    def _on_aside(self, name: str, error: BaseException) -> None:
+        self.loop.post(self._set_aside, name, error)
+
     def _on_worker_error(self, error: BaseException) -> None:
         self.recorder.keep()
         self.loop.post(self.report, error)
@@ -300,11 +307,20 @@ class Session(Screen):
             self._halt()
         self._sync_mode()
 
+    def _set_aside(self, name: str, error: BaseException) -> None:
+        """A component has failed: the update is made without it, and the page says so."""
+        if not self.runs.turning:
+            self.components.failed(name, str(error))
+            self.report(RuntimeError(f"{error} It is set aside, and the run goes on without it."))
+
     def catch_up(self) -> None:
         """Do what was ordered while a run was being opened."""
         ordered, self._ordered = self._ordered, None
         if ordered is not None:
             ordered()
+
+    def _completed(self, snapshot: Snapshot) -> Snapshot:
+        return self.components.completed(snapshot)
 
     def _halt(self) -> None:
         """Stop after the stage that is running, and keep the state even where none is."""

@@ -13,6 +13,7 @@ import numpy as np
 from explorer.config import Config
 from explorer.recording.snapshot import Snapshot
 from explorer.views.quantities import QUANTITIES, Array
+from explorer.views.reward import scaled
 from explorer.views.scoring import as_bytes, in_force, scoring_picture
 
 #: Below so many nats a token the policy says the same whatever it is asked: it cannot learn its way back.
@@ -77,6 +78,7 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         "no_second_look": looked_at_once(config),
         "kl_in": config.kl_in,
         "rescored": rescored_fields(shown.config, trained),
+        "scaled": scaled(config, trained),
         **scoring_picture(shown, epoch),
     }
 

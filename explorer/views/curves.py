@@ -75,7 +75,7 @@ class Curves(BoardView):
 
     Args:
         board: holds the series that are drawn.
-        components: names of the reward components, each a line of the score's chart.
+        components: names of the reward components, each a line of the score's chart; ``follow`` takes others.
 
     Attributes:
         series: makes the picture that is drawn.
@@ -96,6 +96,15 @@ class Curves(BoardView):
         self.series = Series(components)
         self.on_msg(lambda widget, content, buffers: self._asked(content))
         threading.Thread(target=plotly_script, name="ppo-explorer-plotly", daemon=True).start()
+
+    def follow(self, components: Sequence[str]) -> bool:
+        """Draw a line for each of these components; whether that are others than before."""
+        charts = chart_lines(components)
+        if charts == self.charts:
+            return False
+        self.charts = charts
+        self.series.follow(components)
+        return True
 
     def _asked(self, message: Mapping[str, Any]) -> None:
         if message.get("kind") == "plotly":
@@ -142,12 +151,16 @@ class Series:
     """
 
     def __init__(self, components: Sequence[str]) -> None:
-        charts = (*CHARTS, *ADAPTING.values(), *ELSEWHERE)
-        metrics = [[line["metric"] for line in chart["lines"]] for chart in chart_lines(components, charts)]
-        self._metrics = dict(zip(charts, metrics, strict=True))
+        self.follow(components)
         self._ranges: dict[str, list[float]] = {}
         self._last = 0
         self._of: Callable[[], History | None] = lambda: None
+
+    def follow(self, components: Sequence[str]) -> None:
+        """Have these components among the lines; the axes stay."""
+        charts = (*CHARTS, *ADAPTING.values(), *ELSEWHERE)
+        metrics = [[line["metric"] for line in chart["lines"]] for chart in chart_lines(components, charts)]
+        self._metrics = dict(zip(charts, metrics, strict=True))
 
     def picture(self, history: History, cursor: int, behind: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """``{lines: {metric: {updates: int32, values: float32}}, span: [0, last], ranges: {chart: [low, high]}}``.

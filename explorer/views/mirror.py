@@ -15,6 +15,7 @@ from explorer.views.curves import Curves
 from explorer.views.ledger import ledger_picture
 from explorer.views.parts import parts_picture
 from explorer.views.quantities import ON_DEMAND
+from explorer.views.reward import reward_picture
 from explorer.views.run import run_picture
 from explorer.views.runs import runs_picture
 from explorer.views.scoring import ghost_picture
@@ -62,7 +63,10 @@ class Mirror:
         board.observe(self._on_change(self.keep_samples_fresh), "wants_samples")
         board.observe(self._on_change(self.want_parts), "quantity")
         board.observe(self._on_change(self.draw_ledger), ["pinned", "lower"])
+        board.observe(self._on_change(self.draw_reward), "lower")
+        session.observe(self._on_change(self.draw_reward), ["shown", "config", "phase"])
         if not isinstance(session, Replay):
+            session.components.observe(self._on_change(self.draw_reward), ["closely", "reasons"])
             for source, names in (
                 (session.runs, ["run", "opening", "states", "branch", "parting"]),
                 (session.library, ["entries", "saved"]),
@@ -107,6 +111,11 @@ class Mirror:
             known = shown is not None and 0 <= epoch < len(shown.epochs)
             self.board.ledger = ledger_picture(shown, self.board.pinned, epoch if known else -1)
 
+    def draw_reward(self) -> None:
+        """The reward's components, while they are on screen."""
+        if self.board.lower == "reward":
+            self.board.reward = reward_picture(self.session)
+
     def draw_run(self) -> None:
         """Where the run stands."""
         self.board.run = run_picture(self.session)
@@ -150,6 +159,8 @@ class Mirror:
     def draw_settings(self) -> None:
         """The settings beside those that they are compared with."""
         self.controls.show(self.session.config, self.session.compared)
+        if self.curves.follow(list(self.session.config.weights)):
+            self.draw_series()
         self._run.request()
 
     def draw_policy(self) -> None:

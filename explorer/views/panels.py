@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from traitlets import Dict
+from traitlets import Dict, Unicode
 
 from explorer.config import CHOICES, Config
 from explorer.prompt_sets import prompt_sets
+from explorer.recipes import KINDS
 from explorer.views.inspector import inspector_picture
 from explorer.views.ladder import ladder_picture
 from explorer.views.toy import BATCH_SIZES, CRITICS, Choices, article_toy, cloud_picture, drag_picture
@@ -62,6 +63,39 @@ class Runs(BoardView):
 
     _esm = script("runs")
     _css = style()
+
+
+class Reward(BoardView):
+    """The reward's components, each score as a stack of them, and a form to edit one (``widgets/reward.js``).
+
+    Args:
+        on_command: called on the loop with what a button asks; what it raises is told in the form.
+    """
+
+    _esm = script("reward")
+    _css = style()
+
+    chosen = Unicode("", help="The component that is looked at closely; empty before the reader has chosen one.").tag(
+        sync=True
+    )
+    kinds = Dict(help="{kind: [what its recipe asks for, and what it takes besides]}.").tag(sync=True)
+
+    def __init__(self, on_command: Callable[[dict[str, Any]], None], **traits: Any) -> None:
+        kinds = {kind: [*asked, *besides] for kind, (asked, besides) in KINDS.items()}
+        super().__init__(kinds=kinds, **traits)
+        self._on_command = on_command
+        self.on_msg(lambda widget, content, buffers: self._answer(content))
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        """Do what is asked and say how it went: what was typed stays until it is taken."""
+        try:
+            self._on_command(message)
+        except Exception as error:  # a message has no cell to show its error in
+            pointed = getattr(error.__cause__, "pointed", "")
+            reason = getattr(error.__cause__, "reason", "") or str(error)
+            self.send({"kind": "refused", "of": message.get("kind"), "message": reason, "pointed": pointed})
+        else:
+            self.send({"kind": "taken", "of": message.get("kind"), "name": message.get("name", "")})
 
 
 class LedgerPanel(BoardView):

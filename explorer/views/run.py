@@ -52,5 +52,10 @@ def waiting_fields(session: Any) -> dict[str, str]:
     """
     if session.phase != "ready" or not isinstance(session.recorded, Snapshot):
         return {}
-    found = lacking(session.config, session.recorded)
+    measured = session.shown.credit.reward_components  # with those that have been measured on this batch since
+    found = {
+        field: lack
+        for field, lack in lacking(session.config, session.recorded).items()
+        if lack != "component" or field.removeprefix("weight_") not in measured
+    }
     return found | ({"critic": "critic"} if session.config.critic != session.recorded.config.critic else {})

@@ -116,6 +116,14 @@ function quantityWords(board, name) {
   return { label: say(board, "ui.tokens.whole_response", { name: component }), what, low: say(board, "ui.tokens.worse"), high: say(board, "ui.tokens.better") };
 }
 
+// What the page says where all weights are those of the update times one factor and advantages are whitened.
+function scaledWords(board) {
+  const { scaled } = board.get("batch");
+  if (!scaled) return "";
+  const plain = (value) => String(Number(value.toPrecision(3))).replace("-", MINUS);
+  return say(board, scaled.beta ? "ui.reward.scaled" : "ui.reward.scaled_free", { factor: plain(scaled.factor), beta: plain(scaled.beta) });
+}
+
 // Whether a node's labels are still those of other words; asks once a change. The words come after the language.
 function needsWords(node, board) {
   if (node.exWords === board.get("words")) return false;

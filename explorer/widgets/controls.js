@@ -87,7 +87,17 @@ const build = (model) => (root, board, sized, leaving) => {
   }));
   requestAnimationFrame(() => settle(false));
 
-  return () => {
+  // All weights times one factor: with whitening the ranking stays, and the balance against β moves.
+  const scaled = make("p", { class: "ex-hint explorer-scaled", role: "status" });
+  const paintScaled = () => {
+    scaled.title = scaledWords(board);
+    scaled.hidden = !scaled.title;
+    write(scaled, scaled.title && say(board, "ui.reward.scaled_short"));
+    const weights = root.querySelector(".ex-group-weights");
+    if (weights && scaled.parentElement !== weights) weights.append(scaled);
+  };
+
+  const render = () => {
     const stamp = JSON.stringify(model.get("groups").map((g) => g.fields.map((f) => f.name)));
     if (needsWords(root, board) || laid !== stamp) {
       laid = stamp;
@@ -95,9 +105,12 @@ const build = (model) => (root, board, sized, leaving) => {
       health = lay();
     }
     paintHealth(board, health);
+    paintScaled();
     paintOwn();
     refresh();
   };
+  leaving(listen(model, ["groups"], render));
+  return render;
 };
 
 // The rows of a drawer, under a heading each time that says when a change takes effect, where they differ in that.

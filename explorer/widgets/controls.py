@@ -124,6 +124,7 @@ class Controls(BoardView):
     ) -> None:
         self._on_edit, self._on_error = on_edit, on_error
         self._taken = 0
+        self._weighed = list(config.weights)
         super().__init__(groups=groups(config), **traits)
         self.show(config, preset)
         self.observe(self._take, "edits")
@@ -131,6 +132,8 @@ class Controls(BoardView):
     def show(self, config: Config, preset: Config) -> None:
         """Show these settings beside those of the preset."""
         with self.hold_sync():
+            if list(config.weights) != self._weighed:  # a component has come or gone
+                self._weighed, self.groups = list(config.weights), groups(config)
             self.preset_values = {**{n: 0.0 for n in config.flat() if n.startswith("weight_")}, **preset.flat()}
             self.deltas = [[n, ppo, own] for n, (own, ppo) in preset.differences(PRESETS["learn"]).items()]
             self.values = config.flat()

@@ -103,6 +103,7 @@ const build = (model) => (root, board, sized, leaving) => {
     [frameOf, below] = [frame, { of: behind, count: under.length }];
     return plotly.react(plot, [...under, ...lines], layout(board, charts, size, colours), { displayModeBar: false });
   };
+  leaving(listen(model, ["charts"], paint));
   return paint;
 };
 

@@ -143,18 +143,15 @@ function heading(board, path, values) {
 // Tabs that choose which of its pictures a panel shows; the choice is a trait of the board, and so outlives the
 // page.
 function viewTabs(board, trait, views, nameOf) {
-  const buttons = views.map((view) => make("button", {
-    class: `ex-tab explorer-view-${view}`, role: "tab", type: "button",
-    onclick: () => {
-      board.set(trait, view);
-      board.save_changes();
-    },
-  }));
-  const paint = () => views.forEach((view, i) => {
-    write(buttons[i], nameOf(view));
-    buttons[i].setAttribute("aria-selected", String(view === board.get(trait)));
+  const tabs = tabRow(views, (view) => `ex-tab explorer-view-${view}`, (view) => {
+    board.set(trait, view);
+    board.save_changes();
   });
-  return { node: make("div", { class: "ex-tabs", role: "tablist" }, ...buttons), paint };
+  const paint = () => {
+    views.forEach((view) => write(tabs.buttons[view], nameOf(view)));
+    tabs.select(board.get(trait));
+  };
+  return { node: tabs.node, paint };
 }
 
 // The one tooltip of a view, placed beside the pointer or the focused token and kept on screen. As a popover it lies in
@@ -213,7 +210,7 @@ function tabRow(keys, className, show) {
 }
 
 // The panels that share the middle's lower half: a tab row in each, of which one panel shows at a time.
-const LOWER = ["advantages", "ledger", "ladder", "inspector", "time", "samples", "toy", "runs"];
+const LOWER = ["advantages", "reward", "ledger", "ladder", "inspector", "time", "samples", "toy", "runs"];
 
 // The lines of the ledger that say where a quantity comes from; of several, the first that the settings have.
 const LEDGER_LINES = {

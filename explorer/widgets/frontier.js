@@ -1,7 +1,7 @@
 // The frontier: what each update's score cost in KL to the reference, the update on screen marked. A picture of the run's
 // panel beside the curves. The KL grows about with the square of the distance gone, so its root is the axis.
 
-const FRONTIER = { left: 38, right: 12, top: 16, bottom: 30 }; // pixels around the picture: scale, titles
+const FRONTIER = { left: 38, right: 12, top: 22, bottom: 30 }; // pixels around the picture: scale, titles
 const AGES = 10; // from the oldest to the newest dots, so many strengths
 const NEAR = 14; // pixels within which a pointer means a dot
 

@@ -16,8 +16,8 @@ const MARKS = {
 };
 const LEFT = 30;
 const ESTIMATES = ["exact_kl", "k1", "k2", "k3"];
-const STEP_HIGH = 0.5; // nats: where a token's KL to the old policy ends on its axis
-const RESPONSE_HIGH = { reference: 4, old: 0.5 }; // nats a response: where those axes begin; they grow by doubling
+const STEP_HIGH = 0.4; // nats: where a token's KL to the old policy ends on its axis
+const RESPONSE_HIGH = { reference: 4, old: 0.4 }; // nats a response: where those axes begin; they grow by doubling
 const LEVELS = { token: ["tokens", "tokens_old"], response: ["responses", "responses_old"], update: ["reference", "old"] };
 const charged = (batch, name) => batch.kl_estimator === name.replace("_kl", "");
 

@@ -3,7 +3,7 @@
 // HTML, such as the tokens, is put in as it is (foreignObject), whole and not only what is scrolled into sight, with the
 // page's style sheet: browsers show it, drawing programs may not.
 
-const DRAWN = ["objective", "advantages", "kl", "curves", "ladder", "inspector", "time"];
+const DRAWN = ["objective", "advantages", "kl", "curves", "ladder", "inspector"];
 const NOT_DRAWN = ".ex-tools, .ex-tip, .ex-spoken, .ex-handles, .ex-tabs, .ex-play, .ex-folded-name, button, select, input, [hidden]";
 const STYLED = ["fill", "fill-opacity", "fill-rule", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "stroke-linecap", "stroke-linejoin", "opacity", "paint-order",
   "font-family", "font-size", "font-weight", "font-style", "text-anchor", "dominant-baseline", "visibility", "clip-path"];

@@ -16,6 +16,7 @@ BESIDE = {
     "player": ("keys.js", "tables.js", "picture.js", "save.js", "kernel.js"),
     "tokens": ("order.js", "strip.js", "legend.js", "tip.js", "join.js"),
     "ledger": ("mathml.js",),
+    "reward": ("bars.js", "component.js"),
     "time": ("epochs.js",),
     "curves": ("behind.js", "frontier.js"),
 }

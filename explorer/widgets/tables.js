@@ -11,6 +11,7 @@ const TABLES = {
   ledger: (board) => ledgerTable(board),
   samples: (board) => sampleTable(board),
   toy: (board, model) => dotTable(model.get("cloud")),
+  reward: (board) => responseTable(board),
   runs: (board) => plainTable(board.get("shelf").runs ?? [], ["id", "name", "preset", "seed", "updates", "score", "megabytes", "depth"]),
 };
 
@@ -36,6 +37,15 @@ function tokenTable(board, names, only = null) {
     const whole = [batch.scores?.[row], ...components.map(([, values]) => values[row])];
     rows.push([batch.update, batch.epoch, row + 1, t + 1, batch.prompts[row], text, ...whole, ...known.map(([, values]) => values[index]), STATES[states[index]]]);
   }));
+  return { columns, rows };
+}
+
+// A row for each response: its score, and every component before its weight and times its weight.
+function responseTable(board) {
+  const batch = board.get("batch");
+  const components = Object.entries(batch.components ?? {});
+  const columns = ["update", "response", "prompt", "text", "score", ...components.flatMap(([name]) => [`component ${name}`, `weight × ${name}`])];
+  const rows = batch.tokens.map((tokens, row) => [batch.update, row + 1, batch.prompts[row], tokens.join(""), batch.scores?.[row], ...components.flatMap(([name, values]) => [values[row], (batch.weights[name] ?? 0) * values[row]])]);
   return { columns, rows };
 }
 

@@ -8,7 +8,7 @@ export default {
 };
 
 const STEPS_LEFT = 42; // pixels for the scale
-const STEPS_TOP = 13; // and for the updates' numbers
+const STEPS_TOP = 14; // and for the updates' numbers
 
 const build = (model) => (root, board, sized, leaving) => {
   const send = (kind, values) => model.send({ kind, ...values });
@@ -22,6 +22,7 @@ const build = (model) => (root, board, sized, leaving) => {
   const body = make("div", { class: "ex-time-body" }, head(spread, rows), epochs, steps, picture, head(story, kept), list);
   const empty = make("p", { class: "ex-empty" });
   root.append(tabs.node, hint, body, empty);
+  root.exTable = epochTable;
   const [size, wide] = [sized(picture), sized(epochs)];
   let [drawn, drawnSteps, places] = [[], [], null];
 
@@ -61,6 +62,13 @@ const build = (model) => (root, board, sized, leaving) => {
   return refresh;
 };
 
+// How many tokens of the batch are where, after each epoch.
+function epochTable(board, model) {
+  const { update, epochs = [], band } = model.get("picture");
+  const rows = epochs.map((epoch, i) => [update, i + 1, epoch.tokens, epoch.outside, epoch.below, epoch.above, ...band]);
+  return rows.length ? { columns: ["update", "epoch", "tokens", "outside the clip range", "below the axis", "above the axis", "clip low", "clip high"], rows } : null;
+}
+
 // Where the rows of the batch were sampled, in words.
 function rowsWords(board, rows) {
   const [[update, count], ...older] = rows;
@@ -94,7 +102,7 @@ function paintEpochs(node, { width, height }, board, seen, choose) {
   const count = seen.epochs.length;
   node.setAttribute("aria-label", say(board, "ui.time.spread", { low: format(seen.low, 1), high: format(seen.high, 1) }));
   const hadFocus = [...node.children].indexOf(document.activeElement);
-  const size = { width: Math.floor((width - (count - 1) * 4) / count) - 2, height: height - 32 };
+  const size = { width: Math.floor((width - (count - 1) * 4) / count) - 2, height: height - (height > 100 ? 40 : 32) };
   node.replaceChildren(...seen.epochs.map((epoch, i) => {
     const share = `${format((100 * epoch.outside) / Math.max(epoch.tokens, 1), 1)} %`;
     const long = say(board, "ui.time.outside", { epoch: epochName(board, { ...board.get("batch"), epoch: i + 1 }), outside: epoch.outside, tokens: epoch.tokens, low: format(seen.band[0]), high: format(seen.band[1]), beyond: epoch.below + epoch.above });
@@ -153,13 +161,13 @@ function drawSteps(picture, size, board, past, seen) {
   const inBatch = new Set(seen.rows.map(([update]) => update));
   draw("text", { class: "ex-tick", x: STEPS_LEFT - 4, y: STEPS_TOP + 7, "text-anchor": "end", text: format(high, 3) }, picture);
   draw("text", { class: "ex-tick", x: STEPS_LEFT - 4, y: places.y(high / 4) + 4, "text-anchor": "end", text: format(high / 4, 3) }, picture);
-  draw("text", { class: "ex-tick", x: STEPS_LEFT - 4, y: height - 1, "text-anchor": "end", text: "0" }, picture);
+  draw("text", { class: "ex-tick", x: STEPS_LEFT - 4, y: height - 3, "text-anchor": "end", text: "0" }, picture);
   draw("line", { class: "ex-axis", x1: STEPS_LEFT, x2: width, y1: height - 3, y2: height - 3 }, picture);
   for (const { update, x, skipped } of places.boundaries) {
     if (update === seen.update) draw("rect", { class: "ex-region", x, width: places.block, y: 0, height }, picture);
     draw("line", { class: `ex-boundary${skipped ? " ex-skips" : ""}`, "data-update": update, x1: x, x2: x, y1: 0, y2: height }, picture);
     if (inBatch.has(update)) draw("line", { class: "ex-in-batch", "data-update": update, x1: x + 2, x2: x + places.block - 2, y1: height - 1.5, y2: height - 1.5 }, picture);
-    draw("text", { class: update === seen.update ? "ex-edge" : "ex-tick", x: x + 4, y: 10, text: say(board, "ui.update", { update }) }, picture);
+    draw("text", { class: update === seen.update ? "ex-edge" : "ex-tick", x: x + 4, y: 11, text: say(board, "ui.update", { update }) }, picture);
   }
   for (const { update } of places.boundaries) {
     const own = places.dots.filter((dot) => dot.update === update);

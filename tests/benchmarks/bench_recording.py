@@ -38,8 +38,8 @@ class Timed(RunWriter):
         self.work.append(time.thread_time() - began)
         self.safe["update", snapshot.update] = time.perf_counter()
 
-    def checkpoint(self, state: State) -> None:
-        super().checkpoint(state)
+    def checkpoint(self, state: State, passing: bool = False) -> None:
+        super().checkpoint(state, passing)
         self.safe["state", state.updates] = time.perf_counter()
 
 

@@ -61,6 +61,7 @@ PANELS = (
     "ledger",
     "ladder",
     "inspector",
+    "time",
     "samples",
     "toy",
     "runs",

@@ -21,7 +21,7 @@ AXES = {
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("key", [*AXES, "ledger", "samples", "toy", "runs", "tokens"])
+@pytest.mark.parametrize("key", [*AXES, "reward", "ledger", "time", "samples", "toy", "runs", "tokens"])
 def test_a_panel_says_what_it_shows_and_what_to_look_for(explorer: ExplorerPage, key: str, language: str) -> None:
     explorer.train_to(1)
     if key not in ("tokens", "objective", "kl", "curves"):

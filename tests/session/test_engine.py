@@ -189,7 +189,7 @@ def test_an_earlier_update_of_a_run_with_a_separate_critic_still_answers(make_en
     assert engine.recorded[-1].config.critic == "shared"
 
 
-def test_an_error_ends_the_update_and_the_next_begins_afresh(make_engine: MakeEngine) -> None:
+def test_an_error_ends_the_update_and_the_next_begins_afresh(make_engine: MakeEngine, tiny_config: Config) -> None:
     failing = [True]
 
     def moody(prompts: list[str], responses: list[str]) -> list[float]:
@@ -197,12 +197,14 @@ def test_an_error_ends_the_update_and_the_next_begins_afresh(make_engine: MakeEn
             raise RuntimeError("not today")
         return [0.0] * len(responses)
 
-    engine, calm = make_engine(rewards={"moody": moody}), make_engine()
+    alone = tiny_config.replace(weights={"moody": 1.0})  # nothing else counts, so that the update cannot be made
+    engine, calm = make_engine(weights={"moody": 1.0}, rewards={"moody": moody}), make_engine()
     assert engine.advance() is False
     with pytest.raises(RuntimeError, match="The reward 'moody' raised RuntimeError: not today"):
         engine.advance()
     assert (engine.trainer.updates, engine.recorded) == (0, [])
     failing[0] = False
+    engine.config = alone
     engine.finish()
     calm.finish()
     assert engine.recorded[0].update == 1

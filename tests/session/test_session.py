@@ -339,9 +339,11 @@ class Moody:
         return [0.1 * len(text) for text in responses]
 
 
-def test_a_reward_that_raises_stops_the_update_and_nothing_else_is_lost(make_session: MakeSession) -> None:
+def test_the_one_reward_that_counts_stops_the_run_where_it_raises_and_nothing_is_lost(
+    make_session: MakeSession, tiny_config: Config
+) -> None:
     moody = Moody(fails_from=3)
-    session = make_session(rewards={"moody": moody})
+    session = make_session(config=tiny_config.replace(weights={"moody": 1.0}), rewards={"moody": moody})
     session.train(2)
     kept, shown, weights = [arrays_of(s) for s in session.history], session.shown, weights_of(session)
     session.train(5)
@@ -354,6 +356,7 @@ def test_a_reward_that_raises_stops_the_update_and_nothing_else_is_lost(make_ses
     assert session.engine.trainer.updates == 2
 
     moody.fails_from = 10**9  # mended in another cell
+    session.components.take_back("moody")
     session.train(1)
     assert session.error == {}
     assert updates_of(session) == [1, 2, 3]
@@ -524,9 +527,10 @@ def test_the_first_live_update_of_a_slow_run_is_waited_for(make_session: MakeSes
 
 
 def test_a_first_update_that_fails_leaves_the_recorded_run_on_screen(
-    make_session: MakeSession, recorded: list[Snapshot]
+    make_session: MakeSession, recorded: list[Snapshot], tiny_config: Config
 ) -> None:
-    session = make_session(recorded=recorded, rewards={"moody": Moody(fails_from=1)})
+    alone = tiny_config.replace(weights={"moody": 1.0})
+    session = make_session(config=alone, recorded=recorded, rewards={"moody": Moody(fails_from=1)})
     shown = session.shown
     session.train(1)
     assert "moody" in session.error["message"]

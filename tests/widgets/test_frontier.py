@@ -16,19 +16,19 @@ def frontier(tmp_path: Path, exported: str, program: str) -> Any:
 
 def test_four_times_the_kl_is_twice_as_far_and_below_0_is_at_0(tmp_path: Path) -> None:
     program = """
-      const { x, y } = frontierScale({ width: 450, height: 146 }, 16, [0, 1]);
+      const { x, y } = frontierScale({ width: 450, height: 152 }, 16, [0, 1]);
       console.log(JSON.stringify([x(-2), x(0), x(1), x(4), x(16), y(0), y(0.5), y(1)]));
     """
     below, none, one, four, end, low, middle, top = frontier(tmp_path, "frontierScale", program)
     assert (below, none, one, four, end) == (38, 38, 138, 238, 438)
-    assert (low, middle, top) == (116, 66, 16)
+    assert (low, middle, top) == (122, 72, 22)
 
 
 def test_the_dot_that_is_near_is_meant_and_none_that_is_far(tmp_path: Path) -> None:
     program = """
       const dots = { updates: [1, 2, 3], kl: [0, 1, 4], score: [0, 0.5, 1] };
-      const scale = frontierScale({ width: 450, height: 146 }, 16, [0, 1]);
-      const meant = [[138, 66], [144, 72], [234, 18], [304, 100]].map((place) => nearestDot(dots, scale, place));
+      const scale = frontierScale({ width: 450, height: 152 }, 16, [0, 1]);
+      const meant = [[138, 72], [144, 78], [234, 24], [304, 106]].map((place) => nearestDot(dots, scale, place));
       console.log(JSON.stringify(meant));
     """
     assert frontier(tmp_path, "frontierScale, nearestDot", program) == [1, 1, 2, -1]

@@ -48,7 +48,7 @@ def test_one_is_in_the_middle_of_the_axis_and_what_is_beyond_at_its_ends(tmp_pat
 def test_steps_begin_anew_with_every_update_and_a_left_out_one_is_told(tmp_path: Path) -> None:
     program = """
       const steps = [{ update: 3, kls: [0, 0.01] }, { update: 4, kls: [0, 0.01, 0.04] }, { update: 6, kls: [0] }];
-      const places = stepPlaces(steps, { width: 342, height: 116 }, 0.04);
+      const places = stepPlaces(steps, { width: 342, height: 117 }, 0.04);
       const near = [[0, 84], [268, 0], [341, 0]].map(([x]) => nearestStep(places, x));
       console.log(JSON.stringify({ ...places, near }));
     """
@@ -57,7 +57,7 @@ def test_steps_begin_anew_with_every_update_and_a_left_out_one_is_told(tmp_path:
     dots = [(dot["update"], dot["epoch"], dot["last"]) for dot in found["dots"]]
     assert dots == [(3, 1, False), (3, 2, True), (4, 1, False), (4, 2, False), (4, 3, True), (6, 1, True)]
     heights = [dot["y"] for dot in found["dots"]]
-    assert heights == pytest.approx([113, 63, 113, 63, 13, 113])  # a quarter of the KL is half as high
+    assert heights == pytest.approx([114, 64, 114, 64, 14, 114])  # a quarter of the KL is half as high
     xs = [dot["x"] for dot in found["dots"]]
     assert xs == sorted(xs) and xs[0] == 67
     assert [(dot["update"], dot["epoch"]) for dot in found["near"]] == [(3, 1), (6, 1), (6, 1)]

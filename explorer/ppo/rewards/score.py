@@ -21,7 +21,15 @@ _quote.maxstring = _quote.maxother = 80
 
 
 class RewardError(RuntimeError):
-    """A reward component failed; the message names it, shows the text it failed on, and says what to do."""
+    """A reward component failed; the message names it, shows the text it failed on, and says what to do.
+
+    Attributes:
+        component: its name.
+    """
+
+    def __init__(self, message: str, component: str = "") -> None:
+        super().__init__(message)
+        self.component = component
 
 
 @dataclass(frozen=True)
@@ -89,11 +97,12 @@ def run_component(name: str, component: Callable[[Responses], Tensor], responses
     try:
         values = component.values(responses) if isinstance(component, TextReward) else component(responses)
         found = _as_list(values, len(responses.texts))
-    except RewardError:
+        return _checked(name, found, values, responses.texts)
+    except RewardError as error:
+        error.component = name  # one that is made of another fails by its own name
         raise
     except Exception as error:
-        raise RewardError(_why_it_raised(name, component, responses, error)) from error
-    return _checked(name, found, values, responses.texts)
+        raise RewardError(_why_it_raised(name, component, responses, error), name) from error
 
 
 def _as_list(values: Any, count: int) -> list[Any] | None:

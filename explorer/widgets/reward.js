@@ -1,0 +1,200 @@
+// The reward. Left: its components with weight, mean and history. Right: each response's score as a stack of them. Below:
+// the chosen component, what it finds in the pinned response, and the form to add or to change one.
+
+export default {
+  render(context) {
+    return frame(context, "reward", ["lower", "batch", "pinned", "reward", "series", "strip", "run"], build(context.model));
+  },
+};
+
+const build = (model) => (root, board, sized, leaving) => {
+  const tabs = lowerTabs(root, board, "reward", leaving);
+  const note = make("p", { class: "ex-hint explorer-reward-note" });
+  const said = make("span", { role: "status" });
+  const undo = make("button", { class: "ex-button explorer-reward-undo", type: "button", hidden: true });
+  const status = make("div", { class: "ex-reward-status", hidden: true }, said, undo);
+  const bars = rewardBars(board, sized);
+  const choose = (name) => {
+    model.set("chosen", name);
+    model.save_changes();
+    refresh();
+  };
+  const table = componentTable(board, model, choose);
+  const detail = make("div", { class: "ex-reward-detail", role: "group", tabindex: "0" });
+  const actions = make("div", { class: "ex-reward-do ex-row" });
+  const form = componentForm(board, model, () => {
+    refresh();
+    add.focus();
+  });
+  const body = make("div", { class: "ex-reward" }, table.node, bars.node);
+  root.append(tabs.node, note, status, body, detail, actions, form.node);
+
+  const all = () => board.get("reward").components ?? [];
+  const chosenOne = () => all().find(({ name }) => name === model.get("chosen")) ?? all().find(({ name }) => board.exSettings?.value(`weight_${name}`)) ?? all()[0];
+  const button = (key, act) => make("button", { class: `ex-button explorer-reward-${key}`, type: "button", onclick: () => act(chosenOne()) });
+  const weightOf = (name) => board.exSettings.value(`weight_${name}`);
+  const add = button("add", () => form.open());
+  const change = button("change", ({ name, recipe }) => form.open(recipe, name, String(weightOf(name)), name));
+  const duplicate = button("duplicate", ({ name, kind, recipe }) => form.open(kind === "built_in" ? { kind: "copy", of: name } : recipe, freeName(name, all().map((one) => one.name)), String(weightOf(name))));
+  const remove = button("remove", ({ name, recipe }) => {
+    removed = { name, recipe, weight: weightOf(name) };
+    model.send({ kind: "remove", name });
+  });
+  const back = button("take_back", ({ name }) => model.send({ kind: "take_back", name }));
+  actions.append(add, change, duplicate, remove, back);
+
+  let removed = null;
+  undo.addEventListener("click", () => model.send({ kind: "put", ...removed }));
+  let toldAt = 0;
+  const tell = (words, canUndo = false) => {
+    toldAt = board.get("run").newest;
+    write(said, words);
+    status.hidden = !words;
+    undo.hidden = !canUndo;
+  };
+  leaving(hear(model, "msg:custom", ({ kind, of, name, message, pointed }) => {
+    if (kind === "refused") {
+      if (of === "put" && !form.node.hidden) form.tell(message, pointed);
+      else tell(message);
+      return refresh();
+    }
+    if (of === "put") {
+      if (!form.node.hidden) form.taken();
+      choose(name.trim());
+    }
+    tell(say(board, `ui.reward.${{ put: "added", remove: "removed", take_back: "taken_back" }[of]}`, { name }), of === "remove");
+    refresh();
+  }));
+  leaving(listen(board, ["settings"], () => refresh()));
+
+  let painted = "";
+  const refresh = () => {
+    if (board.get("lower") !== "reward") return;
+    tabs.paint();
+    if (!status.hidden && undo.hidden && board.get("run").newest !== toldAt) tell(""); // that update is there
+    const { leaving: gone = [] } = board.get("reward");
+    const words = [scaledWords(board), gone.length ? say(board, "ui.reward.states.leaving", { names: gone.join(", ") }) : ""].filter(Boolean).join(" ");
+    write(note, words || say(board, "ui.panels.reward.look_for"));
+    note.title = note.textContent;
+    note.classList.toggle("ex-reward-said", Boolean(words));
+    table.paint(all(), chosenOne()?.name);
+    bars.paint(all().map(({ name }) => name), (name) => wholeResponseName(board, `component/${name}`));
+    const one = chosenOne();
+    if (one && model.get("chosen") !== one.name) {
+      model.set("chosen", one.name);
+      model.save_changes();
+    }
+    const editing = !form.node.hidden;
+    if (editing) form.paint();
+    detail.hidden = editing || !one;
+    actions.hidden = editing || isReplay(board) || !one;
+    root.classList.toggle("ex-editing", editing);
+    if (one) paintActions(one);
+    const row = focusOf(board)?.[0] ?? null;
+    const stamp = JSON.stringify([one, row, board.get("batch").update, board.get("batch").rescored, board.get("reward").closely, board.get("language"), one && weightOf(one.name)]);
+    if (!one || editing || (stamp === painted && detail.exOf === board.get("batch"))) return;
+    [painted, detail.exOf] = [stamp, board.get("batch")];
+    detail.setAttribute("aria-label", wholeResponseName(board, `component/${one.name}`));
+    detail.replaceChildren(...detailNodes(board, one, row, letterOf(all().indexOf(one))));
+  };
+  const paintActions = ({ kind, state }) => {
+    for (const [node, key] of [[add, "add"], [change, "change"], [duplicate, "duplicate"], [remove, "remove"], [back, "take_back"], [undo, "undo"]]) write(node, say(board, `ui.reward.${key}`));
+    const fixed = ["built_in", "function"].includes(kind);
+    change.disabled = remove.disabled = fixed;
+    change.title = remove.title = fixed ? say(board, `ui.reward.fixed_${kind}`) : "";
+    duplicate.disabled = kind === "function";
+    add.disabled = board.get("run").phase !== "ready";
+    back.hidden = state !== "aside";
+  };
+  return refresh;
+};
+
+// ---------------------------------------------------------------- the components
+
+function componentTable(board, model, choose) {
+  const own = Math.random().toString(36).slice(2, 8);
+  const head = make("div", { class: "ex-reward-line ex-reward-head" });
+  const list = make("ul", { class: "ex-reward-list" });
+  const node = make("div", { class: "ex-reward-table" }, head, list);
+  let [laid, rows] = ["", []];
+
+  const lineFor = ({ name, kind }, nth) => {
+    const label = wholeResponseName(board, `component/${name}`);
+    const pick = make("button", { class: "ex-reward-name", type: "button", text: label, "data-name": name, onclick: () => choose(name) });
+    const weight = make("input", { class: "ex-number", type: "text", inputmode: "decimal", "aria-label": `${label}, ${say(board, "ui.reward.weight")}` });
+    // What was typed stays, should it be refused; it is written anew when the weight in force changes.
+    weight.addEventListener("change", () => numberOf(weight.value) !== weight.exValue && board.exSettings.edit(`weight_${name}`, numberOf(weight.value)));
+    weight.addEventListener("keydown", (event) => event.key === "Enter" && weight.blur());
+    const [mean, line, mark] = [make("span", { class: "ex-reward-mean" }), draw("svg", { class: "ex-reward-spark", role: "img", viewBox: "0 0 60 16" }), make("span", { class: "ex-reward-state" })];
+    return { name, node: make("li", { class: "ex-reward-line" }, swatch(nth, `${own}${nth}`), pick, mark, weight, mean, line), pick, weight, mean, line, mark, label };
+  };
+
+  const paint = (components, chosen) => {
+    const stamp = JSON.stringify(components.map(({ name, kind }) => [name, kind]));
+    if (needsWords(list, board) || stamp !== laid) {
+      laid = stamp;
+      rows = components.map(lineFor);
+      list.replaceChildren(...rows.map((row) => row.node));
+      head.replaceChildren(...["", "name", "", "weight", "mean", "over_run"].map((key) => make("span", { text: key && say(board, `ui.reward.${key}`) })));
+    }
+    const batch = board.get("batch");
+    rows.forEach((row, i) => {
+      const { state, why } = components[i];
+      const value = board.exSettings?.value(`weight_${row.name}`) ?? batch.weights?.[row.name] ?? 0;
+      if (row.weight.exValue !== value) row.weight.value = String(Number(value.toFixed(4))).replace("-", MINUS);
+      row.weight.exValue = value;
+      row.node.classList.toggle("ex-aside", state === "aside");
+      if (row.name === chosen && row.pick.getAttribute("aria-pressed") !== "true") row.node.scrollIntoView({ block: "nearest" });
+      row.pick.setAttribute("aria-pressed", String(row.name === chosen));
+      const known = state !== "next_update" && batch.components?.[row.name];
+      write(row.mean, known ? signed(known.reduce((sum, c) => sum + c, 0) / known.length) : "–");
+      write(row.mark, { aside: "⊘", what_if: "◇", next_update: "→" }[state] ?? "");
+      row.mark.title = state === "recorded" ? "" : [say(board, `ui.reward.states.${state}`), why].filter(Boolean).join(": ");
+      spark(board, row);
+    });
+  };
+  return { node, paint };
+}
+
+// A component's mean over the run, on a scale from -1 to 1 that grows where it has to; the update on screen is marked.
+function spark(board, { name, line, label }) {
+  const { updates, values, at } = lineOf(board, `component/${name}`);
+  const known = [...values.keys()].filter((i) => Number.isFinite(values[i]));
+  const stamp = `${updates.length} ${updates[updates.length - 1]} ${at} ${label}`;
+  if (line.exStamp === stamp) return;
+  line.exStamp = stamp;
+  line.replaceChildren();
+  const ends = [known[0], known[known.length - 1]];
+  line.setAttribute("aria-label", known.length ? say(board, "ui.reward.history", { name: label, first: signed(values[ends[0]]), from: updates[ends[0]], last: signed(values[ends[1]]), to: updates[ends[1]] }) : say(board, "ui.reward.no_history", { name: label }));
+  if (!known.length) return;
+  draw("title", { text: line.getAttribute("aria-label") }, line);
+  const reach = Math.max(1, ...known.map((i) => Math.abs(values[i])));
+  const first = updates[0];
+  const span = Math.max(1, updates[updates.length - 1] - first);
+  const x = (i) => 1 + (57 * (updates[i] - first)) / span;
+  const y = (i) => 8 - (7 * values[i]) / reach;
+  draw("line", { class: "ex-axis", x1: 0, x2: 60, y1: 8, y2: 8 }, line);
+  let path = "";
+  updates.forEach((_, i) => (path += Number.isFinite(values[i]) ? `${i && Number.isFinite(values[i - 1]) ? "L" : "M"}${x(i).toFixed(1)} ${y(i).toFixed(1)}` : ""));
+  draw("path", { class: "ex-line", d: path }, line);
+  if (at >= 0 && Number.isFinite(values[at])) draw("circle", { class: "ex-reward-now", cx: x(at), cy: y(at), r: 2 }, line);
+}
+
+// ---------------------------------------------------------------- the chosen one
+
+function detailNodes(board, component, row, letter) {
+  const batch = board.get("batch");
+  const { name, kind, state, why } = component;
+  const { definition, expression } = meaningOfComponent(board, component);
+  const built = kind === "built_in" ? "" : ` · ${say(board, `ui.reward.kinds.${kind}.label`)}`;
+  const nodes = [
+    make("p", {}, make("b", { text: `${letter} ${wholeResponseName(board, `component/${name}`)}` }), make("span", { class: "ex-muted", text: built }), ` ${definition} `, expression ? make("code", { text: expression }) : ""),
+  ];
+  if (state !== "recorded") nodes.push(make("p", { class: state === "aside" ? "ex-fails explorer-reward-aside" : "explorer-reward-state", text: `${{ aside: "⊘", what_if: "◇", next_update: "→" }[state]} ${say(board, `ui.reward.states.${state}`)}${why ? `. ${why}` : ""}` }));
+  const value = row === null ? undefined : batch.components?.[name]?.[row];
+  if (value !== undefined && state !== "next_update") {
+    const weight = state === "aside" ? 0 : batch.weights[name] ?? 0;
+    nodes.push(make("p", { class: "explorer-reward-value", text: say(board, "ui.reward.this_response", { response: row + 1, value: signed(value), weight: format(weight), part: signed(weight * value) }) }), ...evidenceNodes(board, component, row));
+  }
+  return nodes;
+}
