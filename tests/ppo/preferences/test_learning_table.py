@@ -10,7 +10,7 @@ from explorer.ppo.preferences.learning_table import Cell, means, measure, table
 
 
 def test_a_small_table(reference, monkeypatch):
-    monkeypatch.setattr(learning_table, "BATCHES", 6)
+    monkeypatch.setattr(learning_table, "BATCHES", 4)
     monkeypatch.setattr(learning_table, "FRESH", 100)
     cells = list(measure(reference, rules=["has_dialogue"], pairs=[30, 10], seeds=[0, 1]))
     assert [(cell.seed, cell.pairs) for cell in cells] == [(0, 10), (0, 30), (1, 10), (1, 30)]
@@ -20,10 +20,10 @@ def test_a_small_table(reference, monkeypatch):
 
 @pytest.mark.parametrize("way", ["disagreement", "closest"])
 def test_informative_pairs(reference, monkeypatch, way):
-    monkeypatch.setattr(learning_table, "BATCHES", 6)
+    monkeypatch.setattr(learning_table, "BATCHES", 4)
     monkeypatch.setattr(learning_table, "FRESH", 100)
-    (cell,) = measure(reference, rules=["has_dialogue"], pairs=[50], seeds=[0], way=way)
-    assert cell.accuracy > 0.85
+    (cell,) = measure(reference, rules=["short_words"], pairs=[40], seeds=[0], way=way)
+    assert cell.pairs == 40 and cell.accuracy > 0.5
 
 
 def test_the_table_by_hand():
