@@ -10,7 +10,9 @@ import pytest
 
 from explorer.config import Config
 from explorer.presets import PRESETS
+from explorer.recipes import KINDS
 from explorer.recording.snapshot import Snapshot
+from explorer.text import LANGUAGES, labels
 from explorer.views.reward import reward_picture, scaled
 
 WORDS = {"kind": "expression", "expression": "words"}
@@ -112,3 +114,11 @@ def test_the_ranking_stays_as_it_says(trained_on: Trained, tiny_config: Config) 
     before, after = snapshot.credit.scores, what_if(snapshot, now).credit.scores
     assert after == pytest.approx(2 * before)
     assert list(before.argsort(kind="stable")) == list(after.argsort(kind="stable"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_kind_and_every_part_of_a_recipe_has_its_words(language: str) -> None:
+    words = labels(language)["ui"]["reward"]
+    assert set(words["kinds"]) == {"built_in", "function", *KINDS}
+    assert all(words["kinds"][kind]["definition"] for kind in ("function", *KINDS))
+    assert set(words["fields"]) == {part for parts in KINDS.values() for names in parts for part in names}
