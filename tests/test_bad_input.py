@@ -255,9 +255,15 @@ def test_a_bad_reward(
     assert_clear(str(refused.value), f"The reward '{name}'", *parts)
     assert trainer.updates == 0
 
+    # Where something else counts it is set aside, and the run goes on; else the update stops.
     session = Session(policy=make_tiny_policy(), **arguments, threaded=False)
+    session.train(2)
+    assert session.error["message"].startswith(str(refused.value))
+    assert (session.updates, list(session.config.set_aside)) == (2, [name])
+    alone = {**arguments, "config": tiny_config.replace(weights={name: 1.0})}
+    session = Session(policy=make_tiny_policy(), **alone, threaded=False)
     session.train(3)
-    assert session.error["message"] == str(refused.value)
+    assert session.error["message"].startswith(str(refused.value))
     assert (session.updates, session.mode, session.shown) == (0, "paused", None)
 
 

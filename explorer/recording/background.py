@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from explorer.config import Config
@@ -105,8 +106,9 @@ class BackgroundWriter:
                 if not self.failed:
                     job()
             except BaseException as error:  # it is raised where somebody can do something about it
-                self._writer.release()
-                self._error = error
+                self._error = error  # first: whoever waits must not wait for ever, whatever comes next
+                with suppress(Exception):
+                    self._writer.release()
             del job  # a snapshot or a state: let it go now and not with the next one
             with self._changed:
                 self._jobs.popleft()

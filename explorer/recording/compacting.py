@@ -96,7 +96,9 @@ class Compactor:
         """Leave the block that has been begun: its parts are still there."""
         steps, self._steps = self._steps, None
         if steps is not None:
-            steps.close()
+            # Its larger files are closed and removed; a full disk may take no end of one, and the parts are all there.
+            with suppress(OSError, ValueError, pa.ArrowException):
+                steps.close()
 
     def _step(self) -> None:
         assert self._steps is not None

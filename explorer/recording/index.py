@@ -137,15 +137,22 @@ class Parts:
 
 
 def _checked(found: Any) -> list[Block]:
-    """The blocks of an index that somebody else may have written: whole numbers, all of them ascending."""
+    """The blocks of an index that somebody else may have written: whole numbers that ascend, none in two blocks.
+
+    Blocks may lie within one another: what could not be put together at its time, on a full disk, is later.
+    """
     if not isinstance(found, list) or not all(isinstance(block, list) and block for block in found):
         raise TypeError("its blocks are no lists")
-    last = 0
+    seen: set[int] = set()
     for block in found:
+        if len(block) > MAX_BLOCK:
+            raise ValueError("it is too large")
+        last = 0
         for update in block:
             if type(update) is not int or not last < update < 10**9:
                 raise ValueError("its updates are not in order")
             last = update
-        if len(block) > MAX_BLOCK:
-            raise ValueError("it is too large")
+        if not seen.isdisjoint(block):
+            raise ValueError("an update is in two of its blocks")
+        seen.update(block)
     return [Block(tuple(block)) for block in found]

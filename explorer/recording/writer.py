@@ -227,9 +227,11 @@ class RunWriter:
 
     def release(self) -> None:
         """Let go of the folder as it is."""
-        self._compactor.stop()
-        if self._claim is not None:
-            self._claim.release()
+        try:
+            self._compactor.stop()
+        finally:
+            if self._claim is not None:
+                self._claim.release()
 
     def __enter__(self) -> Self:
         """The writer; leaving the block closes it."""

@@ -24,7 +24,7 @@ const build = (model) => (root, board, sized, leaving) => {
   const plot = make("div", { class: "ex-plot" });
   const titles = make("div", { class: "ex-plot-titles" });
   const tabs = viewTabs(board, "run_view", ["curves", "frontier"], (view) => say(board, `ui.run_views.${view}`));
-  const frontier = frontierView(root, board, sized, (message) => model.send(message));
+  const frontier = frontierView(root, board, sized, tip, (message) => model.send(message));
   const plots = make("div", { class: "ex-plots" }, plot, titles);
   root.prepend(head, plots, frontier.picture);
   const size = sized(plot);

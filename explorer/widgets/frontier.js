@@ -50,10 +50,9 @@ function nearestDot({ kl, score, updates }, { x, y }, [left, top]) {
   return best;
 }
 
-function frontierView(root, board, sized, send) {
+function frontierView(root, board, sized, tip, send) {
   const picture = draw("svg", { class: "ex-picture explorer-frontier", role: "img" });
   const size = sized(picture);
-  const tip = tooltip(root);
   let [dots, scale, drawn] = [frontierOf(), null, []];
   const dotAt = (event) => {
     const { x, y } = placeIn(picture, event);

@@ -26,9 +26,18 @@ function hearKeys(root, board, send) {
 function take(board, { key, target }, page, send) {
   if ((key === "ArrowUp" || key === "ArrowDown") && target.closest?.(SCROLLED)) return false;
   if (key in ARROWS ? target.closest?.(OWN_ARROWS) : key === "Escape" && page.querySelector(".ex-question:not([hidden]), .ex-menu:popover-open")) return false;
+  if (key === "Escape") hideTips(page);
   if (key in STEPS) send("walk", STEPS[key]);
   else if (!(key in ARROWS || key === "Escape") || !walk(board, key)) return false;
   board.exKeyed = performance.now();
   board.exByKey = board.exWalked = key in ARROWS;
   return true;
+}
+
+// A key that is taken here is heard by nobody else, by no tooltip either.
+function hideTips(page) {
+  for (const tip of page.querySelectorAll(".ex-tip:not([hidden])")) {
+    if (tip.hidePopover && tip.matches(":popover-open")) tip.hidePopover();
+    tip.hidden = true;
+  }
 }

@@ -159,7 +159,7 @@ function drawStack(picture, { width, height }, board, batch, seen, stack, [row, 
   const foot = width > 560 ? 50 : 40; // room for the words, which are larger in a wide window
   const tall = Math.max(60, (height - foot) * 0.54);
   const scale = board.get("quantities").delta;
-  const y = (value) => tall / 2 - clamp(position(scale, value), -1, 1) * (tall / 2 - 5);
+  const y = (value) => tall / 2 - clamp(position(scale, value), -1, 1) * (tall / 2 - 8);
   const x = (place) => LADDER_LEFT + place * step;
   draw("rect", { class: "ex-column", x: x(t), y: 1, width: step, height: height - foot - 2, rx: 3 }, picture);
   const group = draw("g", { class: "ex-lane" }, picture);

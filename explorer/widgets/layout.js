@@ -59,6 +59,7 @@ const BIG = { across: 1120, least: 1.15, most: 2.2 }; // a big page is as if so 
 
 // How many columns fit, how much larger a big page is, and whether it is ours alone: CSS lays out by these.
 function fitPage(page, board) {
+  if (!page.parentElement) return; // taken away before its frame came
   const { width } = page.parentElement.getBoundingClientRect();
   const { big } = layoutOf(board);
   const zoom = big ? clamp(Math.round((width / BIG.across) * 20) / 20, BIG.least, BIG.most) : 1;

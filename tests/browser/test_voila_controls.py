@@ -276,7 +276,7 @@ def test_the_language_changes_in_place(explorer: ExplorerPage) -> None:
 
     explorer.press("language")
     expect(explorer.part("train")).to_contain_text("Train")
-    expect(explorer.part("curves").locator("h2")).to_contain_text("The run")
+    expect(explorer.part("curves").locator("h2").first).to_contain_text("The run")
     assert explorer.root.evaluate(LABELS) == labels
 
 
@@ -289,7 +289,7 @@ def test_the_theme_changes_in_place(explorer: ExplorerPage) -> None:
     assert explorer.theme_sign == "☀"  # what a press would bring
     dark = _background(explorer)
     assert sum(dark) < 0.2 * sum(light)
-    title = explorer.part("curves").locator("h2")
+    title = explorer.part("curves").locator("h2").first
     explorer.when(LIGHT_TICKS)
     expect(title).to_be_visible()
     explorer.press("theme")

@@ -63,6 +63,9 @@ def test_what_was_unfolded_is_remembered(visitor: ExplorerPage) -> None:
     assert _open(visitor) == {"tokens", "objective", "curves"}
 
 
+NAMES = "(nodes) => nodes.map((node) => node.className.match(/explorer-([\\w-]+)/)[1])"
+
+
 @pytest.mark.parametrize("unfolded", [False, True])
 @pytest.mark.parametrize(("width", "height"), [(1024, 768), (1280, 800), (1920, 1080)])
 @pytest.mark.parametrize("big", [False, True])
@@ -73,9 +76,10 @@ def test_it_holds_at_every_width(visitor: ExplorerPage, big: bool, width: int, h
     folded = visitor.root.locator(".ex-tool[aria-expanded=false]:visible")
     touched = []
     try:
-        while unfolded and folded.count():
-            touched.append(folded.first.evaluate("(node) => node.className.match(/explorer-([\\w-]+)/)[1]"))
-            folded.first.click()
+        while unfolded and (names := folded.evaluate_all(NAMES)):
+            touched.append(names[0])
+            visitor.root.locator(f".explorer-{names[0]}:visible").click()
+            visitor.page.evaluate(TWO_FRAMES)
         visitor.page.evaluate(TWO_FRAMES)
         assert visitor.page.evaluate("document.scrollingElement.scrollWidth") <= width
         assert visitor.root.evaluate(OVERLAPPING) == []

@@ -20,6 +20,9 @@ import pytest
 
 from explorer.bundled import asset_path
 from explorer.recording import compacting, index
+from explorer.recording import writer as writing
+from explorer.recording.background import BackgroundWriter
+from explorer.recording.bounded import footer_bytes
 from explorer.recording.compacting import compact
 from explorer.recording.folder import RecordingError, part_numbers
 from explorer.recording.index import read_index
@@ -118,7 +121,9 @@ def test_other_columns_begin_another_block(
 def test_a_block_ends_before_its_footer_is_too_long_to_be_read(
     tmp_path: Path, snapshots: list[Snapshot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compacting, "MAX_FOOTER_BYTES", 16_000)
+    alone = write_loose(tmp_path / "alone", snapshots[:1], monkeypatch)
+    longest = max(footer_bytes(path) for path in alone.glob("*/000001.parquet") if path.parent.name in Tables._fields)
+    monkeypatch.setattr(compacting, "MAX_FOOTER_BYTES", 5 * longest)  # half of it is room for two
     root = write(tmp_path / "run", snapshots)
     assert in_blocks(root)[0] == [1, 2]
     assert_holds(root, snapshots)
@@ -259,6 +264,56 @@ def test_what_hinders_it_does_not_hinder_the_recording(
     assert len(in_blocks(tmp_path / "full")) == 2
 
 
+def test_what_was_not_put_together_is_later_though_blocks_lie_between(
+    tmp_path: Path, snapshots: list[Snapshot]
+) -> None:
+    root, more = tmp_path / "run", [dataclasses.replace(snapshots[0], update=n) for n in (12, 13, 14, 15)]
+    run = RunWriter(root, {"id": "0123"})
+    for snapshot in snapshots[:4]:
+        run.append(snapshot)
+    (root / "tokens" / "000003.parquet").rename(root / "away")
+    for snapshot in snapshots[4:]:
+        run.append(snapshot)
+    run.close()
+    assert in_blocks(root) == [[6, 7, 8, 9]]
+    (root / "away").rename(root / "tokens" / "000003.parquet")
+    with RunWriter.go_on(root) as run:
+        for snapshot in more:
+            run.append(snapshot)
+    assert in_blocks(root) == [[1, 2, 3, 4], [5, 10, 11, 12], [6, 7, 8, 9]]
+    assert_holds(root, [*snapshots, *more])
+    RunWriter.go_on(root, 7).close()
+    assert_holds(root, snapshots[:7])
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_block_is_told_and_the_folder_let_go(
+    tmp_path: Path, snapshots: list[Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then neither the update nor the end of the larger files can be written; whoever records must hear of it."""
+    root = tmp_path / "run"
+    writer = BackgroundWriter(RunWriter(root, {"id": "0123"}))
+    for snapshot in snapshots[:4]:
+        writer.append(snapshot)
+    writer.settle()
+    assert list((root / "tokens").glob(".*.part"))  # a block has been begun
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq.ParquetWriter, "close", full)
+        patch.setattr(writing, "write_table", full)
+        writer.append(snapshots[4])
+        with pytest.raises(RecordingError, match="it holds every update up to 4"):
+            writer.settle()
+    writer.close()
+    assert not list(root.rglob("*.part"))
+    with RunWriter.go_on(root) as run:
+        for snapshot in snapshots[4:]:
+            run.append(snapshot)
+    assert_holds(root, snapshots)
+
+
 def test_a_whole_run_is_put_together_at_once(
     tmp_path: Path, snapshots: list[Snapshot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,7 +340,7 @@ def test_a_whole_run_is_put_together_at_once(
         ('{"index_version": "1", "blocks": []}', "is damaged"),
         ('{"index_version": 2, "blocks": "of another form"}', "newer PPO Explorer"),
         ('{"index_version": 1, "blocks": [[2, 1]]}', "not in order"),
-        ('{"index_version": 1, "blocks": [[1, 2], [2, 3]]}', "not in order"),
+        ('{"index_version": 1, "blocks": [[1, 2], [2, 3]]}', "in two of its blocks"),
         ('{"index_version": 1, "blocks": [[0]]}', "not in order"),
         ('{"index_version": 1, "blocks": [[true]]}', "not in order"),
         ('{"index_version": 1, "blocks": [[1, 1e9]]}', "not in order"),
