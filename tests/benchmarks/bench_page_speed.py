@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.browser.chromium import CHROMIUM_FLAGS, find_chromium
+from tests.browser.conftest import ALL_UNFOLDED
 from tests.browser.explorer_page import ExplorerPage
 from tests.browser.servers import serving
 from tests.browser.witness import Traffic, Witness
@@ -43,6 +44,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     with serving(tmp_path_factory.mktemp("voila")) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=address)
+        context.add_init_script(ALL_UNFOLDED)  # every panel draws, those too that are folded at first
         context.set_default_timeout(300_000)
         expect.set_options(timeout=300_000)
         witness = Witness()
@@ -146,6 +148,8 @@ def _opened(page: Page) -> ExplorerPage:
     explorer.wait_until_ready()
     for key in ("player", "controls", "tokens", "objective", "advantages", "kl", "curves"):
         expect(explorer.part(key)).to_be_visible()
+    for key in ("objective", "advantages", "kl", "curves"):  # a folded panel has no picture
+        expect(explorer.part(key).locator("svg").filter(visible=True).first).to_be_visible()
     return explorer
 
 
