@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 #: Panels with pictures, and words that name their axes or units.
 AXES = {
     "objective": ("objective", "ratio ρ (log scale)"),
-    "advantages": ("score", "in sd", "times", "across: its tokens"),
+    "advantages": ("score", ", sd", "×;", "across: its tokens"),
     "kl": ("nats",),
     "curves": ("update 0", "nats"),
     "ladder": ("token",),
