@@ -14,7 +14,7 @@ const ROWS = [
   { title: "rows.advantage", note: "rows.whitened", scale: "advantage", bars: "advantage" },
   { title: "rows.ratio", note: "rows.band", scale: "ratio", bars: "ratio" },
 ];
-const LEFT = 112;
+const LEFT = 122;
 const SYMBOLS = { ratio: "ex-of-ratio", advantage: "ex-of-advantage" };
 
 function build(root, board, sized, leaving) {

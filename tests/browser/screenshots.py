@@ -85,8 +85,6 @@ def photograph(browser: Browser, address: str) -> None:
     explorer.tab("advantages")
     explorer.press("fold-kl")
     shoot("pinned-1280")
-    explorer.token(0, 4).hover()
-    page.keyboard.press("Escape")
     page.mouse.move(0, 0)
     for size in SIZES:
         shoot(f"unfolded-{size}", size)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,9 @@ def test_a_panel_as_a_picture(recorded: ExplorerPage, panel: str, tmp_path: Path
     root = ElementTree.fromstring(text)
     assert root.tag == f"{SVG}svg" and root.get("width") and root.get("viewBox")
     assert root.findtext(f"{SVG}title")
-    outside = re.findall(r"""(?:href|src)=["'](?!#|data:)[^"']+|url\(["']?(?!["']?(?:#|data:))[^)]+""", unescape(text))
+    outside = re.findall(
+        r"""(?:href|src)=["'](?!#|data:)[^"']+|url\(["']?(?!["']?(?:#|data:))[^)]+""", html.unescape(text)
+    )
     assert outside == []  # nothing is fetched from anywhere
     assert "@import" not in text and "<script" not in text
 
