@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from explorer.recording.columns import column
 from explorer.recording.folder import RecordingError
+from explorer.recording.labels import Label, read_labels
 from explorer.recording.origin import states_of
 from explorer.recording.shelf import Entry, Shelf
 from explorer.recording.snapshot import Snapshot
@@ -72,6 +73,28 @@ def line_of(shelf: Shelf, entry: Entry, later: tuple[str, ...] = ()) -> Line:
         branched=branched,
         runs=past.runs,
     )
+
+
+def labels_of(shelf: Shelf, entry: Entry, later: tuple[str, ...] = ()) -> list[Label]:
+    """The notes on a run and on the updates that it has from the runs before it, as far as those are still there.
+
+    Args:
+        shelf: where it and its parents are.
+        entry: the run.
+        later: the ids of the runs that came from it, on the way to which it is asked for.
+
+    Raises:
+        RecordingError: the run's own notes are damaged.
+    """
+    own, runs, parent = list(read_labels(entry.folder)), (*later, entry.id), entry.parent or {}
+    run, update = parent.get("id"), parent.get("update")
+    if not isinstance(run, str) or type(update) is not int or run in runs or len(runs) >= MAX_DEPTH:
+        return own
+    try:
+        past = labels_of(shelf, shelf.find(run), runs)
+    except RecordingError:
+        past = []
+    return [*(label for label in past if label.update <= update), *own]
 
 
 def until(recording: Recording, last: int) -> Recording:

@@ -27,7 +27,7 @@ from explorer.recording.entry import MAX_NAME, NAME_FILE, Entry, is_id, read_ent
 from explorer.recording.folder import METRICS_FOLDER, RUN_FILE, RecordingError, replace_file, whole_folder
 from explorer.recording.grid import GRID_FILE, is_seed_folder
 from explorer.recording.index import INDEX_FILE
-from explorer.recording.labels import Label
+from explorer.recording.labels import LABELS_FILE, Label, add_label
 from explorer.recording.storage import Recording
 
 __all__ = ["Entry", "Shelf", "copy_run"]
@@ -206,12 +206,14 @@ class Shelf:
         return sorted(found, key=lambda entry: entry.seed or 0)
 
     def _save_line(self, entry: Entry, target: Path) -> None:
-        """Copy a branch with the updates that it has from its parents, as far as they are still on the shelf."""
-        from explorer.recording.lineage import line_of
+        """Copy a branch with the updates, and the notes on them, that it has from its parents, as far as those are there."""
+        from explorer.recording.lineage import labels_of, line_of
 
         line = line_of(self, entry)
         line.recording.write(target, line.own.states)
-        _copy_files(entry.folder, target, without=(RUN_FILE, INDEX_FILE))
+        _copy_files(entry.folder, target, without=(RUN_FILE, INDEX_FILE, LABELS_FILE))
+        for label in labels_of(self, entry):
+            add_label(target, label)
 
     def delete(self, run: str) -> None:
         """Delete a run or a seed grid for good; one that lies outside of the shelf is only shown no more.

@@ -501,12 +501,15 @@ def test_a_saved_branch_takes_its_past_along(
     second = record("second", 2, (first, 3), clip_range=0.3)
     third = record("third", 2, (second, 4), seed=7)
     (third.folder / "name.txt").write_text("mine\n")
+    for run, update, word in ((first, 4, "later"), (first, 2, "seen"), (second, 4, "here"), (third, 6, "end")):
+        shelf.add_label(run.id, update, word)
     line = line_of(shelf, shelf.find(third.id)).recording
     assert line.metrics.column("update").to_pylist() == [1, 2, 3, 4, 5, 6]
     saved = Recording.load(shelf.save(third.id, tmp_path / "copies" / "copy"))
     assert learned(list(saved)) == learned(list(line))
     assert (saved.info["id"], saved.info["parent"]) == (third.id, dict(third.parent or {}))
     assert (tmp_path / "copies" / "copy" / "name.txt").read_text() == "mine\n"
+    assert [(label.update, label.label) for label in saved.labels] == [(2, "seen"), (4, "here"), (6, "end")]
     # On another shelf, without its parents, it is the whole run; its own states are there.
     other = Shelf(tmp_path / "copies")
     alone = line_of(other, other.find(third.id))
