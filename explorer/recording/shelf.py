@@ -206,7 +206,7 @@ class Shelf:
         return sorted(found, key=lambda entry: entry.seed or 0)
 
     def _save_line(self, entry: Entry, target: Path) -> None:
-        """Copy a branch with the updates, and the notes on them, that it has from its parents, as far as those are there."""
+        """Copy a branch with the updates that it has from its parents, and the notes on them, where those are there."""
         from explorer.recording.lineage import labels_of, line_of
 
         line = line_of(self, entry)
