@@ -81,7 +81,7 @@ def photograph(browser: Browser, address: str) -> None:
     explorer.part("clip_range").locator(".ex-back").click()
     explorer.wait_for_region(0.2)
 
-    explorer.token(1, 3).click()
+    explorer.token(1, 2).click()
     explorer.tab("advantages")
     explorer.press("fold-kl")
     shoot("pinned-1280")
