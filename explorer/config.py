@@ -226,6 +226,7 @@ class Config:
         """
         apart = ("weights", "components")
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in apart}
+        values["set_aside"] = list(self.set_aside)  # as JSON gives it back
         recipes = {f"component_{name}": as_text(recipe) for name, recipe in self.components.items()}
         return values | recipes | {f"weight_{name}": weight for name, weight in self.weights.items()}
 

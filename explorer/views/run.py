@@ -52,7 +52,10 @@ def waiting_fields(session: Any) -> dict[str, str]:
     """
     if session.phase != "ready" or not isinstance(session.recorded, Snapshot):
         return {}
-    measured = session.shown.credit.reward_components  # with those that have been measured on this batch since
+    shown = session.shown  # an update in the making has its components before its credit
+    measured = (
+        shown.components if shown.credit is None else shown.credit.reward_components
+    )  # with those that have been measured on this batch since
     found = {
         field: lack
         for field, lack in lacking(session.config, session.recorded).items()

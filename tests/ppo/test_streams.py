@@ -8,13 +8,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explorer.ppo.sampling import generator
 from explorer.ppo.streams import MINIBATCHES, minibatches
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31 - 1), st.integers(1, 10**6), st.integers(1, 16), st.integers(1, 300), st.integers(1, 64))
 def test_the_order_is_pytorchs_own(seed: int, update: int, epoch: int, rows: int, count: int) -> None:
     order = torch.randperm(rows, generator=generator(seed, update, MINIBATCHES, epoch))
