@@ -16,7 +16,7 @@ AXES = {
     "kl": ("nats",),
     "curves": ("update 0", "nats"),
     "ladder": ("token",),
-    "inspector": ("0 to 1",),
+    "inspector": ("probability", "0 to 1"),
 }
 
 
@@ -33,7 +33,7 @@ def test_a_panel_says_what_it_shows_and_what_to_look_for(explorer: ExplorerPage,
     explorer.page.evaluate(TWO_FRAMES)
     said = panel.evaluate(SAID)
     assert said["name"] and said["heading"], "no title"
-    assert len(said["hint"]) >= (8 if language == "zh" else 15), "nothing to look for"
+    assert len(said["hint"]) >= (8 if language == "zh" else 20), "nothing to look for"
     if language == "en":
         assert [words for words in AXES.get(key, ()) if words not in said["words"]] == []
     for picture in said["pictures"]:
