@@ -25,7 +25,7 @@ ALL_UNFOLDED = """try {
 } catch {}"""
 
 #: Seconds that anything in a page may take on a busy machine.
-PATIENCE = 20
+PATIENCE = 60
 
 
 @pytest.fixture(scope="package")
