@@ -120,8 +120,7 @@ class Runs(HasTraits):
             ValueError: that update's state is not kept, or a seed grid is running.
         """
         self._check_free()
-        # One that has just been rewound is no run of its own yet, and goes back in the one that it came from.
-        run = self.run or (self.branch.run if self.branch is not None else "")
+        run = self.lies_in
         if not run or update not in self.states:
             there = ", ".join(map(str, self.states)) or "none yet"
             raise ValueError(f"The state after update {update} is not kept: choose one of those that are ({there}).")
@@ -133,6 +132,19 @@ class Runs(HasTraits):
     def on_screen(self) -> frozenset[str]:
         """The ids of the runs whose updates are on screen: that of the run, and of those that it came from."""
         return self._place.runs
+
+    @property
+    def lies_in(self) -> str:
+        """The id of the run that has the updates on screen, "" where none has.
+
+        One that has just been rewound is no run of its own yet: they lie in the one that it came from.
+        """
+        return self.run or (self.branch.run if self.branch is not None else "")
+
+    @property
+    def lies_until(self) -> int | None:
+        """The last of its updates that is on screen; None for all of them."""
+        return self.branch.update if self.branch is not None and not self.run else None
 
     @property
     def turning(self) -> bool:

@@ -756,3 +756,80 @@ def test_a_shelf_that_cannot_be_read_once_is_read_again(
     session.library.entries = ()
     session.library.refresh()
     assert len(session.library.entries) == 1
+
+
+# --- notes ---
+
+
+def noted(session: Session) -> list[tuple[Any, ...]]:
+    return [(note.update, note.response, note.token, note.label, note.text) for note in session.library.notes]
+
+
+def test_a_note_lies_with_the_run_that_made_the_update_and_is_seen_from_its_branches(
+    make_session: MakeSession, shelf: Shelf
+) -> None:
+    session = make_session(shelf=shelf)
+    session.train(4)
+    first = session.runs.run
+    session.library.note(1, "odd", "<b>bold</b>", response=0, token=2)
+    session.library.note(4, "the end")
+    assert noted(session) == [(1, 0, 2, "odd", "<b>bold</b>"), (4, None, None, "the end", "")]
+    session.runs.rewind(2)
+    session.library.refresh()
+    assert noted(session) == [(1, 0, 2, "odd", "<b>bold</b>")]  # update 4 is none of its past
+    session.library.note(2, "here it goes apart", response=1)
+    session.train(2)
+    branch = session.runs.run
+    session.library.note(4, "in the branch")
+    assert session.error == {}
+    assert [label.label for label in Recording.load(shelf.find(branch).folder).labels] == ["in the branch"]
+    assert [label.label for label in Recording.load(shelf.find(first).folder).labels] == [
+        "odd", "the end", "here it goes apart"
+    ]  # fmt: skip
+    assert [note[3] for note in noted(session)] == ["odd", "here it goes apart", "in the branch"]
+    session.runs.open(first)
+    session.library.refresh()
+    assert [note[3] for note in noted(session)] == ["odd", "the end", "here it goes apart"]
+
+
+def test_a_note_that_cannot_be_is_told_and_nothing_is_written(make_session: MakeSession, shelf: Shelf) -> None:
+    session = make_session(shelf=shelf)
+    with pytest.raises(ValueError, match="No recorded run is on screen"):
+        session.library.note(1, "odd")
+    session.train(2)
+    folder = shelf.find(session.runs.run).folder
+    with pytest.raises(ValueError, match="label is empty"):
+        session.library.note(1, " ")
+    with pytest.raises(TypeError, match="update is a str"):
+        session.library.note("1", "odd")  # type: ignore[arg-type]
+    for place, message in (
+        ({"update": 3}, "Update 3 is not recorded"),
+        ({"update": 1, "response": 99}, "response is 99"),
+    ):
+        session.library.note(label="odd", **place)
+        assert message in session.error["message"]
+    assert not (folder / "labels.jsonl").exists()
+    (folder / "labels.jsonl").write_text("no\n")
+    session.library.refresh()
+    assert (session.library.notes, session.library.damage.count("is damaged")) == ((), 1)
+    (folder / "labels.jsonl").unlink()
+    session.library.note(1, "odd")
+    assert (noted(session), session.library.damage) == ([(1, None, None, "odd", "")], "")
+
+
+def test_a_note_on_a_past_that_has_been_deleted_is_told(make_session: MakeSession, shelf: Shelf) -> None:
+    session = make_session(shelf=shelf)
+    session.train(2)
+    first = session.runs.run
+    session.runs.rewind(2)
+    session.set(clip_range=0.05)
+    session.train(1)
+    session.library.note(1, "before")
+    run = session.runs.run
+    session.close()
+    shelf.delete(first)
+    session = make_opened(make_session, shelf, run)
+    session.library.note(1, "after")
+    assert f"There is no run {first[:12]!r}" in session.error["message"]
+    session.library.note(3, "its own")
+    assert noted(session) == [(3, None, None, "its own", "")]
