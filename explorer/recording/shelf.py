@@ -4,6 +4,7 @@
         name.txt                   what it is called, where it was given a name
     2026-11-23_130500_seeds/       a seed grid, see ``explorer.recording.grid``
         seed-000/                  a recording too
+    elsewhere.json                 what lies in folders of its own, see ``explorer.recording.elsewhere``
 
 A run is found by its id, which ``run.json`` says. What else lies on the shelf is left alone.
 """
