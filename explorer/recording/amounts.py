@@ -36,10 +36,9 @@ def find_amounts(**given: float | None) -> Amounts:
     """
     found: dict[str, float] = {}
     for name, usual in Amounts()._asdict().items():
-        value, called = given.get(name), name
-        if value is None:
-            text = os.environ.get(VARIABLES[name], "").strip()
-            value, called = (_number(text), f"${VARIABLES[name]}") if text else (usual, name)
+        text, told = os.environ.get(VARIABLES[name], "").strip(), given.get(name)
+        called = name if told is not None or not text else f"${VARIABLES[name]}"
+        value: float | str = told if told is not None else _number(text) if text else usual
         if type(usual) is int and not (type(value) is int and value >= 1):
             raise ValueError(f"{called} is {value!r}, but must be a whole number from 1.")
         if isinstance(value, str) or not 0 < value < math.inf:

@@ -114,8 +114,7 @@ def add_label_to_line(shelf: Shelf, entry: Entry, label: Label, later: tuple[str
     if label.update in own.metrics.column("update").to_pylist():
         return own.add_label(label.update, label.label, label.text, response=label.response, token=label.token)
     run, update = parent.get("id"), parent.get("update")
-    known = isinstance(run, str) and type(update) is int and run not in runs and len(runs) < MAX_DEPTH
-    if not known or label.update > update:
+    if not isinstance(run, str) or type(update) is not int or run in runs or label.update > update:
         raise ValueError(f"Update {label.update} is not recorded, so that nothing can be noted on it: choose another.")
     return add_label_to_line(shelf, shelf.find(run), label, runs)
 

@@ -47,7 +47,7 @@ function runNotes(board, send) {
     list.replaceChildren(...found.map((note) => make("li", {}, make("button", {
       class: "ex-note-row", type: "button", title: [note.label, note.text].filter(Boolean).join(": "),
       onclick: () => send("show", { update: note.update, epoch: -1, token: note.response === null ? null : [note.response, note.token ?? 0] }),
-    }, make("span", { class: "ex-muted", text: notePlace(board, note) }), make("b", { text: note.label }), note.text ? make("span", { text: note.text }) : null))));
+    }, make("span", { class: "ex-muted", text: notePlace(board, note) }), make("b", { text: note.label }), note.text ? make("span", { text: shorten(note.text, 120) }) : null))));
     if (focused) list.querySelector("button")?.focus();
   };
 
