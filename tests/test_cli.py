@@ -59,7 +59,7 @@ def test_how_much_a_page_keeps_is_told_to_its_kernels(monkeypatch, tmp_path):
         os.environ.clear()
         os.environ.update(before)
     assert len(served) == 1
-    assert {name: served[0][name] for name in served[0].keys() - before.keys()} == {
+    assert dict(served[0].items() - before.items()) == {
         "PPO_EXPLORER_RUNS": str(tmp_path),
         "PPO_EXPLORER_KEEP_EVERY": "5",
         "PPO_EXPLORER_CHECKPOINT_EVERY": "20",
