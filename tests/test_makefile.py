@@ -88,8 +88,16 @@ def test_changed_pins_and_a_moved_folder_install_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("machine", "arguments", "said"),
     [
-        ({"version": "3.10.2", "old": True}, [], "error: python3 is Python 3.10.2, and the explorer needs 3.11 or newer"),
-        ({}, ["PYTHON=python9"], "error: there is no 'python9': install Python 3.11 or newer, or name one with PYTHON="),
+        (
+            {"version": "3.10.2", "old": True},
+            [],
+            "error: python3 is Python 3.10.2, and the explorer needs 3.11 or newer",
+        ),
+        (
+            {},
+            ["PYTHON=python9"],
+            "error: there is no 'python9': install Python 3.11 or newer, or name one with PYTHON=",
+        ),
         ({"bare": True}, [], "error: python3 cannot make virtual environments: install its venv package"),
     ],
 )

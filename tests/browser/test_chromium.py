@@ -66,7 +66,9 @@ def test_a_named_one_that_does_not_start_is_said_and_nothing_is_installed(
     monkeypatch.setenv("CHROMIUM", broken)
     assert chromium.main() == 2
     told = capsys.readouterr()
-    assert told.out == "" and told.err == f"error: CHROMIUM is '{broken}', which does not start: name another, or none.\n"
+    assert (
+        told.out == "" and told.err == f"error: CHROMIUM is '{broken}', which does not start: name another, or none.\n"
+    )
     assert installs == []
 
 
@@ -109,4 +111,6 @@ def test_only_root_asks_apt_and_where_nothing_works_it_says_what_to_do(
     assert capsys.readouterr().err.splitlines()[-1] == f"error: {chromium.ADVICE}"
     asked = [command[1] for command in installs if command[0] == "apt-get"]
     assert asked == (["update", "install"] if root else [])
-    assert [command[1:] for command in installs if command[0] != "apt-get"] == [["-m", "playwright", "install", "chromium"]]
+    assert [command[1:] for command in installs if command[0] != "apt-get"] == [
+        ["-m", "playwright", "install", "chromium"]
+    ]
