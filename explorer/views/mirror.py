@@ -69,13 +69,13 @@ class Mirror:
             session.components.observe(self._on_change(self.draw_reward), ["closely", "reasons"])
             for source, names in (
                 (session.runs, ["run", "opening", "states", "branch", "parting"]),
-                (session.library, ["entries", "saved"]),
+                (session.library, ["entries", "saved", "notes", "damage"]),
                 (session.grid, ["progress"]),
                 (session, ["behind"]),
             ):
                 source.observe(lambda change: self._shelf.request(), names)
             session.runs.observe(lambda change: self._run.request(), ["run", "opening", "broken"])
-            session.runs.observe(self._on_change(self.keep_shelf_fresh), "states")
+            session.runs.observe(self._on_change(self.keep_shelf_fresh), ["run", "states"])
             session.observe(self._on_change(self.keep_shelf_fresh), "mode")
             session.observe(self._on_update, "updates")
             session.grid.observe(self._on_grid, "progress")

@@ -19,6 +19,7 @@ BESIDE = {
     "reward": ("bars.js", "component.js"),
     "time": ("epochs.js",),
     "curves": ("behind.js", "frontier.js"),
+    "runs": ("notes.js",),
 }
 
 
