@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -17,17 +16,6 @@ from tests.browser.explorer_page import AT_ONCE, ExplorerPage
 from tests.browser.servers import replaying
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def recorded(voila_url: str, open_page: OpenPage) -> Iterator[ExplorerPage]:
-    """A page of its own, which shows the bundled run's last update."""
-    page = open_page()
-    page.goto(voila_url)
-    explorer = ExplorerPage(page)
-    explorer.wait_until_ready()
-    yield explorer
-    page.close()
 
 
 @pytest.fixture
