@@ -80,7 +80,9 @@ function stripCut(board, choose) {
     sign.title = say(board, cut.least ? "ui.tokens.least" : "ui.tokens.most");
     sign.setAttribute("aria-label", sign.title);
     limit.setAttribute("aria-label", say(board, "ui.tokens.limit", { name }));
-    if (document.activeElement !== limit) limit.value = cut.limit === null ? "" : String(cut.limit);
+    if (document.activeElement === limit && limit.dataset.key === cut.key) return; // what is being typed stays
+    limit.dataset.key = cut.key;
+    limit.value = cut.limit === null ? "" : String(cut.limit);
   };
   const paintRange = (range) => {
     write(reach, range ? say(board, "ui.tokens.range", rangeWords(range)) : say(board, "ui.tokens.no_range"));

@@ -174,7 +174,7 @@ def test_the_marks_of_the_clip_are_of_six_shapes_and_in_the_legend(explorer: Exp
     legend = tokens.locator(".ex-legend-marks").inner_text()
     assert all(
         word in legend
-        for word in ("A>0", "A<0 inside", "below", "above", "gradient flows", "no gradient", "prompt", "padding")
+        for word in ("A>0", "A<0 inside", "below", "above: gradient", "no gradient", "prompt", "padding")
     )
 
 
