@@ -173,8 +173,7 @@ def test_the_marks_of_the_clip_are_of_six_shapes_and_in_the_legend(explorer: Exp
         explorer.page.mouse.move(0, 0)
     legend = tokens.locator(".ex-legend-marks").inner_text()
     assert all(
-        word in legend
-        for word in ("A>0", "A<0 inside", "below", "above: gradient", "no gradient", "prompt", "padding")
+        word in legend for word in ("A>0", "A<0 inside", "below", "above: gradient", "no gradient", "prompt", "padding")
     )
 
 
