@@ -58,7 +58,8 @@ def test_redraws(page: Page) -> None:
             f"all frames: {whole:5.1f}, {whole_p95:5.1f}"
         )
     assert explorer.rows == 64 and tokens > 3000
-    assert all(statistics.median(longest for longest, _ in times) < AIM for times in found.values())
+    for name, times in found.items():
+        assert statistics.quantiles([longest for longest, _ in times], n=20)[-1] < AIM, name
 
 
 def test_the_clip_picture(page: Page) -> None:
