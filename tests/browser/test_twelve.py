@@ -159,7 +159,8 @@ def test_8_the_kl_at_three_levels_and_the_frontier(page: ExplorerPage) -> None:
     page.press("view-token")
     expect(kl.locator(".ex-chart-tokens .ex-strong")).to_have_count(1)
     page.press("view-frontier")
-    expect(page.part("frontier").locator(".ex-frontier-line")).to_be_visible()
+    expect(page.part("frontier")).to_be_visible()
+    expect(page.part("frontier").locator(".ex-frontier-line").first).to_be_attached()
     page.press("view-curves")
 
 
