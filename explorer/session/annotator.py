@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from explorer.recording.shelf import Shelf
     from explorer.session.session import Session
 
-#: Pairs that are prepared ahead; and those that stay when the model has learnt more: the one on screen and the next.
-AHEAD, KEPT = 8, 2
+#: Pairs that are prepared ahead; and those that stay when the model has learnt more, as the one on screen.
+AHEAD, KEPT = 8, 3
 
 #: Where pairs come from, and how they are chosen; the first is the default.
 SOURCES, WAYS = ("both", "batch", "fresh"), ("disagreement", "closest", "random")
@@ -52,6 +52,7 @@ class Annotator(HasTraits):
         self._labels: Unsaved | None = None
         self._who, self._way, self._source = YOU, WAYS[0], SOURCES[0]
         self._queue: list[tuple[int, Asked]] = []
+        self._issued: dict[int, Asked] = {}  # all that may still be on screen, should the browser be ahead of the queue
         self._asked: dict[Any, Asked] = {}  # by its texts: how a pair was chosen, for when it comes back
         self._numbers = 0
         self._fitted: Fitted | None = None
@@ -72,10 +73,11 @@ class Annotator(HasTraits):
         """
         from explorer.ppo.preferences.comparisons import Comparison
 
-        asked = next((pair for n, pair in self._queue if n == number), None)
+        asked = self._issued.get(number)
         if asked is None:
             return
         self._open().append(Comparison(asked.prompt, asked.a, asked.b, choice))
+        del self._issued[number]
         self._asked[asked.texts] = asked
         self._queue = [(n, pair) for n, pair in self._queue if n != number]
         self._look()
@@ -92,7 +94,7 @@ class Annotator(HasTraits):
         if taken is None:
             return
         pair = Asked(taken.prompt, taken.a, taken.b, "", "", 0)
-        self._queue.insert(0, (self._number(), self._asked.get(pair.texts, pair)))
+        self._queue.insert(0, self._issue(self._asked.get(pair.texts, pair)))
         self._look()
 
     def follow(self, **choices: str) -> None:
@@ -194,9 +196,12 @@ class Annotator(HasTraits):
             self._labels = open_labels(self._shelf, self._who)
         return self._labels
 
-    def _number(self) -> int:
+    def _issue(self, pair: Asked) -> tuple[int, Asked]:
         self._numbers += 1
-        return self._numbers
+        self._issued[self._numbers] = pair
+        for number in list(self._issued)[: -4 * AHEAD]:
+            del self._issued[number]
+        return self._numbers, pair
 
     def _look(self, change: Any = None) -> None:
         """Have done what is to be done, and say where things stand."""
@@ -257,8 +262,8 @@ class Annotator(HasTraits):
             said = {frozenset([(c.prompt, c.a), (c.prompt, c.b)]) for c in self._open().comparisons}
             kept = self._queue[:KEPT]
             there = said | {pair.texts for _, pair in kept}
-            fresh = [(self._number(), pair) for pair in chosen if pair.texts not in there]
-            self._queue = [*kept, *fresh][:AHEAD]
+            others = [pair for pair in chosen if pair.texts not in there]
+            self._queue = [*kept, *(self._issue(pair) for pair in others[: AHEAD - len(kept)])]
         if fitted is not None:
             self._look()
         else:

@@ -82,6 +82,14 @@ def test_a_press_for_a_pair_that_is_gone_changes_nothing(asked: Session, root: P
         asked.annotator.choose(first(asked)["id"], "c")
 
 
+def test_a_label_for_a_pair_that_the_model_has_replaced_meanwhile_still_counts(asked: Session, root: Path) -> None:
+    last = asked.annotator.state["queue"][-1]
+    label(asked, "ababab")  # the browser may be ahead of what comes back from the kernel
+    assert last["id"] not in [pair["id"] for pair in asked.annotator.state["queue"]]
+    asked.annotator.choose(last["id"], "b")
+    assert (kept(root)[-1]["chosen"], kept(root)[-1]["rejected"]) == (last["b"], last["a"])
+
+
 def test_undo_asks_about_the_same_pair_again(asked: Session, root: Path) -> None:
     pair = first(asked)
     label(asked, "ab")

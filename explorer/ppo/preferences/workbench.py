@@ -29,6 +29,9 @@ AT_ONCE = 64
 #: Responses whose scores are drawn with the ensemble's spread.
 SHOWN = 40
 
+#: From so many labels on the penalty is chosen anew only when they have grown by a fifth.
+MANY = 300
+
 Text = tuple[str, str]
 
 
@@ -93,6 +96,8 @@ class Workbench:
         self._draws = 0
         self._features: Features | None = None
         self._model: RewardModel | None = None
+        self._asked_of: Sequence[Text] = ()
+        self._penalty: tuple[int, float] = (0, 1.0)  # and of how many labels it was chosen
 
     # ------------------------------------------------------------------ responses
 
@@ -145,6 +150,7 @@ class Workbench:
             done: pairs that are not asked again.
         """
         known, pools = list(done), []
+        self._asked_of = batch[1] if batch is not None else ()
         if batch is not None and _comparable(batch[1]):
             pools.append(("batch", batch[0], pool_of(self.reference, list(batch[1]))))
         if self._fresh is not None and (fresh or not pools):
@@ -206,10 +212,11 @@ class Workbench:
             self._model = None
             return Fitted(summary)
         texts = [text for label in labels for text in ((label.prompt, label.a), (label.prompt, label.b))]
-        self._features.keep_only([*texts, *self._fresh_texts()])
+        self._features.keep_only([*texts, *self._fresh_texts(), *self._asked_of])
         self._features.rows_of(texts)
         started = time.perf_counter()
-        self._model = model = fit_reward_model(self._features, labels)
+        self._model = model = fit_reward_model(self._features, labels, penalty=self._known_penalty(len(labels)))
+        self._penalty = (len(labels), model.penalty) if self._known_penalty(len(labels)) is None else self._penalty
         tie = math.exp(min(model.log_tie, 50.0))
         summary |= {
             "seconds": time.perf_counter() - started,
@@ -221,6 +228,11 @@ class Workbench:
             "scores": self._scores(model),
         }
         return Fitted(summary, recipe_of(model, self.reference))
+
+    def _known_penalty(self, labels: int) -> float | None:
+        """The last choice, where there are many labels and hardly more than then: to choose takes most of a fit."""
+        chosen_of, penalty = self._penalty
+        return penalty if labels > MANY and chosen_of <= labels < 1.2 * chosen_of else None
 
     def _fresh_texts(self) -> list[Text]:
         return [] if self._fresh is None else list(zip(self._fresh[1].prompts, self._fresh[1].texts, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from explorer.config import Config
+from explorer.ppo.preferences import workbench
 from explorer.ppo.preferences.annotator import SimulatedAnnotator
 from explorer.ppo.preferences.fitting import SAMPLES
 from explorer.ppo.preferences.rules import RULES
@@ -63,6 +64,19 @@ def test_too_few_labels_teach_nothing_yet_and_pairs_are_random(bench):
     fitted = bench.fit(labels)
     assert fitted.recipe is None and "train" not in fitted.summary
     assert {pair.way for pair in bench.choose(4, "disagreement", None, True, [])} == {"random"}
+
+
+def test_with_many_labels_the_penalty_is_chosen_anew_only_when_they_have_grown_by_a_fifth(bench, monkeypatch):
+    given = []
+    fit = workbench.fit_reward_model
+    monkeypatch.setattr(workbench, "MANY", 10)
+    monkeypatch.setattr(
+        workbench, "fit_reward_model", lambda *args, penalty, **more: (given.append(penalty), fit(*args, **more))[1]
+    )
+    labels = bench.label(SimulatedAnnotator(rule="short_words"), 30, 0)
+    for count in (8, 20, 23, 24):
+        bench.fit(labels[:count])
+    assert [penalty is None for penalty in given] == [True, True, False, True]
 
 
 def test_a_tie_between_equals_is_as_likely_as_it_was_said(bench):
