@@ -199,7 +199,8 @@ class Annotator(HasTraits):
     def _issue(self, pair: Asked) -> tuple[int, Asked]:
         self._numbers += 1
         self._issued[self._numbers] = pair
-        for number in list(self._issued)[: -4 * AHEAD]:
+        waiting = {number for number, _ in self._queue}
+        for number in [number for number in self._issued if number not in waiting][: -4 * AHEAD]:
             del self._issued[number]
         return self._numbers, pair
 
@@ -223,6 +224,7 @@ class Annotator(HasTraits):
         labels, way, source, who, _ = now
         kept = [pair.texts for _, pair in self._queue[:KEPT]]
         snapshot = recorded if isinstance(recorded, Snapshot) and source != "fresh" else None
+        made_by = session.components.made_by()
 
         def job() -> None:
             found: tuple[Any, ...] = (None, [], False)
@@ -233,7 +235,9 @@ class Annotator(HasTraits):
                 if source != "batch":
                     bench.refresh(trainer.policy, trainer.updates)
                 fitted = bench.fit(labels)
-                batch = None if snapshot is None else (snapshot.update, session.engine.texts_of(snapshot))
+                batch = None
+                if snapshot is not None and session.engine.has_made(made_by):
+                    batch = snapshot.update, session.engine.texts_of(snapshot)
                 done = [*kept, *(frozenset([(c.prompt, c.a), (c.prompt, c.b)]) for c in labels)]
                 found = (fitted, bench.choose(AHEAD, way, batch, source != "batch", done), bench.measured)
             finally:

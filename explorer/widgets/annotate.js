@@ -166,6 +166,7 @@ const build = (model) => (root, board, sized, leaving) => {
     const wrong = fitted.contradictions ? ` · ${say(board, "ui.annotate.contradictions", { count: fitted.contradictions })}` : "";
     const spoilt = bad.length ? ` · ${say(board, "ui.annotate.bad_lines", { count: bad.length, lines: bad.slice(0, 3).join("; ") })}` : "";
     write(count, `${say(board, "ui.annotate.progress", { done, goal })}${wrong}${spoilt}`);
+    count.dataset.saved = labels; // on disk; the count beside it runs ahead
     count.title = saved ? say(board, "ui.annotate.saved", { file: saved }) : say(board, "ui.annotate.unsaved");
     pairs.hidden = view !== "pairs";
     pictures.node.hidden = view !== "model";

@@ -73,7 +73,9 @@ def said(explorer: ExplorerPage, how: str) -> tuple[str, str]:
 
 
 def counted(explorer: ExplorerPage, number: int) -> None:
-    expect(explorer.part("annotate-count")).to_contain_text(f"{number} of ")
+    """So many labels are told, and on disk."""
+    expect(explorer.part("annotate-count")).to_have_text(re.compile(rf"^{number} of "))
+    expect(explorer.part("annotate-count")).to_have_attribute("data-saved", str(number))
 
 
 def test_twenty_pairs_by_key_and_click_with_an_undo_and_a_reload(explorer: ExplorerPage, folder: Path) -> None:
@@ -114,7 +116,7 @@ def test_what_was_learnt_is_drawn_and_the_table_is_there(explorer: ExplorerPage)
     for key in ("accuracy", "calibration", "margins", "scores"):
         expect(explorer.part(f"annotate-{key}")).to_be_visible()
     expect(explorer.part("annotate-accuracy").locator("circle").first).to_be_attached()
-    assert "18 labels" in (explorer.part("annotate-accuracy").get_attribute("aria-label") or "")
+    expect(explorer.part("annotate-accuracy")).to_have_attribute("aria-label", re.compile("18 labels: "))
     explorer.part("annotate-table").click()
     cells = explorer.part("annotate").locator("td b")
     assert all(0.4 < float(text) <= 1 for text in cells.all_inner_texts()) and cells.count() >= 16
