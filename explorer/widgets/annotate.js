@@ -80,7 +80,7 @@ const build = (model) => (root, board, sized, leaving) => {
   // ---------------------------------------------------------------- what they teach, and where they go
 
   const pictures = teachingPictures(board, sized);
-  const table = make("div", { class: "ex-annotate-table" });
+  const table = make("div", { class: "ex-annotate-table", role: "group", tabindex: "0" });
   const train = make("button", { class: "ex-button ex-go explorer-annotate-train", type: "button", onclick: () => send("train_on_it") });
   const weight = make("input", { class: "explorer-annotate-weight", type: "range", min: "-2", max: "2", step: "0.05", oninput: () => board.exSettings?.edit(`weight_${state().component.name}`, Number(weight.value)) });
   const weighs = make("span", { class: "ex-annotate-weighs" });
@@ -159,6 +159,8 @@ const build = (model) => (root, board, sized, leaving) => {
     for (const id of answered) if (!queue.some((pair) => pair.id === id)) answered.delete(id);
     for (const key of ["pairs", "model", "table"]) write(inner.buttons[key], say(board, `ui.annotate.views.${key}`));
     inner.select(view);
+    inner.node.setAttribute("aria-label", say(board, "ui.panels.annotate.tab"));
+    for (const [key, node] of [["model", pictures.node], ["table", table]]) node.setAttribute("aria-label", say(board, `ui.annotate.views.${key}`));
     const done = labels + answered.size;
     const goal = GOALS.find((one) => one >= done) ?? done;
     [progress.max, progress.value] = [goal, done];

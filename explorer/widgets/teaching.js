@@ -9,7 +9,7 @@ function teachingPictures(board, sized) {
     const svg = draw("svg", { class: `ex-annotate-svg explorer-annotate-${key}`, role: "img" });
     return { key, title, hint, svg, node: make("figure", { class: "ex-annotate-figure" }, title, svg, hint) };
   });
-  const node = make("div", { class: "ex-annotate-model" }, empty, ...parts.map((part) => part.node));
+  const node = make("div", { class: "ex-annotate-model", role: "group", tabindex: "0" }, empty, ...parts.map((part) => part.node));
   const size = sized(node);
   const paint = (fitted, curve) => {
     const known = fitted.train !== undefined;
