@@ -28,11 +28,16 @@ const build = (model) => (root, board, sized, leaving) => {
   const plots = make("div", { class: "ex-plots" }, plot, titles);
   root.prepend(head, plots, frontier.picture);
   const size = sized(plot);
-  // A coefficient that adapts in the update on screen takes the place of one of the charts.
+  // A coefficient that adapts in the update on screen takes the place of one of the charts. That of the KL stays while no
+  // panel but this one would draw it: β is then a number beside it.
   const chartsNow = () => {
     const adapts = board.get("batch").adapts ?? [];
     const places = model.get("adapting");
-    return model.get("charts").map((chart) => (adapts.includes(places[chart.key]?.key) ? places[chart.key] : chart));
+    return model.get("charts").map((chart) => {
+      const instead = places[chart.key];
+      if (!adapts.includes(instead?.key)) return chart;
+      return chart.key === "ref_kl" && layoutOf(board).isFolded("kl") ? { ...chart, coefficient: instead } : instead;
+    });
   };
   let charts = chartsNow();
   const names = charts.map((_, i) => {
@@ -132,7 +137,8 @@ function metricLabel(board, metric) {
 function paintTitle(board, node, chart) {
   const text = say(board, `ui.charts.${chart.key}`);
   const now = valueAt(board, chart.lines[0].metric, chart.digits);
-  const beside = chart.beside ? ` ${say(board, "ui.charts.explained", { value: valueAt(board, chart.beside, 2, true) })}` : "";
+  const explained = chart.beside ? ` ${say(board, "ui.charts.explained", { value: valueAt(board, chart.beside, 2, true) })}` : "";
+  const beside = chart.coefficient ? ` β ${valueAt(board, chart.coefficient.lines[0].metric, chart.coefficient.digits)}` : explained;
   if (node.exShown === text + now + beside) return;
   node.exShown = text + now + beside;
   node.replaceChildren(text, " ", make("b", { text: now }), make("span", { class: "ex-beside ex-muted", text: beside }));
@@ -155,7 +161,8 @@ function chartNodes(board, chart, expressions) {
     told.add(key);
     nodes.push(...meaningOf(board, key, expressions));
   });
-  if (chart.beside) nodes.push(make("p", {}, make("b", { text: metricLabel(board, chart.beside) })), ...meaningOf(board, chart.beside, expressions));
+  const beside = chart.beside ?? chart.coefficient?.lines[0].metric;
+  if (beside) nodes.push(make("p", {}, make("b", { text: metricLabel(board, beside) })), ...meaningOf(board, beside, expressions));
   return nodes;
 }
 
