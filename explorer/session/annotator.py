@@ -261,10 +261,12 @@ class Annotator(HasTraits):
         if who != self._who:
             self._seen = ()
         elif fitted is not None:
+            # With the first model only the pair on screen stays: the others were chosen without one.
+            began = fitted.recipe is not None and (self._fitted is None or self._fitted.recipe is None)
             self._fitted, self._measured = fitted, measured
             self._note(fitted.summary)
             said = {frozenset([(c.prompt, c.a), (c.prompt, c.b)]) for c in self._open().comparisons}
-            kept = self._queue[:KEPT]
+            kept = self._queue[: 1 if began else KEPT]
             there = said | {pair.texts for _, pair in kept}
             others = [pair for pair in chosen if pair.texts not in there]
             self._queue = [*kept, *(self._issue(pair) for pair in others[: AHEAD - len(kept)])]

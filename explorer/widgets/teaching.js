@@ -16,6 +16,7 @@ function teachingPictures(board, sized) {
     empty.hidden = known;
     write(empty, known ? "" : say(board, "ui.annotate.too_few", { fewest: fitted.fewest ?? 5 }));
     const across = size.width > 760 ? 4 : 2;
+    node.dataset.across = across;
     const [width, height] = [Math.max(150, Math.floor(size.width / across) - 12), Math.max(74, Math.floor(size.height / (4 / across)) - 62)];
     for (const { key, title, hint, svg, node: figure } of parts) {
       figure.hidden = !known;
