@@ -52,10 +52,9 @@ def labels(folder: Path, who: str = "you") -> list[dict[str, str]]:
 
 
 def shown(panel: Locator) -> tuple[str, str]:
-    """The pair on screen."""
-    return panel.locator(".explorer-annotate-text-a").inner_text(), panel.locator(
-        ".explorer-annotate-text-b"
-    ).inner_text()
+    """The pair on screen, as it is and not as it is laid out."""
+    a, b = (panel.locator(f".explorer-annotate-text-{key}").text_content() for key in "ab")
+    return a or "", b or ""
 
 
 def said(explorer: ExplorerPage, how: str) -> tuple[str, str]:
