@@ -33,6 +33,7 @@ from explorer.ppo.metrics import approx_kl, measure
 from explorer.ppo.objectives import curve
 from explorer.ppo.optimiser import Optimiser
 from explorer.ppo.policy import GPT2_DROPOUT, Policy
+from explorer.ppo.preferences.learned import Learned
 from explorer.ppo.prompts import check_prompts, encode, rows_for
 from explorer.ppo.records import Credit, Epoch, Rollout, Update
 from explorer.ppo.replay import Experience, join, reuse
@@ -130,7 +131,7 @@ class Trainer:
 
         Raises:
             ValueError: prompt and response do not fit the policy's positions, a weight is that of no component, or a
-                recipe's component cannot be made.
+                recipe's component cannot be made, or was learnt on another policy.
         """
         encode(self.policy, self.prompts, config.response_length)
         components = self.components_under(config)
@@ -138,6 +139,9 @@ class Trainer:
             if weight and name not in components and name not in config.set_aside:
                 known = ", ".join(components)
                 raise ValueError(f"There is no reward component '{name}' to give a weight to: there are {known}.")
+        for name, component in components.items():
+            if isinstance(component, Learned):
+                component.check_for(name, self.reference)
 
     def components_under(self, config: Config) -> dict[str, Callable[[Responses], Tensor]]:
         """Every reward component under a config: the built-in ones, those given as functions, those of its recipes.

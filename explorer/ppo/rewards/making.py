@@ -77,6 +77,12 @@ def _aiming_at(responses: Responses, length_target: int) -> Responses:
     return dataclasses.replace(responses, config=responses.config.replace(length_target=length_target))
 
 
+def _learned(**parts: Any) -> Component:
+    from explorer.ppo.preferences.learned import learned  # what learns a component looks at responses as one does
+
+    return learned(parts)
+
+
 #: How each kind of recipe is made.
 MAKERS: dict[str, Callable[..., Component]] = {
     "expression": lambda **parts: expression(parts["expression"]),
@@ -85,4 +91,5 @@ MAKERS: dict[str, Callable[..., Component]] = {
     "reading_ease": lambda: reading_ease,
     "repetition": lambda: repetition,
     "copy": _copy,
+    "learned": _learned,
 }
