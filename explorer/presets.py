@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from types import MappingProxyType
+from typing import NamedTuple
 
 from explorer.config import Config
 
@@ -90,6 +92,38 @@ RECIPES: Mapping[str, Config] = MappingProxyType(
         "ppo_penalty": Config(objective="kl_penalty"),
     }
 )
+
+
+class Claim(NamedTuple):
+    """What a preset is expected to show: over some updates the mean of a metric is beyond an edge.
+
+    Attributes:
+        metric: of ``explorer.ppo.metrics.METRICS``.
+        first, last: the updates over which the mean is taken, both included.
+        least: what it is at least; None where it may be as low as it likes.
+        most: what it is at most; None where it may be as high as it likes.
+    """
+
+    metric: str
+    first: int
+    last: int
+    least: float | None = None
+    most: float | None = None
+
+    def holds(self, values: Sequence[float]) -> bool:
+        """Whether it does in a run, whose metric has these values from update 1 on.
+
+        Raises:
+            ValueError: the run ends before the last of the updates.
+        """
+        if len(values) < self.last:
+            raise ValueError(f"{self.metric} is claimed up to update {self.last}: the run has {len(values)} updates.")
+        mean = fmean(values[self.first - 1 : self.last])
+        return (self.least is None or mean >= self.least) and (self.most is None or mean <= self.most)
+
+
+#: What each of some presets claims, by its name: ``tests/test_presets_slow.py`` counts the seeds for which it holds.
+CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType({})
 
 #: All of them by name, in the order of the menu.
 PRESETS: Mapping[str, Config] = MappingProxyType({**LESSONS, **RECIPES})

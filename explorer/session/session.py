@@ -24,6 +24,7 @@ from explorer.session.recorder import Recorder
 from explorer.session.runs import Runs
 from explorer.session.screen import Screen
 from explorer.session.stopping import has_stopped_rising
+from explorer.session.untouched import Untouched
 from explorer.session.worker import InlineWorker, ThreadWorker
 
 #: What stays as it is when a preset is chosen: which run it is, and how much of it there is.
@@ -89,6 +90,7 @@ class Session(Screen):
         self.worker = worker(self.engine.advance, self._on_worker_error, self._on_pause, self._end)
         self.parts = GradientParts(self)
         self.components = Components(self)
+        self.untouched = Untouched(self)
         self.grid = SeedRuns(self)
         self.worker.submit(self._load)
 

@@ -10,7 +10,7 @@ from traitlets import Dict, Unicode
 
 from explorer.config import CHOICES, Config
 from explorer.prompt_sets import prompt_sets
-from explorer.recipes import KINDS
+from explorer.recipes import KINDS, TYPED
 from explorer.views.inspector import inspector_picture
 from explorer.views.ladder import ladder_picture
 from explorer.views.toy import BATCH_SIZES, CRITICS, Choices, article_toy, cloud_picture, drag_picture
@@ -81,7 +81,7 @@ class Reward(BoardView):
     kinds = Dict(help="{kind: [what its recipe asks for, and what it takes besides]}.").tag(sync=True)
 
     def __init__(self, on_command: Callable[[dict[str, Any]], None], **traits: Any) -> None:
-        kinds = {kind: [*asked, *besides] for kind, (asked, besides) in KINDS.items()}
+        kinds = {kind: [*KINDS[kind][0], *KINDS[kind][1]] for kind in TYPED}
         super().__init__(kinds=kinds, **traits)
         self._on_command = on_command
         self.on_msg(lambda widget, content, buffers: self._answer(content))

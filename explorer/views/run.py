@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from explorer.presets import CLAIMS, PRESETS
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import lacking
 from explorer.views.stages import stage_picture
@@ -39,9 +40,18 @@ def run_picture(session: Any) -> dict[str, Any]:
         "edited": session.recorded is not None and bool(session.config.differences(session.recorded.config)),
         "later": waiting_fields(session),
         "preset": session.preset,
+        "claims": claims_in_force(session),
         "prompts": list(session.prompts),
         "weights_kept": session.weights_kept,
     }
+
+
+def claims_in_force(session: Any) -> list[dict[str, Any]]:
+    """What the preset on the page claims, while the settings are its own, whatever the seed; see ``presets.Claim``."""
+    claims = CLAIMS.get(session.preset, ())
+    if not claims or set(session.config.differences(PRESETS[session.preset])) - {"seed"}:
+        return []
+    return [claim._asdict() for claim in claims]
 
 
 def waiting_fields(session: Any) -> dict[str, str]:

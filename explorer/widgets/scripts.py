@@ -18,7 +18,7 @@ BESIDE = {
     "ledger": ("mathml.js",),
     "reward": ("bars.js", "component.js"),
     "time": ("epochs.js",),
-    "curves": ("behind.js", "frontier.js"),
+    "curves": ("behind.js", "expected.js", "frontier.js", "gauge.js"),
 }
 
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from explorer.config import Config
 from explorer.ppo.metrics import METRICS
 from explorer.recording.history import History
 from explorer.text import LANGUAGES, labels
@@ -47,7 +48,8 @@ def history_of(*metrics: Mapping[str, float]) -> History:
     for number, given_metrics in enumerate(metrics, start=1):
         known = {**dict.fromkeys((*METRICS, "component/sentiment", "component/length"), 0.1)}
         known |= {"policy/approx_kl_final": 0.01, "coef/penalty": 1.0}
-        history.append(SimpleNamespace(update=number, nbytes=1, metrics={**known, **given_metrics}))  # type: ignore[arg-type]
+        shown = SimpleNamespace(update=number, nbytes=1, config=Config(), metrics={**known, **given_metrics})
+        history.append(shown)  # type: ignore[arg-type]
     return history
 
 
