@@ -27,6 +27,8 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = MappingProxyType(
         "rule": (("rule",), ()),
         "gendered": ((), ()),
         "sum": (("weights",), ()),
+        # Learnt from labels: explorer.ppo.preferences.learned makes the recipe and says what its parts are.
+        "learned": (("policy", "reads", "head", "unit", "offset", "wordless"), ("decided", "ties", "held_out")),
     }
 )
 
@@ -42,11 +44,14 @@ JUDGES: Mapping[str, Recipe] = MappingProxyType(
     }
 )
 
-#: The kinds that a person types; the others are chosen as a judge.
-TYPED = tuple(kind for kind in KINDS if kind not in ("rule", "gendered", "sum"))
+#: The kinds that a person types; the others are learnt, or chosen as a judge.
+TYPED = tuple(kind for kind in KINDS if kind not in ("learned", "rule", "gendered", "sum"))
 
 #: Components beside the built-in ones, characters of a name, characters of a recipe as JSON.
 MOST, LONGEST_NAME, LONGEST = 12, 40, 4000
+
+#: A learnt one has a number for every word that it knows: characters of its recipe as JSON.
+LONGEST_LEARNED = 100_000
 
 
 def checked_recipes(components: Mapping[str, Any]) -> Mapping[str, Recipe]:
@@ -116,8 +121,9 @@ def _checked_recipe(name: str, given: Any) -> Recipe:
     for part, value in given.items():
         _check_part(name, part, value)
     recipe = {part: list(value) if isinstance(value, (list, tuple)) else value for part, value in given.items()}
-    if len(as_text(recipe)) > LONGEST:
-        raise ValueError(f"The recipe of the component '{name}' is longer than {LONGEST} characters.")
+    longest = LONGEST_LEARNED if kind == "learned" else LONGEST
+    if len(as_text(recipe)) > longest:
+        raise ValueError(f"The recipe of the component '{name}' is longer than {longest} characters.")
     return MappingProxyType(recipe)
 
 
@@ -134,6 +140,14 @@ def _check_part(name: str, part: str, value: Any) -> None:
         for key, number in value.items()
     )
     wanted["weights"] = ("a number for each component", numbers and len(value) > 0)
+    count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
+    wanted |= {
+        "reads": wanted["words"],
+        "held_out": ("a share from 0 to 1, or null", value is None or (number and 0 <= value <= 1)),
+    }
+    wanted |= dict.fromkeys(("decided", "ties"), ("a whole number from 0", count))
+    wanted |= dict.fromkeys(("unit", "offset", "wordless"), ("a number", number))
     what, right = wanted.get(part, ("text", isinstance(value, str)))
     if not right:
         raise ValueError(f"{part} of the component '{name}' is {value!r:.80}, but must be {what}.")

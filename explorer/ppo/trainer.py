@@ -34,6 +34,7 @@ from explorer.ppo.metrics import approx_kl, measure
 from explorer.ppo.objectives import curve
 from explorer.ppo.optimiser import Optimiser
 from explorer.ppo.policy import GPT2_DROPOUT, Policy
+from explorer.ppo.preferences.learned import Learned
 from explorer.ppo.prompts import check_prompts, encode, rows_for
 from explorer.ppo.records import Credit, Epoch, Rollout, Update
 from explorer.ppo.replay import Experience, join, reuse
@@ -131,7 +132,7 @@ class Trainer:
 
         Raises:
             ValueError: prompt and response do not fit the policy's positions, a weight is that of no component, or a
-                recipe's component cannot be made.
+                recipe's component cannot be made, or was learnt on another policy.
         """
         encode(self.policy, self.prompts, config.response_length)
         components = self.components_under(config)
@@ -141,6 +142,9 @@ class Trainer:
                 raise ValueError(f"There is no reward component '{name}' to give a weight to: there are {known}.")
         if config.judge and judge_name(config.judge) not in config.set_aside:
             judge_of(config.judge, components)
+        for name, component in components.items():
+            if isinstance(component, Learned):
+                component.check_for(name, self.reference)
 
     def components_under(self, config: Config) -> dict[str, Callable[[Responses], Tensor]]:
         """Every reward component under a config: the built-in ones, those given as functions, those of its recipes.

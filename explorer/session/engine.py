@@ -398,13 +398,25 @@ class Engine:
         return dataclasses.replace(found, components=components, judge=judge), len(asked)
 
     def look_closely(self, snapshot: Snapshot, config: Config, response: int, name: str) -> dict[str, Any]:
-        """What a component finds in one response of a finished update; see ``explorer.ppo.rewards.evidence``."""
+        """What a component finds in one response of a finished update; see ``explorer.ppo.rewards.evidence``.
+
+        Of a learnt component ``{parts, rest}``: what each token adds to its value, and what is no token's.
+        """
+        from explorer.ppo.preferences.learned import Learned
         from explorer.ppo.rewards.evidence import evidence
 
         seen = self._responses(snapshot, config)
         component = self.trainer.components_under(config).get(name)
         tokens = snapshot.tokens.responses[response]
+        if isinstance(component, Learned):
+            parts, rest = (found[response] for found in component.token_parts(seen))
+            return {"parts": parts[: len(tokens)].tolist(), "rest": float(rest)}
         return evidence(component, seen.prompts[response], seen.texts[response], tokens, seen.reference)
+
+    def texts_of(self, snapshot: Snapshot) -> list[tuple[str, str]]:
+        """The prompt and the response of each row of a finished update."""
+        seen = self._responses(snapshot, snapshot.config)
+        return list(zip(seen.prompts, seen.texts, strict=True))
 
     def _responses(self, snapshot: Snapshot, config: Config) -> Any:
         import numpy as np

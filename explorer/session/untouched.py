@@ -94,7 +94,6 @@ class Untouched(HasTraits):
         session.worker.submit(job)
 
     def _take(self, key: Any, config: Config, first: int, parts: list[Any], part: Any) -> None:
-        session = self._session
         current = key == self._key_now()
         if part is None or not current or not self.wanted:
             self._busy = False

@@ -78,10 +78,12 @@ class Reward(BoardView):
     chosen = Unicode("", help="The component that is looked at closely; empty before the reader has chosen one.").tag(
         sync=True
     )
-    kinds = Dict(help="{kind: [what its recipe asks for, and what it takes besides]}.").tag(sync=True)
+    kinds = Dict(help="{kind: [what its recipe asks for, and what it takes besides]}, of those that are typed.").tag(
+        sync=True
+    )
 
     def __init__(self, on_command: Callable[[dict[str, Any]], None], **traits: Any) -> None:
-        kinds = {kind: [*KINDS[kind][0], *KINDS[kind][1]] for kind in TYPED}
+        kinds = {kind: [part for parts in KINDS[kind] for part in parts] for kind in TYPED}
         super().__init__(kinds=kinds, **traits)
         self._on_command = on_command
         self.on_msg(lambda widget, content, buffers: self._answer(content))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from explorer.config import Config
-from explorer.ppo.rewards import RewardError, Responses, judge_of
+from explorer.ppo.rewards import Responses, RewardError, judge_of
 from explorer.ppo.rewards.judging import by_rule, gendered
 from explorer.recipes import JUDGES
 

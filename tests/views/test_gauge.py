@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ def test_best_of_one_is_the_untouched_policy() -> None:
     rows = best_picture(scores, judged, spread_of(scores, judged))
     assert [row[0] for row in rows] == [1, 2, 4, 8, 16, 32]
     assert rows[0][1:] == pytest.approx([0, 0, 0], abs=1e-9)
-    assert all(one[2] < other[2] and one[1] < other[1] for one, other in zip(rows, rows[1:], strict=False))
+    assert all(one[2] < other[2] and one[1] < other[1] for one, other in itertools.pairwise(rows))
 
 
 def test_the_untouched_are_scored_by_the_weights() -> None:

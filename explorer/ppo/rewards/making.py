@@ -111,6 +111,12 @@ def _aiming_at(responses: Responses, length_target: int) -> Responses:
     return dataclasses.replace(responses, config=responses.config.replace(length_target=length_target))
 
 
+def _learned(**parts: Any) -> Component:
+    from explorer.ppo.preferences.learned import learned  # what learns a component looks at responses as one does
+
+    return learned(parts)
+
+
 #: How each kind of recipe is made.
 MAKERS: dict[str, Callable[..., Component]] = {
     "expression": lambda **parts: expression(parts["expression"]),
@@ -122,4 +128,5 @@ MAKERS: dict[str, Callable[..., Component]] = {
     "rule": lambda rule: by_rule(rule),
     "gendered": lambda: gendered,
     "sum": _sum,
+    "learned": _learned,
 }
