@@ -11,7 +11,7 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import NamedTuple
 
-from explorer.config import Config
+from explorer.config import DEFAULT_WEIGHTS, Config
 
 LESSONS: Mapping[str, Config] = MappingProxyType(
     {
@@ -22,7 +22,23 @@ LESSONS: Mapping[str, Config] = MappingProxyType(
             kl_coef=0.03,
             weights={"sentiment": 0.7, "coherence": 1.0, "diversity": 1.2, "unbiasedness": 1.0, "length": 0.0},
         ),
-        "hack_the_reward": Config(learning_rate=3e-4, kl_coef=0.0),
+        "hack_the_reward": Config(learning_rate=3e-4, kl_coef=0.0, judge="good_text"),
+        "leash": Config(learning_rate=3e-4, kl_coef=0.1, judge="good_text"),
+        "length_exploit": Config(
+            learning_rate=3e-4,
+            kl_coef=0.03,
+            stop_sentences=1,
+            judge="coherence",
+            components={"words": {"kind": "expression", "expression": "0.1 * words - 1"}},
+            weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), "words": 1.0},
+        ),
+        "entropy_collapse": Config(learning_rate=6e-4, kl_coef=0.0, judge="diversity"),
+        "bias_by_omission": Config(
+            learning_rate=1.5e-4,
+            kl_coef=0.03,
+            judge="gendered",
+            weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), "unbiasedness": 1.0},
+        ),
     }
 )
 

@@ -141,7 +141,7 @@ class Trainer:
                 known = ", ".join(components)
                 raise ValueError(f"There is no reward component '{name}' to give a weight to: there are {known}.")
         if config.judge and judge_name(config.judge) not in config.set_aside:
-            judge_of(config.judge, components)
+            components = {**components, config.judge: judge_of(config.judge, components)}
         for name, component in components.items():
             if isinstance(component, Learned):
                 component.check_for(name, self.reference)

@@ -11,7 +11,8 @@ Columns carry the names of the fields in ``explorer.ppo.records``, where shapes 
                Epoch's [rows, T] fields and ``ages``; responses past the fresh ones are replayed
     responses  a row for each response
                prompt and text as read, prompt_ids, prompt_mask, stopped, groups, scores, component/NAME, and
-               greedy/NAME, that of the greedy answer to the prompt of the response's group, and judge, where there is one
+               greedy/NAME, that of the greedy answer to the prompt of the response's group, and judge, where there is
+               one
     updates    one row
                epochs (a list of each epoch's scalars), checks, seconds, curve_ratios, curve_positive, curve_negative
 

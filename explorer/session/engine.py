@@ -384,7 +384,8 @@ class Engine:
 
         Args:
             config: see ``explorer.ppo.reference_sample``.
-            first, count: which of the prompts that are asked.
+            first: the first of the prompts that are asked.
+            count: how many of them.
 
         Returns:
             The ``ScoredAnswers`` in numpy, and how many prompts are asked in all.

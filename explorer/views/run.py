@@ -48,8 +48,10 @@ def run_picture(session: Any) -> dict[str, Any]:
 
 def claims_in_force(session: Any) -> list[dict[str, Any]]:
     """What the preset on the page claims, while the settings are its own, whatever the seed; see ``presets.Claim``."""
-    claims = CLAIMS.get(session.preset, ())
-    if not claims or set(session.config.differences(PRESETS[session.preset])) - {"seed"}:
+    claims, config, preset = CLAIMS.get(session.preset, ()), session.config, PRESETS[session.preset]
+    # A component of the reader's own that counts nothing changes nothing.
+    idle = {f"component_{n}" for n in config.components if n not in preset.components and not config.weights.get(n)}
+    if not claims or set(config.differences(preset)) - {"seed", *idle}:
         return []
     return [claim._asdict() for claim in claims]
 

@@ -33,7 +33,9 @@ const build = (model) => (root, board, sized, leaving) => {
   const chartsNow = () => {
     const adapts = board.get("batch").adapts ?? [];
     const places = model.get("adapting");
-    return model.get("charts").map((chart) => (adapts.includes(places[chart.key]?.key) ? places[chart.key] : chart));
+    const judged = lineOf(board, "objective/judge").values.some(Number.isFinite);
+    const drawn = ({ lines, ...chart }) => ({ ...chart, lines: lines.filter(({ metric }) => judged || metric !== "objective/judge") });
+    return model.get("charts").map((chart) => drawn(adapts.includes(places[chart.key]?.key) ? places[chart.key] : chart));
   };
   let charts = chartsNow();
   const names = charts.map((_, i) => {
@@ -102,7 +104,7 @@ const build = (model) => (root, board, sized, leaving) => {
       const data = lines.map(({ x, y }) => ({ x, y }));
       return plotly.animate(plot, { data, traces: data.map((_, i) => below.count + i) }, AT_ONCE);
     }
-    const under = [...tracesExpected(board, charts, colours), ...tracesBehind(board, charts, colours)];
+    const under = [...tracesBehind(board, charts, colours), ...tracesExpected(board, charts, colours)];
     [frameOf, below] = [frame, { of: behind, count: under.length }];
     return plotly.react(plot, [...under, ...lines], layout(board, charts, size, colours), { displayModeBar: false });
   };
@@ -155,7 +157,6 @@ function chartNodes(board, chart, expressions) {
   const nodes = [make("strong", { text: say(board, `ui.charts.${chart.key}`) })];
   const told = new Set();
   chart.lines.forEach(({ metric, key }, nth) => {
-    if (metric === "objective/judge" && !lineOf(board, metric).values.some(Number.isFinite)) return;
     nodes.push(make("p", {}, stroke(nth), make("b", { text: ` ${metricLabel(board, metric)}` })));
     nodes.push(...claimWords(board, metric, metricLabel(board, metric)).map((text) => make("p", { class: "explorer-expected", text })));
     if (told.has(key)) return;

@@ -3,11 +3,11 @@
 
 const claimsOf = (board, metric) => (board.get("run").claims ?? []).filter((claim) => claim.metric === metric);
 
-// One trace a chart, empty where nothing is claimed of it, so that those above keep their places.
+// One trace for each chart of which something is claimed.
 function tracesExpected(board, charts, colours) {
   const { ranges } = board.get("series");
   const [red, green, blue] = colours.of("--ex-orange-rgb").split(" ");
-  return charts.map((chart, i) => {
+  return charts.flatMap((chart, i) => {
     const [x, y] = [[], []];
     const [low, high] = ranges[chart.key] ?? [0, 1];
     for (const { metric } of chart.lines) {
@@ -17,7 +17,7 @@ function tracesExpected(board, charts, colours) {
         y.push(from, from, to, to, from, null);
       }
     }
-    return { xaxis: axisName("x", i), yaxis: axisName("y", i), type: "scatter", mode: "lines", showlegend: false, x, y, fill: "toself",
+    return !x.length ? [] : { xaxis: axisName("x", i), yaxis: axisName("y", i), type: "scatter", mode: "lines", showlegend: false, x, y, fill: "toself",
       fillcolor: `rgba(${red},${green},${blue},0.16)`, line: { color: colours.of("--ex-orange"), width: 0.8, dash: "2,2" }, hoverinfo: "skip" };
   });
 }

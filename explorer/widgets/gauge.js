@@ -56,7 +56,7 @@ function gaugeWords(board, { judge, why, part, total }) {
   if (why !== "") return say(board, `ui.gauge.lacks.${why ?? "values"}`, { judge: judge ? judgeLabel(board, judge) : "" });
   const name = judgeLabel(board, judge);
   if (!part) return say(board, "ui.gauge.together", { judge: name, count: total });
-  return say(board, "ui.gauge.parted", { judge: name, update: part.update, lost: format(part.lost, 1), gained: format(part.gained, 1) });
+  return say(board, "ui.gauge.parted", { judge: name, update: part.update, lost: part.lost.toFixed(1), gained: part.gained.toFixed(1) });
 }
 
 function paintGaugeLegend(board, legend) {

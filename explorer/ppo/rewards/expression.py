@@ -92,7 +92,7 @@ QUESTIONS: dict[str, Callable[[str], Value]] = {"count": _count, "contains": _co
 
 
 def _place_of(sought: str, text: str) -> list[tuple[int, int]]:
-    """Every place of a text without regard to capitals; those that a longer spelling in small letters moves are lost."""
+    """Every place of a text, without regard to capitals where small letters are as many."""
     low, word = text.casefold(), sought.casefold()
     if len(low) != len(text):
         low, word = text, sought
