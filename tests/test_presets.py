@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from explorer.config import Config, effect_of
+from explorer.ppo.metrics import METRICS
 from explorer.ppo.policy import Policy
 from explorer.ppo.trainer import Trainer
-from explorer.ppo.metrics import METRICS
 from explorer.presets import CLAIMS, LESSONS, PRESETS, RECIPES, Claim
 from explorer.text import LANGUAGES, labels
 from explorer.views.curves import ADAPTING, CHARTS

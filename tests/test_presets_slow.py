@@ -105,7 +105,9 @@ def test_what_a_preset_claims_holds_for_at_least_nine_seeds_of_ten(name: str, ru
         updates = [run_update(trainer).metrics for _ in range(max(claim.last for claim in claims))]
         series = {claim: [metrics[claim.metric] for metrics in updates] for claim in claims}
         held.append([claim.holds(values) for claim, values in series.items()])
-        means = {claim.metric: round(fmean(values[claim.first - 1 : claim.last]), 3) for claim, values in series.items()}
+        means = {
+            claim.metric: round(fmean(values[claim.first - 1 : claim.last]), 3) for claim, values in series.items()
+        }
         print(f"{name}, seed {seed}: {means} {held[-1]}")
     for claim, each in zip(claims, zip(*held, strict=True), strict=True):
         print(f"{name}: {claim}: {sum(each)} of 10")

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from explorer.config import Config
 from explorer.ppo.prompts import encode
-from explorer.ppo.rollouts import collect
+from explorer.ppo.records import Rollout
+from explorer.ppo.rollouts import GreedyAnswers, collect
 from explorer.ppo.sampling import generator, sentence_ends
 from explorer.ppo.streams import BEST_OF_N
 
@@ -72,10 +73,25 @@ def sample_reference(trainer: Trainer, config: Config, first: int, prompts: list
         sentence_ends(reference),
         answered,
     )
-    components = trainer.score(config, rollout, rows)
-    judged = trainer.judge(config, rollout, rows, components)
-    shape = (len(prompts), ANSWERS)
+    return _scored(trainer, config, rollout, prompts)
+
+
+def _scored(trainer: Trainer, config: Config, rollout: Rollout, prompts: list[str]) -> ScoredAnswers:
+    """Score the answers batch by batch, a group to each prompt, as in training: diversity looks at the whole batch."""
+    places = torch.arange(len(prompts) * ANSWERS).reshape(len(prompts), ANSWERS)
+    parts, judged = [], []
+    for group in places.split(config.group_size, dim=1):
+        picked = group.flatten()
+        rows = picked.to(rollout.response_ids.device)
+        seen = GreedyAnswers(
+            rollout.response_ids[rows], rollout.response_mask[rows], rollout.ref_logprobs[rows], rows, rows
+        )
+        asked = [prompts[int(place) // ANSWERS] for place in picked]
+        components = trainer.score(config, seen, asked)
+        found = trainer.judge(config, seen, asked, components)
+        parts.append({name: values.cpu().reshape(group.shape) for name, values in components.items()})
+        judged += [] if found is None else [found.cpu().reshape(group.shape)]
     return ScoredAnswers(
-        components={name: values.cpu().reshape(shape) for name, values in components.items()},
-        judge=None if judged is None else judged.cpu().reshape(shape),
+        components={name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]},
+        judge=torch.cat(judged, dim=1) if judged else None,
     )

@@ -404,7 +404,7 @@ class Trainer:
         }
 
     def judge(
-        self, config: Config, rollout: Rollout, prompts: list[str], components: Mapping[str, Tensor]
+        self, config: Config, rollout: Rollout | GreedyAnswers, prompts: list[str], components: Mapping[str, Tensor]
     ) -> Tensor | None:
         """What the config's held-out judge gives each response ``[B]``; None without one, or where it is set aside.
 

@@ -154,7 +154,9 @@ class Session(Screen):
         flat = self.config.flat()
         target = PRESETS[name].replace(**{field: flat[field] for field in KEPT})
         brought = PRESETS[self.preset].components  # which go with the preset that brought them
-        going = [n for n, recipe in self.config.components.items() if brought.get(n) == recipe and n not in target.components]
+        going = [
+            n for n, recipe in self.config.components.items() if brought.get(n) == recipe and n not in target.components
+        ]
         others = [n for n in self.config.weights if n not in target.weights and n not in going]
         custom = {f"weight_{n}": 0.0 for n in others}
         self.set(reset=reset, **{**target.flat(), **custom, **dict.fromkeys((f"component_{n}" for n in going), None)})

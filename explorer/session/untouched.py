@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 #: The settings on which the answers and what is measured of them depend.
 FIELDS = ("seed", "judge", "set_aside", "length_target", "temperature", "stop_sentences", "response_length")
 
-#: How many prompts a job answers: the page and the run go on between two jobs.
-AT_ONCE = 4
+#: How many prompts a job answers, as many as a batch has as a rule: the page and the run go on between two jobs.
+AT_ONCE = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,7 +81,8 @@ class Untouched(HasTraits):
 
     def _ask(self, key: Any, config: Config, first: int, parts: list[Any]) -> None:
         session = self._session
-        digest = None if session.live and not session.waiting else session.history.policy_digest
+        own = (session.live and not session.waiting) or not len(session.history)
+        digest = None if own else session.history.policy_digest
 
         def job() -> None:
             part = None

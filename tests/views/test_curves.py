@@ -93,7 +93,11 @@ def test_what_the_run_needs_is_charted() -> None:
 
 def test_a_coefficient_that_adapts_takes_the_place_of_one_chart() -> None:
     assert set(ADAPTING) <= {chart.key for chart in CHARTS}
-    assert {chart.metrics for chart in ADAPTING.values()} == {("coef/kl",), ("coef/penalty",)}
+    assert {chart.metrics for chart in ADAPTING.values()} == {
+        ("coef/kl",),
+        ("coef/penalty",),
+        ("response/length",),
+    }
 
 
 def test_the_coefficients_in_force_are_lines_of_the_picture(series: Series) -> None:
@@ -114,7 +118,12 @@ def test_a_number_beside_a_title_comes_with_the_picture_and_stretches_no_axis(se
 
 def test_components_are_lines_of_the_scores_chart() -> None:
     score, *others = chart_lines(["a", "b"])
-    assert [line["metric"] for line in score["lines"]] == ["objective/score", "component/a", "component/b"]
+    assert [line["metric"] for line in score["lines"]] == [
+        "objective/score",
+        "component/a",
+        "component/b",
+        "objective/judge",
+    ]
     assert [chart["key"] for chart in (score, *others)] == [chart.key for chart in CHARTS]
     assert chart_lines([])[1:] == others
 

@@ -135,7 +135,7 @@ def test_a_component_is_a_judge_of_updates_that_were_made_before_it_was_chosen(s
 
 
 def test_the_first_update_is_the_untouched_policys(snapshots: list[Snapshot]) -> None:
-    picture = gauge_picture(page(snapshots, "diversity"))
+    picture = gauge_picture(page(snapshots, "coherence"))
     assert (picture["why"], picture["total"], picture["part"], picture["best"]) == ("", 3, None, [])
     assert np.frombuffer(picture["updates"], np.int32).tolist() == [1, 2, 3]
     assert picture["unit"]["answers"] == 8

@@ -47,19 +47,26 @@ def test_the_gauge_says_what_is_to_be_seen_or_what_is_missing(
 def test_a_claim_is_pale_on_the_side_where_it_wants_the_curve(tmp_path: Path) -> None:
     program = """
       const claim = (metric, least, most) => ({ metric, first: 36, last: 40, least, most });
-      traits.run = { claims: [claim("objective/score", 0.9, null), claim("policy/entropy", null, 0.5), claim("objective/score", -9, 0.1)] };
-      const charts = [{ key: "score", lines: [{ metric: "objective/score" }] }, { key: "grad_norm", lines: [{ metric: "optim/grad_norm" }] }];
+      const [score, entropy] = ["objective/score", "policy/entropy"];
+      traits.run = { claims: [claim(score, 0.9, null), claim(entropy, null, 0.5), claim(score, -9, 0.1)] };
+      const charts = [["score", score], ["grad_norm", "optim/grad_norm"]].map(([key, metric]) => ({ key, lines: [{ metric }] }));
       const traces = tracesExpected(board, charts, { of: () => "1 2 3" });
       console.log(JSON.stringify(traces.map(({ x, y, xaxis, fill }) => ({ x, y, xaxis, fill }))));
     """
     (trace,) = said(tmp_path, "tracesExpected", program)
     across = [36, 40, 40, 36, 36, None]
-    assert trace == {"x": across * 2, "y": [0.9, 0.9, 1, 1, 0.9, None, -1, -1, 0.1, 0.1, -1, None], "xaxis": "x", "fill": "toself"}
+    assert trace == {
+        "x": across * 2,
+        "y": [0.9, 0.9, 1, 1, 0.9, None, -1, -1, 0.1, 0.1, -1, None],
+        "xaxis": "x",
+        "fill": "toself",
+    }
 
 
 def test_a_claim_is_told_in_words(tmp_path: Path) -> None:
     program = """
-      traits.run = { claims: [{ metric: "policy/entropy", first: 26, last: 30, least: null, most: 0.5 }, { metric: "policy/entropy", first: 1, last: 2, least: 1, most: 2 }] };
+      const claim = (first, last, least, most) => ({ metric: "policy/entropy", first, last, least, most });
+      traits.run = { claims: [claim(26, 30, null, 0.5), claim(1, 2, 1, 2)] };
       console.log(JSON.stringify(claimWords(board, "policy/entropy", "entropy")));
     """
     assert said(tmp_path, "claimWords", program) == [

@@ -27,9 +27,8 @@ def evidence(component: Any, prompt: str, text: str, tokens: Sequence[str], refe
         reference: the frozen reference policy.
 
     Returns:
-        ``{tokens: [places]}`` of the tokens in which keywords or the matches of a pattern lie, or what an expression counts
-        or contains; ``{twin: {pieces,
-        logprob, twin_logprob, count, scale}}`` for unbiasedness: ``pieces`` are ``[own, the twin's]``, of which the
+        ``{tokens: [places]}`` of the tokens in which keywords or the matches of a pattern lie, or what an expression
+        counts or contains; ``{twin: {pieces, logprob, twin_logprob, count, scale}}`` for unbiasedness: ``pieces`` are ``[own, the twin's]``, of which the
         latter is None where they are the same, ``logprob`` and ``twin_logprob`` are of prompt and response, in nats,
         ``count`` is their number of tokens.
     """
