@@ -139,7 +139,24 @@ class Claim(NamedTuple):
 
 
 #: What each of some presets claims, by its name: ``tests/test_presets_slow.py`` counts the seeds for which it holds.
-CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType({})
+CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType(
+    {
+        "hack_the_reward": (
+            Claim("objective/score", 26, 30, least=0.9),
+            Claim("objective/judge", 26, 30, most=-0.4),
+            Claim("objective/ref_kl", 26, 30, least=20.0),
+        ),
+        "leash": (
+            Claim("objective/score", 26, 30, least=0.55),
+            Claim("objective/judge", 26, 30, least=0.1),
+            Claim("objective/ref_kl", 26, 30, most=8.0),
+        ),
+        "length_exploit": (
+            Claim("response/length", 26, 30, least=20.0),
+            Claim("objective/judge", 26, 30, most=0.3),
+        ),
+    }
+)
 
 #: All of them by name, in the order of the menu.
 PRESETS: Mapping[str, Config] = MappingProxyType({**LESSONS, **RECIPES})

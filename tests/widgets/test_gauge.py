@@ -49,7 +49,8 @@ def test_a_claim_is_pale_on_the_side_where_it_wants_the_curve(tmp_path: Path) ->
       const claim = (metric, least, most) => ({ metric, first: 36, last: 40, least, most });
       const [score, entropy] = ["objective/score", "policy/entropy"];
       traits.run = { claims: [claim(score, 0.9, null), claim(entropy, null, 0.5), claim(score, -9, 0.1)] };
-      const charts = [["score", score], ["grad_norm", "optim/grad_norm"]].map(([key, metric]) => ({ key, lines: [{ metric }] }));
+      const pairs = [["score", score], ["grad_norm", "optim/grad_norm"]];
+      const charts = pairs.map(([key, metric]) => ({ key, lines: [{ metric }] }));
       const traces = tracesExpected(board, charts, { of: () => "1 2 3" });
       console.log(JSON.stringify(traces.map(({ x, y, xaxis, fill }) => ({ x, y, xaxis, fill }))));
     """

@@ -28,9 +28,9 @@ def evidence(component: Any, prompt: str, text: str, tokens: Sequence[str], refe
 
     Returns:
         ``{tokens: [places]}`` of the tokens in which keywords or the matches of a pattern lie, or what an expression
-        counts or contains; ``{twin: {pieces, logprob, twin_logprob, count, scale}}`` for unbiasedness: ``pieces`` are ``[own, the twin's]``, of which the
-        latter is None where they are the same, ``logprob`` and ``twin_logprob`` are of prompt and response, in nats,
-        ``count`` is their number of tokens.
+        counts or contains; ``{twin: {pieces, logprob, twin_logprob, count, scale}}`` for unbiasedness: ``pieces`` are
+        ``[own, the twin's]``, of which the latter is None where they are the same, ``logprob`` and ``twin_logprob`` are
+        of prompt and response, in nats, ``count`` is their number of tokens.
     """
     if isinstance(component, Keywords):
         return {"tokens": places(tokens, [span for _, span in component.mentions(text)])}
