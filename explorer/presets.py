@@ -11,6 +11,7 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import NamedTuple
 
+from explorer.bundled import asset_path
 from explorer.config import DEFAULT_WEIGHTS, Config
 
 LESSONS: Mapping[str, Config] = MappingProxyType(
@@ -24,6 +25,14 @@ LESSONS: Mapping[str, Config] = MappingProxyType(
         ),
         "hack_the_reward": Config(learning_rate=3e-4, kl_coef=0.0, judge="good_text"),
         "leash": Config(learning_rate=3e-4, kl_coef=0.1, judge="good_text"),
+        # What twenty labels have taught: explorer.ppo.preferences.lesson.
+        "exploit_your_own_labels": Config(
+            learning_rate=3e-4,
+            kl_coef=0.0,
+            judge="short_words",
+            components={"own labels": asset_path("own_labels.json").read_text(encoding="utf-8")},
+            weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), "own labels": 1.0},
+        ),
         "length_exploit": Config(
             learning_rate=3e-4,
             kl_coef=0.03,

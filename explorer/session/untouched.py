@@ -76,13 +76,17 @@ class Untouched(HasTraits):
         """All that the answers and what is measured of them depend on; the weights are not among it."""
         session, config = self._session, self._session.config
         recipes = tuple((name, as_text(recipe)) for name, recipe in config.components.items())
-        own = session.live and not session.waiting
-        return (*(getattr(config, field) for field in FIELDS), recipes, tuple(session.prompts), own)
+        return (*(getattr(config, field) for field in FIELDS), recipes, tuple(session.prompts), self._digest())
+
+    def _digest(self) -> str | None:
+        """Of the policy that has made what is on screen; None where it is this session's own."""
+        session = self._session
+        own = (session.live and not session.waiting) or not len(session.history)
+        return None if own else session.history.policy_digest
 
     def _ask(self, key: Any, config: Config, first: int, parts: list[Any]) -> None:
         session = self._session
-        own = (session.live and not session.waiting) or not len(session.history)
-        digest = None if own else session.history.policy_digest
+        digest = self._digest()
 
         def job() -> None:
             part = None
