@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from explorer.config import Config
 from explorer.ppo.prompts import encode
-from explorer.ppo.records import Rollout
+from explorer.ppo.records import Array, Rollout
 from explorer.ppo.rollouts import GreedyAnswers, collect
 from explorer.ppo.sampling import generator, sentence_ends
 from explorer.ppo.streams import BEST_OF_N
@@ -29,11 +28,11 @@ class ScoredAnswers:
 
     Attributes:
         components: ``{name: [P, m]}`` every reward component before its weight.
-        judge: ``[P, m]`` what the held-out judge gives each; None where there is none.
+        judge: ``[P, m]`` what the held-out judge gives each; None where there is none. Torch, or numpy once handed on.
     """
 
-    components: Mapping[str, Tensor]
-    judge: Tensor | None
+    components: Mapping[str, Array]
+    judge: Array | None
 
 
 def asked_prompts(prompts: list[str]) -> list[str]:

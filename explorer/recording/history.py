@@ -166,7 +166,8 @@ class _Past:
         """``[N]`` bool, as ``History.judged_by``."""
         since = sorted(self._recording.configs.items())
         places = np.searchsorted([update for update, _ in since], self.updates, side="right") - 1
-        return np.array([config.judge == judge for _, config in since], dtype=bool)[np.maximum(places, 0)]
+        found: np.ndarray = np.array([config.judge == judge for _, config in since], dtype=bool)[np.maximum(places, 0)]
+        return found
 
     def snapshot(self, update: int) -> Snapshot:
         """One that is kept, read where it is not among the last few that were."""

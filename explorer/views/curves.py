@@ -52,7 +52,8 @@ CHARTS: tuple[Chart, ...] = (
 )
 
 #: What takes a chart's place while its coefficient adapts, by the key of that chart: the KL is drawn in the KL panel
-#: too, beside its target, and PPO-penalty clips nothing. Likewise the length, while it is the policy's own choice.
+#: too, beside its target (where that panel is folded away the KL's chart stays), and PPO-penalty clips nothing.
+#: Likewise the length of responses, while it is the policy's own choice.
 ADAPTING: dict[str, Chart] = {
     "ref_kl": Chart("kl_coef", ("coef/kl",), 0.0, 0.1, digits=3),
     "clip": Chart("penalty_coef", ("coef/penalty",), 0.125, 8.0, digits=3, log=True),

@@ -29,13 +29,18 @@ const build = (model) => (root, board, sized, leaving) => {
   const plots = make("div", { class: "ex-plots" }, plot, titles);
   root.prepend(head, plots, frontier.picture, gauge.node);
   const size = sized(plot);
-  // A coefficient that adapts in the update on screen takes the place of one of the charts.
+  // A coefficient that adapts in the update on screen takes the place of one of the charts. That of the KL stays while no
+  // panel but this one would draw it: β is then a number beside it.
   const chartsNow = () => {
     const adapts = board.get("batch").adapts ?? [];
     const places = model.get("adapting");
     const judged = lineOf(board, "objective/judge").values.some(Number.isFinite);
     const drawn = ({ lines, ...chart }) => ({ ...chart, lines: lines.filter(({ metric }) => judged || metric !== "objective/judge") });
-    return model.get("charts").map((chart) => drawn(adapts.includes(places[chart.key]?.key) ? places[chart.key] : chart));
+    return model.get("charts").map((chart) => {
+      const instead = places[chart.key];
+      if (!adapts.includes(instead?.key)) return drawn(chart);
+      return chart.key === "ref_kl" && layoutOf(board).isFolded("kl") ? { ...chart, coefficient: instead } : instead;
+    });
   };
   let charts = chartsNow();
   const names = charts.map((_, i) => {
@@ -137,7 +142,8 @@ function metricLabel(board, metric) {
 function paintTitle(board, node, chart) {
   const text = say(board, `ui.charts.${chart.key}`);
   const now = valueAt(board, chart.lines[0].metric, chart.digits);
-  const beside = chart.beside ? ` ${say(board, "ui.charts.explained", { value: valueAt(board, chart.beside, 2, true) })}` : "";
+  const explained = chart.beside ? ` ${say(board, "ui.charts.explained", { value: valueAt(board, chart.beside, 2, true) })}` : "";
+  const beside = chart.coefficient ? ` β ${valueAt(board, chart.coefficient.lines[0].metric, chart.coefficient.digits)}` : explained;
   const claimed = chart.lines.some(({ metric }) => claimsOf(board, metric).length) ? say(board, "ui.expected.key") : "";
   const stamp = [text, now, beside, claimed].join();
   if (node.exShown === stamp) return;
@@ -163,7 +169,8 @@ function chartNodes(board, chart, expressions) {
     told.add(key);
     nodes.push(...meaningOf(board, key, expressions));
   });
-  if (chart.beside) nodes.push(make("p", {}, make("b", { text: metricLabel(board, chart.beside) })), ...meaningOf(board, chart.beside, expressions));
+  const beside = chart.beside ?? chart.coefficient?.lines[0].metric;
+  if (beside) nodes.push(make("p", {}, make("b", { text: metricLabel(board, beside) })), ...meaningOf(board, beside, expressions));
   return nodes;
 }
 

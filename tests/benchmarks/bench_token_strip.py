@@ -57,6 +57,34 @@ def test_redraws(page: Page) -> None:
     assert all(statistics.median(times) < 2 * AIM for times in found.values())
 
 
+def test_the_clip_picture(page: Page) -> None:
+    """The same tokens as glyphs: a redraw, and each frame in which they move from epoch to epoch."""
+    explorer = ExplorerPage(page)
+    picture = explorer.part("objective").locator(".ex-picture")
+    page.evaluate(WATCH_CLIP)
+    for view in ("objective", "probabilities"):
+        explorer.press(f"view-{view}")
+        for _ in range(4):
+            for epoch in ("0", "1", "-1"):
+                explorer.part("epoch").select_option(epoch)
+                expect(picture).to_have_attribute("data-epoch", "5" if epoch == "-1" else str(int(epoch) + 1))
+                expect(picture).to_have_attribute("data-moving", "false")
+    redraws, frames = page.evaluate("Object.values(window.exTook)")
+    assert len(redraws) >= 20 and len(frames) > 3 * len(redraws)
+    print(f"\n\nScript of the clip picture with the same tokens, in milliseconds ({load()}):")
+    for name, times in (("redraw", redraws), ("frame of a move", frames)):
+        print(f"  {name:22}  median {statistics.median(times):5.1f} (aim {AIM}), highest {max(times):5.1f}")
+        assert statistics.median(times) < AIM
+
+
+#: Gathers the clip picture's measures in ``window.exTook``.
+WATCH_CLIP = """() => {
+  window.exTook = { 'explorer-clip': [], 'explorer-clip-frame': [] };
+  new PerformanceObserver((list) => {
+    for (const { name, duration } of list.getEntries()) window.exTook[name]?.push(duration);
+  }).observe({ entryTypes: ['measure'] });
+}"""
+
 #: Takes the time of every redraw of the strip from now on, and waits for the next.
 NEXT = """
   const strip = root.querySelector('.explorer-tokens');

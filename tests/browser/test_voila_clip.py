@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-import statistics
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, expect
 
-from explorer.config import Config
-from explorer.headless import Trainer
 from explorer.text import labels
 from tests.browser.conftest import OpenPage
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
-from tests.browser.servers import replaying
 
 pytestmark = pytest.mark.browser
 
@@ -224,37 +220,6 @@ def test_a_token_is_pinned_from_the_second_view_which_is_remembered(clip: Explor
     expect(clip.part("view-probabilities")).to_have_attribute("aria-selected", "true")
 
 
-def test_four_thousand_tokens_are_redrawn_in_less_than_a_frame(
-    tmp_path_factory: pytest.TempPathFactory, open_page: OpenPage
-) -> None:
-    run = tmp_path_factory.mktemp("large") / "run"
-    config = Config(batch_size=64, response_length=64, epochs=2, stop_sentences=0, learning_rate=3e-4)
-    Trainer(config=config, prompts=["Once upon a time", "One day"]).train(1, out=run)
-    with replaying(tmp_path_factory.mktemp("replay"), run) as address:
-        page = open_page()
-        page.goto(address)
-        explorer = ExplorerPage(page)
-        expect(explorer.part("objective").locator("[data-count]")).to_have_count(6)
-        assert sum(_states(explorer)) > 3500
-        page.evaluate(TIME)
-        for view in ("objective", "probabilities"):
-            explorer.press(f"view-{view}")
-            for _ in range(4):
-                for epoch in ("0", "1", "-1"):
-                    explorer.part("epoch").select_option(epoch)
-                    expect(_picture(explorer)).to_have_attribute(
-                        "data-epoch", "3" if epoch == "-1" else str(int(epoch) + 1)
-                    )
-                    expect(_picture(explorer)).to_have_attribute("data-moving", "false")
-        took = page.evaluate("window.exTook")
-        page.close()
-    redraws, frames = took["explorer-clip"], took["explorer-clip-frame"]
-    assert len(redraws) >= 20 and len(frames) > 3 * len(redraws)
-    print(f"redraw: {statistics.median(redraws):.1f} ms (max {max(redraws):.1f}, {len(redraws)})")
-    print(f"frame: {statistics.median(frames):.1f} ms (max {max(frames):.1f}, {len(frames)})")
-    assert statistics.median(redraws) < 16 and statistics.median(frames) < 16
-
-
 #: Notes in ``root.exSeen`` which epoch is drawn, and how many different places its glyphs were in.
 WATCH = """(root) => {
   const picture = root.querySelector('.explorer-objective .ex-picture');
@@ -282,14 +247,6 @@ SQUARES = """(root) => [...root.querySelectorAll('.explorer-objective .ex-frame'
   const [x, y, width, height] = ['x', 'y', 'width', 'height'].map((name) => Number(frame.getAttribute(name)));
   return { left: x, right: x + width, top: y, bottom: y + height };
 })"""
-
-#: Gathers the picture's measures in ``window.exTook``.
-TIME = """() => {
-  window.exTook = { 'explorer-clip': [], 'explorer-clip-frame': [] };
-  new PerformanceObserver((list) => {
-    for (const { name, duration } of list.getEntries()) window.exTook[name]?.push(duration);
-  }).observe({ entryTypes: ['measure'] });
-}"""
 
 #: The upper handle stands where it was dragged to, and the setting has come to what it says: not to one on the way.
 ARRIVED = """(root, x) => {

@@ -151,6 +151,22 @@ def test_train_for_ten_updates(explorer: ExplorerPage) -> None:
     explorer.part("kl").locator(".explorer-view-token").click()
 
 
+def test_the_kl_is_in_sight_while_beta_follows_it(explorer: ExplorerPage) -> None:
+    """β takes the place of the KL's chart only where the KL panel draws it too."""
+    explorer.part("controls").locator("details").evaluate_all("(all) => all.forEach((group) => (group.open = true))")
+    explorer.type("kl_target", "2")
+    explorer.step()
+    title = explorer.part("curves").locator(".ex-plot-title").nth(1)
+    expect(title).to_contain_text("β in force")
+    explorer.press("fold-kl")
+    expect(title).to_have_text(re.compile(r"KL, nats −?\d+\.\d\d β 0\.\d{3}"))
+    explorer.press("fold-kl")
+    expect(title).to_contain_text("β in force")
+    explorer.type("kl_target", "–")
+    explorer.step()
+    expect(title).to_have_text(re.compile(r"KL, nats −?\d+\.\d\d *$"))
+
+
 def test_reset_asks_first(explorer: ExplorerPage) -> None:
     explorer.train_to(2)
     updates, texts = explorer.newest, explorer.texts
