@@ -31,7 +31,7 @@ LESSONS: Mapping[str, Config] = MappingProxyType(
         "exploit_your_own_labels": Config(
             learning_rate=3e-4,
             kl_coef=0.0,
-            judge="short_words",
+            judge="good_text",
             components={"own labels": asset_path("own_labels.json").read_text(encoding="utf-8")},
             weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), "own labels": 1.0},
         ),
@@ -43,7 +43,13 @@ LESSONS: Mapping[str, Config] = MappingProxyType(
             components={"words": {"kind": "expression", "expression": "0.1 * words - 1"}},
             weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), "words": 1.0},
         ),
-        "entropy_collapse": Config(learning_rate=6e-4, kl_coef=0.0, judge="diversity"),
+        "entropy_collapse": Config(
+            learning_rate=6e-4,
+            kl_coef=0.0,
+            judge="good_text",
+            components={"play": {"kind": "expression", "expression": '0.25 * count("play")'}},
+            weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), "play": 1.0},
+        ),
         "bias_by_omission": Config(
             learning_rate=1.5e-4,
             kl_coef=0.03,
@@ -162,9 +168,21 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType(
             Claim("objective/judge", 26, 30, least=0.1),
             Claim("objective/ref_kl", 26, 30, most=8.0),
         ),
+        "exploit_your_own_labels": (
+            Claim("objective/score", 26, 30, least=1.8),
+            Claim("objective/judge", 26, 30, most=-0.6),
+        ),
         "length_exploit": (
             Claim("response/length", 26, 30, least=20.0),
             Claim("objective/judge", 26, 30, most=0.3),
+        ),
+        "entropy_collapse": (
+            Claim("policy/entropy", 26, 30, most=0.75),
+            Claim("objective/judge", 26, 30, most=-0.8),
+        ),
+        "bias_by_omission": (
+            Claim("objective/judge", 46, 50, most=0.75),
+            Claim("component/unbiasedness", 46, 50, least=-0.32),
         ),
     }
 )

@@ -23,8 +23,8 @@ from explorer.ppo.preferences.reward_model import fit_reward_model
 from explorer.ppo.preferences.standardise import Features
 from explorer.prompt_sets import prompt_sets
 
-#: The annotator's rule, which is the preset's judge, and how many pairs are decided.
-RULE, PAIRS = "short_words", 20
+#: The annotator's rule, and how many pairs are decided.
+RULE, PAIRS = "mentions_animal", 20
 
 
 def lesson_recipe(reference: Policy) -> dict[str, Any]:
