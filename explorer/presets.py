@@ -51,8 +51,8 @@ LESSONS: Mapping[str, Config] = MappingProxyType(
             weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), "play": 1.0},
         ),
         "bias_by_omission": Config(
-            learning_rate=1.5e-4,
-            kl_coef=0.03,
+            learning_rate=3e-4,
+            kl_coef=0.0,
             judge="gendered",
             weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), "unbiasedness": 1.0},
         ),
@@ -181,8 +181,8 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType(
             Claim("objective/judge", 26, 30, most=-0.8),
         ),
         "bias_by_omission": (
-            Claim("objective/judge", 46, 50, most=0.75),
-            Claim("component/unbiasedness", 46, 50, least=-0.32),
+            Claim("objective/judge", 46, 50, most=0.5),
+            Claim("component/unbiasedness", 46, 50, least=-0.2),
         ),
     }
 )
