@@ -267,6 +267,8 @@ def _value(knob: str, text: str, added: Sequence[str]) -> Any:
         raise ValueError(f"there is no reward component '{component}': {hint}")
     if knob in CHOICES:
         return text
+    if knob == "judge":
+        return "" if text.lower() == "none" else text
     if knob in FIELDS and isinstance(FIELDS[knob].default, bool):
         return {"true": True, "false": False}.get(text.lower(), text)
     if text.lower() == "none":

@@ -379,6 +379,25 @@ class Engine:
         component = self.trainer.components_under(config)[name]
         return freeze(run_component(name, component, self._responses(snapshot, config)))
 
+    def sample_reference(self, config: Config, first: int, count: int) -> tuple[Any, int]:
+        """Some of the training prompts answered many times by the untouched policy, and scored under a config.
+
+        Args:
+            config: see ``explorer.ppo.reference_sample``.
+            first: the first of the prompts that are asked.
+            count: how many of them.
+
+        Returns:
+            The ``ScoredAnswers`` in numpy, and how many prompts are asked in all.
+        """
+        from explorer.ppo.reference_sample import asked_prompts, sample_reference
+
+        asked = asked_prompts(self.prompts)
+        found = sample_reference(self.trainer, config, first, asked[first : first + count])
+        components = {name: freeze(values) for name, values in found.components.items()}
+        judge = None if found.judge is None else freeze(found.judge)
+        return dataclasses.replace(found, components=components, judge=judge), len(asked)
+
     def look_closely(self, snapshot: Snapshot, config: Config, response: int, name: str) -> dict[str, Any]:
         """What a component finds in one response of a finished update; see ``explorer.ppo.rewards.evidence``.
 

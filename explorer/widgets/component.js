@@ -123,7 +123,8 @@ function evidenceNodes(board, component, row) {
   const batch = board.get("batch");
   const which = component.kind === "built_in" ? component.name : component.kind === "copy" ? component.recipe.of : component.kind;
   if (which === "coherence") return perToken(board, batch, row);
-  if (!["unbiasedness", "keywords", "format", "learned"].includes(which)) return [make("p", { class: "ex-muted", text: say(board, "ui.reward.whole") })];
+  const marks = which === "expression" && /\b(count|contains)\s*\(/.test(component.recipe.expression);
+  if (!marks && !["unbiasedness", "keywords", "format", "learned"].includes(which)) return [make("p", { class: "ex-muted", text: say(board, "ui.reward.whole") })];
   const { closely } = board.get("reward");
   const found = closely.component === component.name && closely.response === row && closely.update === batch.update ? closely : null;
   const hole = which === "unbiasedness" ? [make("p", { class: "explorer-reward-hole" }, make("b", { text: `${say(board, "ui.reward.hole")}: ` }), say(board, "ui.reward.hole_unbiasedness"))] : [];

@@ -19,7 +19,7 @@ BESIDE = {
     "reward": ("bars.js", "component.js"),
     "annotate": ("teaching.js",),
     "time": ("epochs.js",),
-    "curves": ("behind.js", "frontier.js"),
+    "curves": ("behind.js", "expected.js", "frontier.js", "gauge.js"),
     "runs": ("notes.js",),
 }
 

@@ -12,7 +12,7 @@ from explorer.ppo.rewards import REWARDS, from_recipe
 from explorer.ppo.rewards.keywords import keywords
 from explorer.ppo.rewards.making import MAKERS
 from explorer.ppo.state import weights_digest
-from explorer.recipes import KINDS, checked_recipes
+from explorer.recipes import JUDGES, KINDS, checked_recipes
 
 RECIPES = {
     "expression": {"kind": "expression", "expression": "0.1 * words"},
@@ -39,7 +39,8 @@ def made(recipe):
 
 
 def test_every_kind_is_made_and_tried_here(batch_of) -> None:
-    recipes = {**RECIPES, "learned": learned_here(batch_of(texts=["A."]).reference)}
+    judges = {"rule": JUDGES["has_dialogue"], "gendered": JUDGES["gendered"], "sum": JUDGES["good_text"]}
+    recipes = {**RECIPES, **judges, "learned": learned_here(batch_of(texts=["A."]).reference)}
     assert set(KINDS) == set(MAKERS) == set(recipes)
     for recipe in recipes.values():
         assert made(recipe)(batch_of(texts=["The happy dog.", ""])).shape == (2,)
