@@ -103,6 +103,7 @@ def test_twenty_pairs_by_key_and_click_with_an_undo_and_a_reload(explorer: Explo
     assert labels(folder) == made
     panel.locator(".ex-annotate-prompt").click()
     # Once there is a model, pairs are chosen by its ensemble, and the page says so; the one on screen stays.
+    expect(explorer.part("annotate-train")).to_be_enabled()
     expect(explorer.part("annotate-train")).to_contain_text("8 labels")
     said(explorer, "b")
     expect(panel.locator(".explorer-annotate-why")).to_contain_text("disagrees")
