@@ -14,6 +14,7 @@ from explorer.presets import PRESETS
 from explorer.recording.history import History
 from explorer.recording.shelf import Shelf
 from explorer.recording.snapshot import Snapshot
+from explorer.session.annotator import Annotator
 from explorer.session.components import Components
 from explorer.session.engine import Engine, Progress
 from explorer.session.grid import SeedRuns
@@ -90,6 +91,7 @@ class Session(Screen):
         self.worker = worker(self.engine.advance, self._on_worker_error, self._on_pause, self._end)
         self.parts = GradientParts(self)
         self.components = Components(self)
+        self.annotator = Annotator(self, shelf)
         self.untouched = Untouched(self)
         self.grid = SeedRuns(self)
         self.worker.submit(self._load)

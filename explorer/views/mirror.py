@@ -9,6 +9,7 @@ from explorer.session.replay import Replay
 from explorer.session.session import Session
 from explorer.session.throttle import Throttle
 from explorer.text import labels
+from explorer.views.annotate import annotate_picture
 from explorer.views.batch import batch_picture
 from explorer.views.behind import behind_picture
 from explorer.views.curves import Curves
@@ -70,6 +71,9 @@ class Mirror:
         if not isinstance(session, Replay):
             session.untouched.observe(self._on_change(self.draw_gauge), "sample")
             session.components.observe(self._on_change(self.draw_reward), ["closely", "reasons"])
+            session.annotator.observe(self._on_change(self.draw_annotator), "state")
+            session.observe(self._on_change(self.draw_annotator), "config")
+            board.observe(self._on_change(self.draw_annotator), "lower")
             for source, names in (
                 (session.runs, ["run", "opening", "states", "branch", "parting"]),
                 (session.library, ["entries", "saved", "notes", "damage"]),
@@ -118,6 +122,11 @@ class Mirror:
         """The reward's components, while they are on screen."""
         if self.board.lower == "reward":
             self.board.reward = reward_picture(self.session)
+
+    def draw_annotator(self) -> None:
+        """Pairs to label and what the labels have taught, while they are on screen."""
+        if self.board.lower == "annotate" and not isinstance(self.session, Replay):
+            self.board.annotate = annotate_picture(self.session)
 
     def draw_run(self) -> None:
         """Where the run stands."""

@@ -40,6 +40,7 @@ class Board(OnLoopWidget):
         sync=True
     )
     reward = Dict(help="The reward's components while they are on screen: see explorer.views.reward.").tag(sync=True)
+    annotate = Dict(help="The annotator while it is on screen: see explorer.views.annotate.").tag(sync=True)
     parts = Dict(help="The exact parts of the gradient, where they are asked for: see explorer.views.parts.").tag(
         sync=True
     )

@@ -151,7 +151,7 @@ function perToken(board, batch, row) {
 // A learnt component: what each token adds to the value, and what is no token's.
 function sharesOfTokens(board, batch, row, { parts, rest }) {
   const high = Math.max(0.05, ...parts.map(Math.abs));
-  const line = make("p", { class: "ex-reward-tokens" }, ...batch.tokens[row].map((token, t) => make("span", { class: `ex-reward-token ${tint({ kind: "diverging", high }, parts[t] ?? 0)}` }, make("span", { text: visible(token) }), make("small", { text: signed(parts[t] ?? 0), "data-value": parts[t] ?? 0 }))));
+  const line = make("p", { class: "ex-reward-tokens" }, ...batch.tokens[row].map((token, t) => make("span", { class: `ex-reward-token ${tint({ kind: "diverging", high }, parts[t] ?? 0)}` }, make("span", { text: visible(token) }), make("small", { text: fixedSigned(parts[t] ?? 0), "data-value": parts[t] ?? 0 }))));
   return [line, make("p", { class: "ex-muted", text: say(board, "ui.reward.shares", { rest: signed(rest) }) })];
 }
 
