@@ -164,7 +164,9 @@ class Series:
         metrics = [[line["metric"] for line in chart["lines"]] for chart in chart_lines(components, charts)]
         self._metrics = dict(zip(charts, metrics, strict=True))
 
-    def picture(self, history: History, cursor: int, behind: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def picture(
+        self, history: History, cursor: int, behind: Mapping[str, Any] | None = None, due: int = 0
+    ) -> dict[str, Any]:
         """``{lines: {metric: {updates: int32, values: float32}}, span: [0, last], ranges: {chart: [low, high]}}``.
 
         And ``frontier``: see ``frontier_dots``. Arrays ``[N]`` come as bytes, and what an update lacks is NaN. ``span``
@@ -175,6 +177,7 @@ class Series:
             history: the run.
             cursor: the update on screen, which every line keeps.
             behind: what is drawn behind the lines (``explorer.views.behind``): the axes take it in.
+            due: the last update of which something is claimed: the axis of the updates takes that in too.
         """
         reach = (behind or {}).get("reach", {})
         last = history.updates[-1] if len(history) else 0
@@ -192,7 +195,7 @@ class Series:
         return {
             "lines": lines,
             "frontier": frontier_dots(history, cursor),
-            "span": span(max(last, (behind or {}).get("last", 0))),
+            "span": span(max(last, (behind or {}).get("last", 0), due)),
             "ranges": dict(self._ranges),
         }
 

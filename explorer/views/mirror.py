@@ -18,7 +18,7 @@ from explorer.views.ledger import ledger_picture
 from explorer.views.parts import parts_picture
 from explorer.views.quantities import ON_DEMAND
 from explorer.views.reward import reward_picture
-from explorer.views.run import run_picture
+from explorer.views.run import claims_in_force, run_picture
 from explorer.views.runs import runs_picture
 from explorer.views.scoring import ghost_picture
 from explorer.widgets.board import Board
@@ -41,7 +41,7 @@ class Mirror:
         self, session: Session | Replay, board: Board, player: Player, controls: Controls, curves: Curves
     ) -> None:
         self.session, self.board, self.player, self.controls, self.curves = session, board, player, controls, curves
-        self._sampled_at = -1
+        self._sampled_at, self._drawn_due = -1, 0
         self._haunted: tuple[Any, int, dict[str, Any]] = (None, -1, {})
         self._run = Throttle(session.loop, self._guarded(self.draw_run))
         self._curves = Throttle(session.loop, self._guarded(self.draw_series))
@@ -136,8 +136,14 @@ class Mirror:
         """The run's curves, with the update at the cursor among their points."""
         recorded = self.session.recorded
         cursor = 0 if recorded is None else recorded.update
-        self.board.series = self.curves.series.picture(self.session.history, cursor, self.board.behind)
+        due = self._due()
+        self.board.series = self.curves.series.picture(self.session.history, cursor, self.board.behind, due)
         self.draw_gauge()
+
+    def _due(self) -> int:
+        """The last update of which the preset claims something, 0 where it claims nothing."""
+        self._drawn_due = max((claim["last"] for claim in claims_in_force(self.session)), default=0)
+        return self._drawn_due
 
     def draw_gauge(self) -> None:
         """Score and judge against √KL, while they are on screen."""
@@ -183,7 +189,8 @@ class Mirror:
     def draw_settings(self) -> None:
         """The settings beside those that they are compared with."""
         self.controls.show(self.session.config, self.session.compared)
-        if self.curves.follow(list(self.session.config.weights)):
+        before = self._drawn_due
+        if self.curves.follow(list(self.session.config.weights)) or self._due() != before:
             self.draw_series()
         self.draw_gauge()
         self._run.request()
