@@ -3,7 +3,7 @@
 
 export default {
   render(context) {
-    return frame(context, "reward", ["lower", "batch", "pinned", "reward", "series", "strip", "run"], build(context.model));
+    return frame(context, "reward", ["lower", "batch", "pinned", "hovered", "reward", "series", "strip", "run"], build(context.model));
   },
 };
 
@@ -21,11 +21,21 @@ const build = (model) => (root, board, sized, leaving) => {
   };
   const table = componentTable(board, model, choose);
   const detail = make("div", { class: "ex-reward-detail", role: "group", tabindex: "0" });
+  // A token of the text below is a token like any other: pointed at it is shown everywhere, clicked it is pinned.
+  const tokenAt = (event) => {
+    const t = event.target.closest?.("[data-t]")?.dataset.t;
+    return t === undefined ? null : [Number(detail.dataset.row), Number(t)];
+  };
+  detail.addEventListener("mouseover", (event) => hover(board, tokenAt(event)));
+  detail.addEventListener("mouseleave", () => hover(board, null));
+  detail.addEventListener("click", (event) => tokenAt(event) && pin(board, tokenAt(event)));
   const actions = make("div", { class: "ex-reward-do ex-row" });
   const form = componentForm(board, model, () => {
     refresh();
     add.focus();
   });
+  const judge = judgeChoice(board);
+  table.node.append(judge.node);
   const body = make("div", { class: "ex-reward" }, table.node, bars.node);
   root.append(tabs.node, note, status, body, detail, actions, form.node);
 
@@ -78,6 +88,7 @@ const build = (model) => (root, board, sized, leaving) => {
     note.title = note.textContent;
     note.classList.toggle("ex-reward-said", Boolean(words));
     table.paint(all(), chosenOne()?.name);
+    judge.paint(all().map(({ name }) => name));
     bars.paint(all().map(({ name }) => name), (name) => wholeResponseName(board, `component/${name}`));
     const one = chosenOne();
     if (one && model.get("chosen") !== one.name) {
@@ -90,11 +101,13 @@ const build = (model) => (root, board, sized, leaving) => {
     actions.hidden = editing || isReplay(board) || !one;
     root.classList.toggle("ex-editing", editing);
     if (one) paintActions(one);
-    const row = focusOf(board)?.[0] ?? null;
-    const stamp = JSON.stringify([one, row, board.get("batch").update, board.get("batch").rescored, board.get("reward").closely, board.get("language"), one && weightOf(one.name)]);
+    // While a bar is pointed at, what stands below it stays: it would push the bars about.
+    const [pinnedRow, row] = [pinnedOf(board)?.[0] ?? null, (bars.inside ? heldOf(board) : focusOf(board))?.[0] ?? null];
+    const stamp = JSON.stringify([one, row, row === pinnedRow, board.get("batch").update, board.get("batch").rescored, board.get("reward").closely, board.get("language"), one && weightOf(one.name)]);
     if (!one || editing || (stamp === painted && detail.exOf === board.get("batch"))) return;
     [painted, detail.exOf] = [stamp, board.get("batch")];
     detail.setAttribute("aria-label", wholeResponseName(board, `component/${one.name}`));
+    detail.dataset.row = row ?? "";
     detail.replaceChildren(...detailNodes(board, one, row, letterOf(all().indexOf(one))));
   };
   const paintActions = ({ kind, state }) => {
@@ -152,6 +165,41 @@ function componentTable(board, model, choose) {
       row.mark.title = state === "recorded" ? "" : [say(board, `ui.reward.states.${state}`), why].filter(Boolean).join(": ");
       spark(board, row);
     });
+  };
+  return { node, paint };
+}
+
+// ---------------------------------------------------------------- the judge
+
+// What the responses are measured by and never trained on; beside it its mean over the batch on screen.
+function judgeChoice(board) {
+  const id = `ex-judge-${Math.random().toString(36).slice(2, 8)}`;
+  const label = make("label", { for: id });
+  const menu = make("select", { id, class: "ex-select explorer-judge", onchange: () => board.exSettings.edit("judge", menu.value) });
+  const mean = make("span", { class: "ex-reward-mean explorer-judged" });
+  const node = make("div", { class: "ex-judge" }, label, menu, mean);
+  let laid = "";
+  const paint = (names) => {
+    const now = board.exSettings?.value("judge") ?? "";
+    const ready = Object.keys(lookUp(board.get("words"), "judges") ?? {});
+    const weighted = (name) => Boolean(board.exSettings?.value(`weight_${name}`));
+    const free = names.filter((name) => !weighted(name));
+    const stamp = JSON.stringify([now, free, board.get("language")]);
+    if (stamp !== laid) {
+      laid = stamp;
+      const option = (value, text) => make("option", { value, text, selected: value === now });
+      const group = (key, options) => (options.length ? make("optgroup", { label: say(board, `ui.judge.${key}`) }, ...options) : null);
+      const typed = now.startsWith("{") ? [option(now, say(board, "ui.gauge.recipe"))] : [];
+      menu.replaceChildren(...[option("", say(board, "ui.judge.none")), ...typed, group("ready", ready.map((key) => option(key, say(board, `judges.${key}.label`)))), group("components", free.map((name) => option(name, wholeResponseName(board, `component/${name}`))))].filter(Boolean));
+      menu.value = now;
+    }
+    menu.disabled = isReplay(board);
+    write(label, say(board, "ui.judge.label"));
+    const definition = lookUp(board.get("words"), `judges.${now}.definition`) ?? "";
+    menu.title = label.title = [say(board, "ui.judge.what"), definition].filter(Boolean).join(" ");
+    const { judge, judged } = board.get("batch");
+    const told = now && now === judge && judged?.length;
+    write(mean, told ? signed(judged.reduce((sum, value) => sum + value, 0) / judged.length) : "–");
   };
   return { node, paint };
 }

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, expect
 
 from explorer.text import labels
-from tests.browser.conftest import OpenPage
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def recorded(voila_url: str, open_page: OpenPage) -> Iterator[ExplorerPage]:
-    """A page of its own, which shows the bundled run's last update."""
-    page = open_page()
-    page.goto(voila_url)
-    explorer = ExplorerPage(page)
-    explorer.wait_until_ready()
-    yield explorer
-    page.close()
 
 
 @pytest.fixture
@@ -191,7 +178,9 @@ def test_the_second_view_has_every_token_where_its_probabilities_say(clip: Explo
         assert (x - square["left"]) / across == pytest.approx(told["probability before"], abs=0.002)
         assert (square["bottom"] - y) / up == pytest.approx(told["probability now"], abs=0.002)
         found = re.findall(r"M([-.\d]+) ([-.\d]+)", _glyphs(clip))
-        assert any(abs(float(gx) - x) < 0.2 and abs(abs(float(gy) - y) - 3.6) < 0.3 for gx, gy in found)
+        # The path begins at the tip of its triangle, which is nearer for a small one, as inside the band.
+        tips = [abs(float(gy) - y) for gx, gy in found if abs(float(gx) - x) < 0.2]
+        assert any(abs(tip - away) < 0.3 for tip in tips for away in (2.9, 3.9))
     clip.page.mouse.move(0, 0)
 
 
