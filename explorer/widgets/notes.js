@@ -5,7 +5,8 @@ const NOTED_ON = ["token", "response", "update"];
 
 function runNotes(board, send) {
   const title = make("h3");
-  const place = make("select", { class: "ex-select explorer-note-place" });
+  let chosen = "token"; // what the reader chose last; where nothing is pinned only the update is offered
+  const place = make("select", { class: "ex-select explorer-note-place", onchange: () => (chosen = place.value) });
   const label = make("input", { class: "ex-input explorer-note-label", type: "text", maxlength: "80", required: true });
   const more = make("input", { class: "ex-input explorer-note-text", type: "text", maxlength: "2000" });
   const add = make("button", { class: "ex-button explorer-note-add", type: "submit" });
@@ -31,12 +32,11 @@ function runNotes(board, send) {
     const offered = word === undefined ? ["update"] : NOTED_ON;
     const stamp = JSON.stringify([batch.update, ...(word === undefined ? [] : pinned), word]);
     if (!needsWords(place, board) && place.dataset.stamp === stamp) return;
-    const before = place.value;
     place.dataset.stamp = stamp;
     place.replaceChildren(...offered.map((where) => make("option", { value: where, text: say(board, `ui.runs.notes.on.${where}`, {
       update: batch.update, response: (pinned[0] ?? 0) + 1, token: (pinned[1] ?? 0) + 1, word: visible(word ?? ""),
     }) })));
-    place.value = offered.includes(before) ? before : offered[0];
+    place.value = offered.includes(chosen) ? chosen : offered[0];
   };
 
   const paintList = (found) => {
