@@ -53,7 +53,21 @@ PAGE_GONE_SECONDS = 240.0
 
 #: What may be done while a question is open: to look at the run changes nothing that it is about.
 LEAVES_THE_QUESTION = frozenset(
-    {"confirm", "scrub", "epoch", "walk", "follow", "show", "dismiss", "compare", "try", "rename", "save", "behind"}
+    {
+        "confirm",
+        "scrub",
+        "epoch",
+        "walk",
+        "follow",
+        "show",
+        "dismiss",
+        "compare",
+        "try",
+        "rename",
+        "save",
+        "behind",
+        "note",
+    }
 )
 
 _by_cell: dict[str, list[tuple[str, weakref.ref[Explorer]]]] = {}
@@ -364,6 +378,7 @@ class Explorer(ipywidgets.Box):
             "save": lambda: self._save(str(message["run"]), str(message["folder"])),
             "delete": lambda: self._training.library.delete(str(message["run"])),
             "behind": lambda: self._lay_behind(message),
+            "note": lambda: self._note(message),
             "show": lambda: self._show(int(message["update"]), int(message["epoch"]), message["token"]),
             "seeds": lambda: self._training.library.start_seeds(message["seeds"], message["updates"]),
             "stop_seeds": lambda: self._training.grid.stop(),
@@ -418,6 +433,12 @@ class Explorer(ipywidgets.Box):
     def _save(self, run: str, folder: str) -> None:
         """Save a run where the reader says."""
         self._training.library.save(run, str(_whole_path(folder)))
+
+    def _note(self, message: Mapping[str, Any]) -> None:
+        """Note something on the update on screen, one of its responses, or a token of that."""
+        label, text = " ".join(str(message["label"]).split()), str(message.get("text", "")).strip()
+        place = {name: message.get(name) for name in ("response", "token")}
+        self._training.library.note(message["update"], label, text, **place)
 
     def _lay_behind(self, message: Mapping[str, Any]) -> None:
         library = self._training.library

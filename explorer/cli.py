@@ -51,8 +51,35 @@ def serve(
         Path | None,
         typer.Option(help="The folder in which the page keeps its runs.", show_default="the user's own"),
     ] = None,
+    keep_every: Annotated[
+        int | None,
+        typer.Option(
+            help="Of a run keep the tokens of every n-th update, and of the first and the last; metrics of all.",
+            show_default="1",
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(help="Of a run keep the state after every n-th update, to go back to.", show_default="10"),
+    ] = None,
+    checkpoint_megabytes: Annotated[
+        float | None,
+        typer.Option(
+            help="What the states of one run may weigh together; past it older ones are thinned out.",
+            show_default="200",
+        ),
+    ] = None,
 ) -> None:
     """Open the explorer as a page in the browser; Ctrl-C ends it."""
+    from explorer.recording.amounts import VARIABLES, find_amounts
+
+    told = {
+        "keep_every": keep_every,
+        "checkpoint_every": checkpoint_every,
+        "checkpoint_megabytes": checkpoint_megabytes,
+    }
+    find_amounts(**told)  # what is wrong with them is better said here than in the page
+    os.environ.update({VARIABLES[name]: str(value) for name, value in told.items() if value is not None})
     if runs is not None:
         from explorer.recording.shelf import RUNS_VARIABLE
 

@@ -47,6 +47,21 @@ OWN_UPPER_CLIP = frozenset({"clip_higher", "gspo", "cispo"})
 #: asinh(log ratio / this), which is even within it and, further out, even in the logarithm.
 RATIO_GRAINS: Mapping[str, float] = MappingProxyType({"gspo": 1e-4})
 
+#: What papers and other programs call a field: an error proposes it, where the spelling alone would mislead.
+ALSO_CALLED = {
+    **dict.fromkeys(("lr", "alpha"), "learning_rate"),
+    **dict.fromkeys(("eps", "epsilon", "cliprange", "clip_eps", "clip_ratio"), "clip_range"),
+    **dict.fromkeys(("beta", "kl_beta", "init_kl_coef", "kl_penalty"), "kl_coef"),
+    **dict.fromkeys(("lam", "lambda_", "lmbda", "lambd"), "gae_lambda"),
+    **dict.fromkeys(("K", "ppo_epochs", "num_epochs", "num_ppo_epochs"), "epochs"),
+    **dict.fromkeys(("stop", "sentences"), "stop_sentences"),
+    **dict.fromkeys(("max_new_tokens", "max_tokens"), "response_length"),
+    **dict.fromkeys(("entropy_coef", "entropy_coeff"), "ent_coef"),
+    **dict.fromkeys(("value_coef", "value_coeff"), "vf_coef"),
+    **dict.fromkeys(("num_generations", "G"), "group_size"),
+    "advantage": "estimator",
+}
+
 #: SAPO's temperatures as published, for A > 0 and for A < 0: the latter fades a little sooner.
 SAPO_TEMPERATURES = (1.0, 1.05)
 
@@ -255,7 +270,8 @@ def effect_of(name: str) -> Effect:
 def _refuse_unknown(names: Mapping[str, Any]) -> None:
     for name in names:
         if name not in FIELDS:
-            near = [f for f in FIELDS if f.startswith(name)] or difflib.get_close_matches(name, FIELDS, n=1)
+            near = [ALSO_CALLED[name]] if name in ALSO_CALLED else [f for f in FIELDS if f.startswith(name)]
+            near = near or difflib.get_close_matches(name, FIELDS, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"the fields are {', '.join(FIELDS)}."
             raise TypeError(f"Config has no field '{name}': {hint}")
 

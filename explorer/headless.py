@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -240,7 +241,7 @@ class Trainer(trainer.Trainer):
         self, out: str | Path, info: Mapping[str, Any], keep_every: int, checkpoint_every: int, megabytes: float
     ) -> BackgroundWriter:
         """What records into ``out``: a new folder, or the run's own where the trainer was resumed from it."""
-        if megabytes <= 0:
+        if not 0 < megabytes < math.inf:
             raise RecordingError(f"checkpoint_megabytes is {megabytes:g}, but must be above 0.")
         if self.origin is not None and self.origin.is_in(out):
             self.origin.check_in_place(self.config, self.prompts, self.policy.bf16, self.updates)

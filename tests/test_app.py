@@ -870,6 +870,25 @@ def test_the_place_where_a_branch_parts_can_be_shown(page: Explorer) -> None:
     assert (page.board.run["cursor"], page.board.pinned) == (3, [1, 0])
 
 
+def test_a_note_is_written_on_the_disk_listed_and_leads_to_its_place(make_page: MakePage, tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "shelf")
+    page = make_page(runs=shelf)
+    page.board.lower = "runs"
+    press(page, "note", update=1, label="odd")
+    assert "No recorded run is on screen" in page.board.run["error"]["message"]
+    page.train(3)
+    press(page, "note", update=2, response=1, token=0, label="  <i>odd</i> ", text="first\n")
+    press(page, "note", update=3, response=None, token=None, label="whole")
+    (entry,) = shelf.entries()
+    kept = [(n.update, n.response, n.token, n.label, n.text) for n in Recording.load(entry.folder).labels]
+    assert kept == [(2, 1, 0, "<i>odd</i>", "first"), (3, None, None, "whole", "")]
+    listed = page.board.shelf["notes"]["found"]
+    assert [(note["update"], note["label"]) for note in listed] == [(3, "whole"), (2, "<i>odd</i>")]
+    note = listed[1]
+    press(page, "show", update=note["update"], epoch=-1, token=[note["response"], note["token"]])
+    assert (page.board.run["cursor"], page.board.pinned, page.board.run["error"]) == (2, [1, 0], {})
+
+
 def test_another_run_has_scales_of_its_own(page: Explorer) -> None:
     page.train(2)
     page.curves.series._ranges["score"] = [-64.0, 64.0]

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from explorer import bundled, cli
+from explorer.recording.shelf import Shelf
 from explorer.replay_page import replay_notebook
 from explorer.serve import listen
 
@@ -45,6 +46,39 @@ def test_serve_help_names_its_options():
     done = run("serve", "--help")
     assert done.returncode == 0
     assert {"--port", "--host", "--theme", "--no-browser"} <= set(done.stdout.split())
+
+
+def test_how_much_a_page_keeps_is_told_to_its_kernels(monkeypatch, tmp_path):
+    served, before = [], dict(os.environ)
+    monkeypatch.setattr("explorer.serve.serve", lambda *shown, **options: served.append(dict(os.environ)))
+    told = ["--keep-every", "5", "--checkpoint-every", "20", "--checkpoint-megabytes", "150"]
+    try:
+        cli.app(["serve", "--runs", str(tmp_path), *told], standalone_mode=False)
+        shelf = Shelf()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    assert len(served) == 1
+    assert dict(served[0].items() - before.items()) == {
+        "PPO_EXPLORER_RUNS": str(tmp_path),
+        "PPO_EXPLORER_KEEP_EVERY": "5",
+        "PPO_EXPLORER_CHECKPOINT_EVERY": "20",
+        "PPO_EXPLORER_CHECKPOINT_MEGABYTES": "150.0",
+    }
+    assert (shelf.keep_every, shelf.checkpoint_every, shelf.checkpoint_megabytes) == (5, 20, 150.0)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--keep-every", "0", "keep_every is 0, but must be a whole number from 1"),
+        ("--checkpoint-every", "0", "checkpoint_every is 0, but must be a whole number from 1"),
+        ("--checkpoint-megabytes", "-1", "checkpoint_megabytes is -1.0, but must be above 0"),
+        ("--checkpoint-megabytes", "inf", "checkpoint_megabytes is inf, but must be above 0"),
+    ],
+)
+def test_an_amount_out_of_range_is_one_line_before_any_server_starts(monkeypatch, capsys, option, value, message):
+    assert failure(monkeypatch, capsys, "serve", option, value) == f"error: {message}.\n"
 
 
 def test_a_missing_notebook_is_one_line(monkeypatch, capsys, tmp_path):

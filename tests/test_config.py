@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.config import CHOICES, DEFAULT_WEIGHTS, FIELDS, GROUPED, WEIGHT_RANGE, Config, effect_of
+from explorer.config import ALSO_CALLED, CHOICES, DEFAULT_WEIGHTS, FIELDS, GROUPED, WEIGHT_RANGE, Config, effect_of
 
 NUMBERS = [name for name, field in FIELDS.items() if field.metadata.get("low") is not None]
 WHOLE = [name for name in NUMBERS if type(FIELDS[name].default) is int]
@@ -233,13 +233,22 @@ def test_an_estimator_that_compares_responses_needs_two_of_them(name: str) -> No
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("clip_rang", "clip_range"), ("gae_lamda", "gae_lambda"), ("kl_coeff", "kl_coef"), ("clip", "clip_range")],
+    [
+        *[("clip_rang", "clip_range"), ("gae_lamda", "gae_lambda"), ("kl_coeff", "kl_coef"), ("clip", "clip_range")],
+        # As papers and other programs have them: by spelling alone these would be lr_schedule, delta, epochs …
+        *[("lr", "learning_rate"), ("beta", "kl_coef"), ("eps", "clip_range"), ("lam", "gae_lambda")],
+        *[("stop", "stop_sentences"), ("K", "epochs"), ("max_new_tokens", "response_length")],
+    ],
 )
 def test_an_unknown_field_proposes_the_nearest(typed: str, meant: str) -> None:
     with pytest.raises(TypeError, match=f"no field '{typed}': did you mean '{meant}'"):
         Config(**{typed: 0.1})
     with pytest.raises(TypeError, match=f"did you mean '{meant}'"):
         Config().replace(**{typed: 0.1})
+
+
+def test_every_name_from_elsewhere_stands_for_a_field_and_is_none() -> None:
+    assert set(ALSO_CALLED.values()) <= set(FIELDS) and not set(ALSO_CALLED) & set(FIELDS)
 
 
 def test_a_field_like_no_other_lists_them_all() -> None:

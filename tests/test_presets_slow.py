@@ -88,16 +88,22 @@ def test_hack_the_reward_reaches_the_score_and_loses_the_language(run_update: Ru
 
 
 def test_balanced_raises_the_sentiment_and_keeps_the_rest(run_update: RunUpdate) -> None:
-    run = train("balanced", drawn_seed(), 40, run_update)
-    assert run.mean("component/sentiment", 36, 40) > run.untouched["sentiment"] + 0.2  # [+0.28 to +0.37]
-    assert run.mean("component/coherence", 36, 40) > run.untouched["coherence"] - 0.12  # [-0.08 to 0.00]
-    assert run.mean("component/diversity", 36, 40) > run.untouched["diversity"]  # [+0.07 to +0.19]
-    assert run.mean("component/unbiasedness", 36, 40) > 0.8 * run.untouched["unbiasedness"]  # gap 26 to 41 % smaller
+    runs = [train("balanced", drawn_seed(), 40, run_update) for _ in range(3)]
+
+    def gained(component: str) -> list[float]:
+        return [run.mean(f"component/{component}", 36, 40) - run.untouched[component] for run in runs]
+
+    assert min(gained("sentiment")) > 0.2  # [+0.28 to +0.37 a seed]
+    assert min(gained("coherence")) > -0.12 and fmean(gained("coherence")) > -0.08  # [-0.08 to 0.00]
+    assert min(gained("diversity")) > 0 and fmean(gained("diversity")) > 0.07  # [+0.07 to +0.19]
+    gaps = [run.mean("component/unbiasedness", 36, 40) / run.untouched["unbiasedness"] for run in runs]
+    assert max(gaps) < 0.8 and fmean(gaps) < 0.75  # it shrinks by 26 to 41 %
 
 
 def test_see_the_clip_leaves_one_token_in_five_outside(run_update: RunUpdate) -> None:
-    run = train("see_the_clip", drawn_seed(), 24, run_update)
-    outside = run.mean("policy/outside_range_final", 1, 24)  # after the fourth epoch [0.185 to 0.20]
-    print(f"outside 1 ± ε after the last epoch: {outside:.3f}")
-    assert 0.15 < outside < 0.25
-    assert run.mean("policy/clipfrac_final", 1, 24) > 0.1  # and most of them get no gradient [0.17 to 0.18]
+    for _ in range(3):
+        run = train("see_the_clip", drawn_seed(), 24, run_update)
+        outside = run.mean("policy/outside_range_final", 1, 24)  # after the fourth epoch [0.185 to 0.20]
+        print(f"outside 1 ± ε after the last epoch: {outside:.3f}")
+        assert 0.15 < outside < 0.25
+        assert run.mean("policy/clipfrac_final", 1, 24) > 0.1  # and most of them get no gradient [0.17 to 0.18]

@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from explorer import headless
 from explorer.config import Config
 from explorer.headless import Trainer
 from explorer.ppo.policy import Policy
+from explorer.recording import compacting
 from explorer.recording import folder as recording_folder
 from explorer.recording.branches import parting
 from explorer.recording.checkpoints import checkpoint_path, checkpoint_updates
 from explorer.recording.folder import RecordingError
+from explorer.recording.index import read_index
 from explorer.recording.shelf import Shelf
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording
@@ -421,8 +424,12 @@ def test_the_newest_state_is_kept_in_passing_until_the_next_one(
     assert learned(list(Recording.load(tmp_path / "run"))) == learned(list(make().train(8)))
 
 
+#: How many updates the killed runs put together: with four, kills come before, in and after it within twelve updates.
+BLOCK_OF_KILLED = 4
+
 #: Records runs, one child after the other, and kills each with SIGKILL at a random moment. One that has ended before is
 #: drawn again; every second folder is gone on with and killed once more. One process imports torch for all of them.
+#: Beside each folder a file lists the updates that had been handed over to be written.
 KILLER = """
 import multiprocessing, random, shutil, sys, time
 from pathlib import Path
@@ -430,13 +437,19 @@ import torch
 from explorer.config import Config
 from explorer.headless import Trainer
 from explorer.ppo.loading import load_policy
+from explorer.recording import compacting
 from explorer.recording.shelf import Shelf
 from explorer.session.session import Session
 
-checkpoint, root, moments, total, seed, config, prompts, kind = sys.argv[1:]
+checkpoint, root, moments, total, seed, config, prompts, kind, block = sys.argv[1:]
 torch.set_num_threads(1)
+compacting.BLOCK = int(block)
 total, config, prompts = int(total), Config.from_flat(eval(config)), eval(prompts)
 policy = load_policy(checkpoint)  # each child has a copy of its own
+
+def handed_over(out, update):
+    with out.with_suffix(".seen").open("a") as file:
+        file.write(f"{update}\\n")
 
 def command(out):
     if (out / "run.json").exists():
@@ -445,14 +458,20 @@ def command(out):
     else:
         trainer, missing = Trainer(policy, config, prompts=prompts), total
     if missing > 0:
-        trainer.train(missing, out=out, checkpoint_every=2)
+        trainer.train(missing, out=out, checkpoint_every=2, on_snapshot=lambda s: handed_over(out, s.update))
 
 def page(out):
     shelf = Shelf(out, checkpoint_every=3)
     session = Session(policy, config, None, prompts, threaded=False, shelf=shelf)
+    after_update = session.recorder.after_update
+
+    def then(live, snapshot, *more):
+        after_update(live, snapshot, *more)
+        handed_over(out, snapshot.update)
+
+    session.recorder.after_update = then
     for entry in shelf.entries():
-        if entry.updates:
-            session.runs.open(entry.id)
+        session.runs.open(entry.id)
     if session.updates < total:
         session.train(total - session.updates)
     session.close()
@@ -474,6 +493,7 @@ for moment in range(int(moments)):
     out, code = Path(root) / f"{moment:02d}", 0
     while code == 0:
         shutil.rmtree(out, ignore_errors=True)
+        out.with_suffix(".seen").unlink(missing_ok=True)
         code = killed(out, draw.uniform(0, length))
     print(moment, code, flush=True)
     if moment % 2:
@@ -492,7 +512,9 @@ def test_a_run_killed_at_any_moment_opens_and_goes_on_to_the_same_end(
     tmp_path: Path,
     moments: int,
     kind: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(compacting, "BLOCK", BLOCK_OF_KILLED)
     total, config, seed = 12, CONFIGS["replay"], random.SystemRandom().randrange(10**6)
     print(f"the moments are drawn with seed {seed}")
     unbroken = make(config)
@@ -500,41 +522,54 @@ def test_a_run_killed_at_any_moment_opens_and_goes_on_to_the_same_end(
     numbers = numbers_of(unbroken)
     whole += learned([unbroken.update()])
     arguments = [str(tiny_checkpoint), str(tmp_path), str(moments), str(total), str(seed), repr(config.flat())]
-    command = [sys.executable, "-c", KILLER, *arguments, repr(TINY_PROMPTS), kind]
+    command = [sys.executable, "-c", KILLER, *arguments, repr(TINY_PROMPTS), kind, str(BLOCK_OF_KILLED)]
     environment = os.environ | {"PYTHONPATH": str(Path(headless.__file__).parents[1])}
     told = subprocess.run(command, env=environment, check=True, timeout=300, stdout=subprocess.PIPE, text=True).stdout
     codes = [tuple(map(int, line.split())) for line in told.splitlines()]
     first = dict(reversed(codes))  # of each moment the first one
     assert first == dict.fromkeys(range(moments), -signal.SIGKILL)
     assert {code for _, code in codes} <= {-signal.SIGKILL, 0}  # none ended by an error
-    lengths = []
+    lengths, blocks = [], []
     for moment in range(moments):
         out = tmp_path / f"{moment:02d}"
-        # A run that was killed before its first update stays empty on the shelf, and another one began.
-        entries = [run for run in Shelf(out).entries() if run.updates] if kind == "page" else []
+        entries = Shelf(out).entries() if kind == "page" else []
         folder = out if kind == "command" else entries[0].folder if entries else out
         assert len(entries) <= 1
         held = learned(list(Recording.load(folder))) if (folder / "run.json").exists() else []
         assert held == whole[: len(held)], moment
+        seen = out.with_suffix(".seen")
+        last = max(map(int, seen.read_text().split())) if seen.exists() else 0
+        # Lost is the update in progress, and that before it only where it was still being written.
+        assert len(held) >= last - 1, moment
         lengths.append(len(held))
+        blocks.append(where_it_was(folder))
         if kind == "command":
             trainer = resume(out) if (out / "run.json").exists() else make(config)
             if trainer.updates < total:
                 trainer.train(total - trainer.updates, out=out, checkpoint_every=2)
+                assert {len(block.updates) for block in read_index(out)} == {BLOCK_OF_KILLED}, moment
             assert numbers_of(trainer) == numbers, moment
             assert learned(list(Recording.load(out))) == whole[:total], moment
             continue
         session = Session(
             make_tiny_policy(), config, None, TINY_PROMPTS, threaded=False, shelf=Shelf(out, checkpoint_every=3)
         )
-        if held:
+        if entries:  # also where it was killed before its first update
             session.runs.open(entries[0].id)
         session.step()
         session.close()
         assert session.error == {}
-        after = [run for run in Shelf(out).entries() if run.updates]
+        after = Shelf(out).entries()
         assert [run.updates for run in after] == [len(held) + 1], moment  # a step adds one, and nothing is lost
         assert learned(list(Recording.load(after[0].folder))) == whole[: len(held) + 1], moment
-    print(f"they left {sorted(lengths)} updates")
+    print(f"they left {sorted(lengths)} updates; blocks: {Counter(blocks)}")
     if moments >= 50:
         assert len(set(lengths)) >= 5  # the moments were spread over the run
+        assert set(blocks) == {"before", "in", "after"}
+
+
+def where_it_was(folder: Path) -> str:
+    """Whether a kill came before, in or after putting updates together."""
+    if any(folder.glob("tokens/.*-.parquet.part")):
+        return "in"
+    return "after" if (folder / "index.json").exists() and read_index(folder) else "before"

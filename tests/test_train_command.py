@@ -279,6 +279,7 @@ def test_checkpoints_can_be_left_out_and_bounded(run: Run, tmp_path: Path) -> No
         (["--from-update", "1"], "name the run with --resume"),
         (["--checkpoint-every", "-1", "--out", "new"], "--checkpoint-every is -1"),
         (["--checkpoint-megabytes", "0", "--out", "new"], "checkpoint_megabytes is 0"),
+        (["--checkpoint-megabytes", "inf", "--out", "new"], "checkpoint_megabytes is inf"),
     ],
 )
 def test_what_cannot_be_resumed_is_one_line_and_code_2(

@@ -70,6 +70,7 @@ def drop_after(root: Path, update: int | None = None) -> Left:
     try:
         info, configs = dict(content["info"]), list(content["configs"])
         kept = [entry for entry in configs if entry["from_update"] <= update]
+        start = _start(info)
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(root / "run.json", error) from None
     rows = _drop_metrics(root, update)
@@ -81,11 +82,18 @@ def drop_after(root: Path, update: int | None = None) -> Left:
             if number > update:
                 part_path(root, folder, number).unlink()
     for number in checkpoint_updates(root):
-        if number > update:
+        if number > max(update, start):
             checkpoint_path(root, number).unlink()
     for unfinished in [*root.glob(".*.part"), *root.glob("*/.*.part")]:
         unfinished.unlink()
     return Left(info, kept, rows if len(rows) < METRICS_ROWS else {}, max(rows, default=0))
+
+
+def _start(info: dict[str, Any]) -> int:
+    """After which update a run starts: 0, or where it branched off. Its state stays, whatever else is dropped."""
+    parent = info.get("parent")
+    found = parent.get("update") if isinstance(parent, dict) else 0
+    return found if type(found) is int else 0
 
 
 def _drop_metrics(root: Path, update: int) -> dict[int, dict[str, float]]:

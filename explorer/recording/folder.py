@@ -9,6 +9,8 @@
     tokens/000001-000100.parquet  100 updates put together, a row group each, and so with the others; what lies in which
     index.json                    file, see ``explorer.recording.index``
     labels.jsonl                  what people and scripts have noted of the run, see ``explorer.recording.labels``
+    name.txt                      what it is called, see ``explorer.recording.shelf``
+    parting.json                  where it parts from its parent, see ``explorer.recording.parted``
     checkpoints/000010.safetensors    the state from which update 11 begins, see ``explorer.recording.checkpoints``
 
 A file is written under another name and then renamed, so that under its own name it is always whole. The newest part

@@ -97,6 +97,28 @@ def labels_of(shelf: Shelf, entry: Entry, later: tuple[str, ...] = ()) -> list[L
     return [*(label for label in past if label.update <= update), *own]
 
 
+def add_label_to_line(shelf: Shelf, entry: Entry, label: Label, later: tuple[str, ...] = ()) -> Label:
+    """Note something on an update of a run, or on one that it has from the runs before it: with the run that made it.
+
+    Args:
+        shelf: where it and its parents are.
+        entry: the run.
+        label: the note.
+        later: the ids of the runs that came from it, on the way to which it is asked for.
+
+    Raises:
+        ValueError: no such update, response or token is recorded.
+        RecordingError: the run that made it is gone, or its folder takes no more.
+    """
+    own, runs, parent = Recording.load(entry.folder), (*later, entry.id), entry.parent or {}
+    if label.update in own.metrics.column("update").to_pylist():
+        return own.add_label(label.update, label.label, label.text, response=label.response, token=label.token)
+    run, update = parent.get("id"), parent.get("update")
+    if not isinstance(run, str) or type(update) is not int or run in runs or label.update > update:
+        raise ValueError(f"Update {label.update} is not recorded, so that nothing can be noted on it: choose another.")
+    return add_label_to_line(shelf, shelf.find(run), label, runs)
+
+
 def until(recording: Recording, last: int) -> Recording:
     """A recording without its updates after ``last``; nothing is read or copied."""
     nothing = Recording(info=recording.info, metrics=recording.metrics.slice(0, 0), configs={}, updates=[], read=_none)

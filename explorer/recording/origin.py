@@ -148,6 +148,6 @@ def find_origin(folder: str | Path, update: int | None = None) -> tuple[Origin, 
 
 
 def states_of(root: Path, recording: Recording) -> list[int]:
-    """The updates with a checkpoint, ascending; one of an update that has not happened counts only where none has."""
-    numbers = recording.metrics.column("update").to_pylist()
-    return [update for update in checkpoint_updates(root) if not numbers or update <= numbers[-1]]
+    """The updates with a checkpoint, ascending; before the first update the one from which the run starts."""
+    numbers, kept = recording.metrics.column("update").to_pylist(), checkpoint_updates(root)
+    return [update for update in kept if update <= numbers[-1]] if numbers else kept[:1]

@@ -4,6 +4,7 @@
         name.txt                   what it is called, where it was given a name
     2026-11-23_130500_seeds/       a seed grid, see ``explorer.recording.grid``
         seed-000/                  a recording too
+    elsewhere.json                 what lies in folders of its own, see ``explorer.recording.elsewhere``
 
 A run is found by its id, which ``run.json`` says. What else lies on the shelf is left alone.
 """
@@ -21,6 +22,7 @@ from typing import Any
 
 import platformdirs
 
+from explorer.recording.amounts import find_amounts
 from explorer.recording.claim import Claim
 from explorer.recording.elsewhere import read_elsewhere, write_elsewhere
 from explorer.recording.entry import MAX_NAME, NAME_FILE, Entry, is_id, read_entry, stamp
@@ -42,9 +44,12 @@ class Shelf:
     Args:
         root: the folder; it is made with the first run. None is ``$PPO_EXPLORER_RUNS``, or else the place for an
             application's data that the system has for each user.
-        keep_every: keep the tokens of every n-th update of a run, and of its first and last; metrics of all.
-        checkpoint_every: keep the state after every n-th update, to go back to; a pause keeps one as well.
-        checkpoint_megabytes: what the states of one run may weigh together; past it older ones are thinned out.
+        keep_every: keep the tokens of every n-th update of a run, and of its first and last; metrics of all. None is
+            ``$PPO_EXPLORER_KEEP_EVERY``, or else 1.
+        checkpoint_every: keep the state after every n-th update, to go back to; a pause keeps one as well. None is
+            ``$PPO_EXPLORER_CHECKPOINT_EVERY``, or else 10.
+        checkpoint_megabytes: what the states of one run may weigh together; past it older ones are thinned out. None is
+            ``$PPO_EXPLORER_CHECKPOINT_MEGABYTES``, or else 200.
 
     Raises:
         ValueError: a number is not in its range.
@@ -54,19 +59,15 @@ class Shelf:
         self,
         root: str | Path | None = None,
         *,
-        keep_every: int = 1,
-        checkpoint_every: int = 10,
-        checkpoint_megabytes: float = 200.0,
+        keep_every: int | None = None,
+        checkpoint_every: int | None = None,
+        checkpoint_megabytes: float | None = None,
     ) -> None:
         given = root or os.environ.get(RUNS_VARIABLE)
         self.root = Path(given).expanduser() if given else platformdirs.user_data_path("ppo-explorer", False) / "runs"
-        for name, value in (("keep_every", keep_every), ("checkpoint_every", checkpoint_every)):
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} is {value!r}, but must be a whole number from 1.")
-        if not checkpoint_megabytes > 0:
-            raise ValueError(f"checkpoint_megabytes is {checkpoint_megabytes!r}, but must be above 0.")
-        self.keep_every, self.checkpoint_every = keep_every, checkpoint_every
-        self.checkpoint_megabytes = checkpoint_megabytes
+        self.keep_every, self.checkpoint_every, self.checkpoint_megabytes = find_amounts(
+            keep_every=keep_every, checkpoint_every=checkpoint_every, checkpoint_megabytes=checkpoint_megabytes
+        )
         self._known: dict[Path, tuple[Any, Entry]] = {}
 
     def entries(self) -> list[Entry]:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from traitlets import Any as AnyTrait
 from traitlets import HasTraits, Unicode
 
+from explorer.recording.folder import RecordingError
 from explorer.recording.history import History
-from explorer.recording.lineage import line_of
+from explorer.recording.labels import Label
+from explorer.recording.lineage import add_label_to_line, labels_of, line_of
 from explorer.recording.shelf import Entry, Shelf
 from explorer.session.behind import grid_behind, run_behind
 
@@ -33,6 +35,10 @@ class Library(HasTraits):
     """
 
     entries = AnyTrait((), help="Every Entry of the shelf when it was last read, the newest first.")
+    notes = AnyTrait(
+        (), help="Every Label of the run on screen and of its past, in the order in which they were added."
+    )
+    damage = Unicode("", help="Why the notes cannot be read; empty where they can.")
     saved = Unicode("", help="The folder into which a run was last saved.")
 
     def __init__(self, session: Session, shelf: Shelf | None, threaded: bool = True) -> None:
@@ -53,14 +59,15 @@ class Library(HasTraits):
         return self._shelf
 
     def refresh(self) -> None:
-        """Read the shelf anew; ``entries`` follow."""
+        """Read the shelf anew; ``entries`` and ``notes`` follow."""
         if self._shelf is None:
             return
         if self._reading:  # what is being read may be from before
             self._again = True
             return
         self._reading, self._again = True, False
-        self._aside(self._shelf.entries, self._take, self._end_reading)
+        shelf, run = self._shelf, self._session.runs.lies_in
+        self._aside(lambda: (shelf.entries(), run, *_notes_on(shelf, run)), self._take, self._end_reading)
 
     def rename(self, run: str, name: str) -> None:
         """Call a run something. Raises ValueError as ``Shelf.rename`` does."""
@@ -117,8 +124,27 @@ class Library(HasTraits):
         folder = Path(grid.progress["folder"]) if grid.can_go_on else self.shelf.new_folder("seeds")
         grid.start(seeds, updates, folder)
 
-    def _take(self, entries: list[Entry]) -> None:
+    def note(
+        self, update: int, label: str, text: str = "", *, response: int | None = None, token: int | None = None
+    ) -> None:
+        """Note something on an update on screen; ``notes`` follow. What hinders it is reported.
+
+        Raises:
+            ValueError, TypeError: as ``Label`` does, or no recorded run is on screen.
+        """
+        shelf, run = self.shelf, self._session.runs.lies_in
+        if not run or not self._session.live:
+            raise ValueError("No recorded run is on screen: train one, or open one, to note something on it.")
+        noted = Label(update=update, label=label, text=text, response=response, token=token)
+        self._aside(lambda: add_label_to_line(shelf, shelf.find(run), noted), lambda added: self.refresh())
+
+    def _take(self, found: tuple[list[Entry], str, list[Label], str]) -> None:
+        entries, run, notes, damage = found
         try:
+            if run == self._session.runs.lies_in:  # another has come on screen: its notes are being read
+                last = self._session.runs.lies_until
+                self.notes = tuple(note for note in notes if last is None or note.update <= last)
+                self.damage = damage
             self.entries = tuple(entries)
         finally:  # whatever a view makes of them
             self._end_reading()
@@ -147,6 +173,14 @@ class Library(HasTraits):
             threading.Thread(target=run, name="ppo-explorer-shelf", daemon=True).start()
         else:
             run()
+
+
+def _notes_on(shelf: Shelf, run: str) -> tuple[list[Label], str]:
+    """The notes on a run and its past, and why they cannot be read."""
+    try:
+        return (labels_of(shelf, shelf.find(run)) if run else []), ""
+    except RecordingError as error:
+        return [], str(error)
 
 
 def called(entry: Entry) -> str:

@@ -86,12 +86,15 @@ class Runs(HasTraits):
         shelf = self._session.library.shelf
         entry = shelf.find(run)
         line = line_of(shelf, entry)
-        if not line.recording.metrics.num_rows:
-            raise RecordingError(f"The run {run[:8]} has no update yet: choose another, or delete it.")
         # One without states can be looked at, as the bundled one: Train then begins a run of its own.
-        resumable = entry.folder in line.states.values()
-        branch, config = branch_of(entry, line), line.recording.config_at(last_update(line.recording))
-        session = self._session
+        resumable, session = bool(line.own.states), self._session
+        if line.recording.metrics.num_rows:
+            config = line.recording.config_at(last_update(line.recording))
+        elif resumable:  # killed before its first update: the state from which it starts has the settings
+            config = session.config
+        else:
+            raise RecordingError(f"The run {run[:8]} has no update and no state yet: choose another, or delete it.")
+        branch = branch_of(entry, line)
         session.pause()
         self._comparing.end()
         self._before, self.opening = self._look(), True
@@ -117,8 +120,7 @@ class Runs(HasTraits):
             ValueError: that update's state is not kept, or a seed grid is running.
         """
         self._check_free()
-        # One that has just been rewound is no run of its own yet, and goes back in the one that it came from.
-        run = self.run or (self.branch.run if self.branch is not None else "")
+        run = self.lies_in
         if not run or update not in self.states:
             there = ", ".join(map(str, self.states)) or "none yet"
             raise ValueError(f"The state after update {update} is not kept: choose one of those that are ({there}).")
@@ -130,6 +132,19 @@ class Runs(HasTraits):
     def on_screen(self) -> frozenset[str]:
         """The ids of the runs whose updates are on screen: that of the run, and of those that it came from."""
         return self._place.runs
+
+    @property
+    def lies_in(self) -> str:
+        """The id of the run that has the updates on screen, "" where none has.
+
+        One that has just been rewound is no run of its own yet: they lie in the one that it came from.
+        """
+        return self.run or (self.branch.run if self.branch is not None else "")
+
+    @property
+    def lies_until(self) -> int | None:
+        """The last of its updates that is on screen; None for all of them."""
+        return self.branch.update if self.branch is not None and not self.run else None
 
     @property
     def turning(self) -> bool:
@@ -287,10 +302,11 @@ class Runs(HasTraits):
                 session.put_on(History(recorded=line.recording), live=True)
             self._show(replace(self._place, states=tuple(line.states), parting=differs))
             if session.config is self._as_opened:  # what was edited meanwhile stays
-                newest = line.recording.config_at(last_update(line.recording))
-                self._take_settings(newest if ahead and free else state.config, "")
+                then = line.recording.config_at(last_update(line.recording)) if ahead and free else state.config
+                self._take_settings(then, "")
             session.prompts = state.prompts
-            session.note = "taken" if not free else "cut_off" if ahead else ""
+            begun = "" if line.own.metrics.num_rows else "only_begun"
+            session.note = "taken" if not free else "cut_off" if ahead else begun
             branch = self.branch
             if differs is None and branch is not None and branch.parent is not None:
                 self._comparing.begin(

@@ -62,20 +62,20 @@ class Mirror:
         board.observe(self._on_change(self.draw_words), "language")
         board.observe(self._on_change(self.keep_samples_fresh), "wants_samples")
         board.observe(self._on_change(self.want_parts), "quantity")
-        board.observe(self._on_change(self.draw_ledger), ["pinned", "lower"])
+        board.observe(self._on_change(self.draw_ledger), ["pinned", "hovering", "lower"])
         board.observe(self._on_change(self.draw_reward), "lower")
         session.observe(self._on_change(self.draw_reward), ["shown", "config", "phase"])
         if not isinstance(session, Replay):
             session.components.observe(self._on_change(self.draw_reward), ["closely", "reasons"])
             for source, names in (
                 (session.runs, ["run", "opening", "states", "branch", "parting"]),
-                (session.library, ["entries", "saved"]),
+                (session.library, ["entries", "saved", "notes", "damage"]),
                 (session.grid, ["progress"]),
                 (session, ["behind"]),
             ):
                 source.observe(lambda change: self._shelf.request(), names)
             session.runs.observe(lambda change: self._run.request(), ["run", "opening", "broken"])
-            session.runs.observe(self._on_change(self.keep_shelf_fresh), "states")
+            session.runs.observe(self._on_change(self.keep_shelf_fresh), ["run", "states"])
             session.observe(self._on_change(self.keep_shelf_fresh), "mode")
             session.observe(self._on_update, "updates")
             session.grid.observe(self._on_grid, "progress")
@@ -105,11 +105,11 @@ class Mirror:
         return self._haunted[2]
 
     def draw_ledger(self) -> None:
-        """The pinned token's ledger, while it is on screen."""
+        """The ledger of the token under the pointer, else of the pinned one, while it is on screen."""
         if self.board.lower == "ledger":
             shown, epoch = self.session.shown, self.session.cursor.epoch
             known = shown is not None and 0 <= epoch < len(shown.epochs)
-            self.board.ledger = ledger_picture(shown, self.board.pinned, epoch if known else -1)
+            self.board.ledger = ledger_picture(shown, self.board.hovering or self.board.pinned, epoch if known else -1)
 
     def draw_reward(self) -> None:
         """The reward's components, while they are on screen."""

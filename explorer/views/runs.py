@@ -8,8 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from explorer.recording.branches import Parting
+from explorer.recording.labels import Label
 from explorer.recording.shelf import Entry
 from explorer.session.library import called
+
+#: More notes than a panel can list; all of them are in the run's folder.
+NOTES_SHOWN = 200
 
 
 def runs_picture(session: Any) -> dict[str, Any]:
@@ -25,6 +29,8 @@ def runs_picture(session: Any) -> dict[str, Any]:
     grid       see SeedRuns.progress
     behind     the key of the row that lies behind the curves, else ""
     saved      the folder into which a run was last saved
+    notes      {found: [{update, response, token, label, text}], total, damage, open}: the newest notes first, how many
+               there are, why they cannot be read, and whether one can be added
     """
     library, runs = session.library, session.runs
     if not library.kept:
@@ -41,6 +47,12 @@ def runs_picture(session: Any) -> dict[str, Any]:
         "grid": dict(session.grid.progress),
         "behind": "" if session.behind is None else session.behind.key,
         "saved": library.saved,
+        "notes": {
+            "found": [_note(label) for label in library.notes[: -NOTES_SHOWN - 1 : -1]],
+            "total": len(library.notes),
+            "damage": library.damage,
+            "open": bool(runs.lies_in) and session.live and not session.waiting,
+        },
     }
 
 
@@ -114,6 +126,10 @@ def _now(entry: Entry, session: Any) -> Entry:
         return entry
     updates, scores = session.history.series("objective/score")
     return dataclasses.replace(entry, updates=int(updates[-1]), score=float(scores[-1]))
+
+
+def _note(label: Label) -> dict[str, Any]:
+    return {name: getattr(label, name) for name in ("update", "response", "token", "label", "text")}
 
 
 def _branch(branch: Any, entries: Iterable[Entry]) -> dict[str, Any] | None:

@@ -37,14 +37,41 @@ function rewardBars(board, sized) {
   const node = make("div", { class: "ex-reward-side" }, title, scale, list);
   const size = sized(list);
   list.addEventListener("click", (event) => {
-    const row = event.target.closest?.("[data-row]")?.dataset.row;
-    if (row === undefined) return;
-    const now = pinnedOf(board);
-    pin(board, [Number(row), now?.[0] === Number(row) ? now[1] : 0]);
+    const [row, now] = [rowAt(event), pinnedOf(board)];
+    if (row !== null) pin(board, [row, now?.[0] === row ? now[1] : 0]);
   });
+
+  let inside = false; // the pointer is over a bar
+  const rowAt = (event) => {
+    const row = event.target.closest?.("[data-row]")?.dataset.row;
+    return row === undefined ? null : Number(row);
+  };
+  // A response that is pointed at is shown by its first token, or by the pinned one where that is its own.
+  list.addEventListener("mouseover", (event) => {
+    inside = true;
+    const [row, now] = [rowAt(event), pinnedOf(board)];
+    hover(board, row === null ? null : [row, now?.[0] === row ? now[1] : 0]);
+  });
+  list.addEventListener("mouseleave", () => {
+    inside = false;
+    hover(board, null);
+  });
+
+  let lit = -1;
+  const light = () => {
+    const row = hoveredOf(board)?.[0] ?? -1;
+    if (row === lit && picture.querySelector(".ex-hovered-row")) return;
+    lit = row;
+    picture.querySelector(".ex-hovered-row")?.classList.remove("ex-hovered-row");
+    picture.querySelector(`[data-row="${row}"]`)?.classList.add("ex-hovered-row");
+  };
 
   let drawn = [];
   const paint = (names, label) => {
+    paintBars(names, label);
+    light();
+  };
+  const paintBars = (names, label) => {
     const batch = board.get("batch");
     const there = hasBatch(batch) && batch.scores !== null;
     write(title, say(board, there ? "ui.reward.bars" : "ui.reward.no_values"));
@@ -91,7 +118,13 @@ function rewardBars(board, sized) {
     const place = order.indexOf(pinned) * ROW;
     if (moved && place >= 0 && (place < list.scrollTop || place + ROW > list.scrollTop + list.clientHeight)) list.scrollTop = place - ROW;
   };
-  return { node, paint };
+  return {
+    node,
+    paint,
+    get inside() {
+      return inside;
+    },
+  };
 }
 
 function texturesOf(own) {

@@ -21,11 +21,12 @@ class Board(OnLoopWidget):
     batch = Dict(help="The update on screen: see explorer.views.batch.").tag(sync=True)
     ghost = Dict(help="Its scoring as trained, while it is re-scored: see explorer.views.scoring.").tag(sync=True)
     pinned = List(help="[response, token] of the pinned token; empty when none is.").tag(sync=True)
-    quantity = Unicode("ratio", help="What colours the tokens.").tag(sync=True)
-    quantities = Dict(help="{name: {kind, low, high}} of every token quantity.").tag(sync=True)
-    strip = Dict(help="How the responses stand: {by, descending, only, find, grouped}; see widgets/order.js.").tag(
+    hovering = List(help="[response, token] on which the pointer rests while the ledger is on screen; else empty.").tag(
         sync=True
     )
+    quantity = Unicode("ratio", help="What colours the tokens.").tag(sync=True)
+    quantities = Dict(help="{name: {kind, low, high}} of every token quantity.").tag(sync=True)
+    strip = Dict(help="How the responses stand, by which choices: see AS_SAMPLED in widgets/order.js.").tag(sync=True)
     fitted = Dict(help="{quantity: [low, high]} of the scales that were fitted to a batch.").tag(sync=True)
     words = Dict(help="Every label in the chosen language.").tag(sync=True)
     language = Unicode("en").tag(sync=True)
@@ -34,7 +35,9 @@ class Board(OnLoopWidget):
     kl_view = Unicode("token", help="What the KL panel shows: token, response or update.").tag(sync=True)
     run_view = Unicode("curves", help="What the run's panel shows: curves or frontier.").tag(sync=True)
     lower = Unicode("advantages", help="The panel in the middle's lower half: one of LOWER in frame.js.").tag(sync=True)
-    ledger = Dict(help="The pinned token's ledger while it is on screen: see explorer.views.ledger.").tag(sync=True)
+    ledger = Dict(help="The hovered token's ledger, else the pinned one's, on screen: see explorer.views.ledger.").tag(
+        sync=True
+    )
     reward = Dict(help="The reward's components while they are on screen: see explorer.views.reward.").tag(sync=True)
     parts = Dict(help="The exact parts of the gradient, where they are asked for: see explorer.views.parts.").tag(
         sync=True

@@ -2,7 +2,9 @@
 // it; which is nearest to the pointer; and how it moves from one epoch to the next. A part of the clip picture.
 // Places are plain arrays by token, row * length + t: thousands of tokens are six paths, and cost no node each.
 
-const GLYPH = 3.1; // half the width of a token's triangle, in pixels
+// Half the width of a token's triangle, in pixels, by its state: small inside the band, so that what has left it stands out
+// by more than its filling.
+const GLYPH = { [INSIDE]: 2.5, [OUTSIDE_FLOWS]: 3.4, [OUTSIDE_ZERO]: 3.4 };
 const PILE = 14; // how far tokens of one place are piled up about the curve, at most
 const UNPLACED = MASKED; // the state of a token that is not drawn, as one without advantage
 
@@ -112,7 +114,7 @@ function glyphLayer(parent) {
     for (let i = 0; i < x.length; i += 1) {
       if (state[i] === UNPLACED) continue;
       const slot = (sign[i] + 1) * 4 + state[i];
-      drawn[slot] += glyph(x[i], y[i], GLYPH, sign[i]);
+      drawn[slot] += glyph(x[i], y[i], GLYPH[state[i]], sign[i]);
       counted[slot] += 1;
     }
     for (const [own, ofStates] of paths) {

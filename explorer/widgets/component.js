@@ -123,7 +123,8 @@ function evidenceNodes(board, component, row) {
   const { closely } = board.get("reward");
   const found = closely.component === component.name && closely.response === row && closely.update === batch.update ? closely : null;
   const hole = which === "unbiasedness" ? [make("p", { class: "explorer-reward-hole" }, make("b", { text: `${say(board, "ui.reward.hole")}: ` }), say(board, "ui.reward.hole_unbiasedness"))] : [];
-  if (!found) return [make("p", { class: "ex-muted", text: say(board, isReplay(board) ? "ui.reward.away" : "ui.reward.looking") }), ...hole];
+  const looked = pinnedOf(board)?.[0] === row; // the kernel looks closely at the pinned response alone
+  if (!found) return [make("p", { class: "ex-muted", text: say(board, isReplay(board) ? "ui.reward.away" : looked ? "ui.reward.looking" : "ui.reward.pin_to_look") }), ...hole];
   if (which === "unbiasedness") return [...(found.twin ? twinNodes(board, found.twin) : [make("p", { class: "ex-muted", text: say(board, "ui.reward.away") })]), ...hole];
   if (!found.tokens) return [make("p", { class: "ex-muted", text: say(board, "ui.reward.away") })];
   const hit = new Set(found.tokens);
@@ -136,7 +137,7 @@ function perToken(board, batch, row) {
   const chances = quantityOf(batch, "ref_probability");
   const line = make("p", { class: "ex-reward-tokens" }, ...batch.tokens[row].map((token, t) => {
     const nats = Math.log(chances[row * batch.length + t]);
-    return make("span", { class: `ex-reward-token ${tint({ kind: "diverging", high: 4 }, nats + 2.5)}` }, make("span", { text: visible(token) }), make("small", { text: `${nats.toFixed(1).replace("-", MINUS)}${nats < -2.5 ? "▾" : ""}`, "data-value": nats }));
+    return make("span", { "data-t": t, class: `ex-reward-token ${tint({ kind: "diverging", high: 4 }, nats + 2.5)}` }, make("span", { text: visible(token) }), make("small", { text: `${nats.toFixed(1).replace("-", MINUS)}${nats < -2.5 ? "▾" : ""}`, "data-value": nats }));
   }));
   return [line, make("p", { class: "ex-muted", text: say(board, "ui.reward.per_token") })];
 }

@@ -13,7 +13,7 @@ function hostIsDark() {
 // The frame of a view: its root with class and theme, kept up to date; `render` runs whenever a listened trait or a size
 // changes, when its turn comes, and never while the view has no size. `build` gets `sized(node)`: the node's size, kept
 // by the browser, since to ask a node for it while six views draw would have the page laid out six times a frame; and
-// `leaving(fn)`: fn is called when the view goes.
+// `leaving(fn)`: fn is called when the view goes; and `again()`: paint once more, in a later frame.
 async function frame({ model, el }, key, traits, build) {
   const board = await openBoard(model);
   const root = make("section", { class: `explorer-view explorer-${key}`, tabindex: "-1" });
@@ -73,7 +73,7 @@ async function frame({ model, el }, key, traits, build) {
   const own = sized(root);
   setTheme();
   const stops = [listen(board, ["theme"], setTheme), listen(board, [...traits, "words", "layout"], soon), listen(board, ["layout"], unfolded)];
-  const render = build(root, board, sized, (stop) => stops.push(stop));
+  const render = build(root, board, sized, (stop) => stops.push(stop), soon);
   root.append(...tools.nodes);
   requestAnimationFrame(setTheme);
   return () => {

@@ -16,6 +16,16 @@ const build = (model) => (root, board, sized, leaving) => {
   const hint = make("p", { class: "ex-hint" });
   const picture = draw("svg", { class: "ex-picture explorer-inspector-words", role: "img", tabindex: "0" });
   const facts = make("div", { class: "ex-inspect-facts", onclick: (event) => openFrom(board, event) });
+  // The token that the button leads to is shown everywhere else while it is pointed at: the words here stay.
+  let inside = false;
+  facts.addEventListener("mouseover", (event) => {
+    inside = Boolean(event.target.closest(".explorer-inspector-furthest"));
+    hover(board, inside ? model.get("picture").promise?.furthest ?? null : null);
+  });
+  facts.addEventListener("mouseleave", () => {
+    inside = false;
+    hover(board, null);
+  });
   const spoken = make("div", { class: "ex-spoken", "aria-live": "polite" });
   const body = make("div", { class: "ex-inspect" }, picture, facts);
   const empty = make("p", { class: "ex-empty" });
@@ -28,7 +38,7 @@ const build = (model) => (root, board, sized, leaving) => {
     if (board.get("lower") !== "inspector") return;
     tabs.paint();
     write(hint, say(board, "ui.panels.inspector.look_for"));
-    const [batch, seen, token] = [board.get("batch"), model.get("picture"), focusOf(board)];
+    const [batch, seen, token] = [board.get("batch"), model.get("picture"), inside ? heldOf(board) : focusOf(board)];
     const there = hasBatch(batch) && token && seen.place;
     body.hidden = !there;
     empty.hidden = there;

@@ -1,11 +1,13 @@
-// The ledger of the pinned token: every step from the reward of its response to its share of the gradient, each with its
+// The ledger of the pinned token, or of the one under the pointer elsewhere on the page: every step from the reward of its response to its share of the gradient, each with its
 // formula, its numbers, and whether it is what the update has recorded.
 
 export default {
   render(context) {
-    return frame(context, "ledger", ["ledger", "lower", "pinned"], build);
+    return frame(context, "ledger", ["ledger", "lower", "pinned", "hovered"], build);
   },
 };
+
+const RESTS = 80; // milliseconds that the pointer rests on a token before its ledger is asked for
 
 const MARKS = { true: "✓", false: "✗", null: "→" };
 
@@ -26,6 +28,30 @@ function build(root, board, sized, leaving) {
     refresh();
   });
 
+  // A term that is pointed at is shown everywhere else; the ledger that it is a term of stays.
+  let inside = false;
+  list.addEventListener("mouseover", (event) => {
+    inside = true;
+    const place = event.target.closest("tr")?.querySelector("[data-place]")?.dataset.place;
+    hover(board, place ? place.split(",").map(Number) : null);
+  });
+  list.addEventListener("mouseleave", () => {
+    inside = false;
+    hover(board, null);
+  });
+  let rest = 0;
+  const ask = () => {
+    const token = board.get("lower") === "ledger" && !inside && !sameToken(hoveredOf(board), pinnedOf(board)) ? hoveredOf(board) ?? [] : [];
+    clearTimeout(rest);
+    if (token.join() === board.get("hovering").join()) return;
+    rest = setTimeout(() => {
+      board.set("hovering", token);
+      board.save_changes();
+    }, RESTS);
+  };
+  leaving(listen(board, ["hovered", "lower", "pinned"], ask));
+  leaving(() => clearTimeout(rest));
+
   let drawn = null;
   const refresh = () => {
     if (board.get("lower") !== "ledger") return;
@@ -35,6 +61,7 @@ function build(root, board, sized, leaving) {
       drawn = [ledger, words];
       const held = document.activeElement?.closest?.(".ex-ledger-lines [data-focus]")?.dataset.focus;
       paintHead(board, ledger, whose, verdict);
+      root.dataset.token = (ledger.token ?? []).join(",");
       list.setAttribute("aria-label", say(board, "ui.panels.ledger.title"));
       list.replaceChildren(...(ledger.lines ?? []).map((line) => lineNode(board, line, unfolded.has(line.key))));
       if (held) list.querySelector(`[data-focus="${held}"]`)?.focus({ preventScroll: true });

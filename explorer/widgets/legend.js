@@ -1,8 +1,8 @@
 // The legend of the strip: the scale of the colours, which can be fitted to the batch on screen and back, and what the
 // marks below a token say. The marks are told apart by shape: rising above the band, falling below it; filled where a
-// gradient flows, hollow where none does.
+// gradient flows, hollow where none does; and inside a small triangle that points where the advantage pushes.
 
-function stripLegend(board) {
+function stripLegend(board, cut) {
   const scale = make("span", { class: "ex-scale" });
   const fit = make("button", { class: "ex-button ex-small explorer-rescale", type: "button", onclick: () => refit(board) });
   const note = make("span");
@@ -10,7 +10,7 @@ function stripLegend(board) {
   const turned = make("span", { class: "ex-key explorer-turned" });
   const badge = make("span", { class: "ex-badge" });
   const glyphs = make("div", { class: "ex-legend ex-legend-marks" });
-  const node = make("div", { class: "ex-legends" }, make("div", { class: "ex-legend" }, scale, fit, note, shown, turned, badge), glyphs);
+  const node = make("div", { class: "ex-legends" }, make("div", { class: "ex-legend" }, scale, fit, note, cut, shown, turned, badge), glyphs);
   const paint = (batch, name) => {
     node.hidden = !hasBatch(batch);
     if (node.hidden) return;
@@ -26,12 +26,12 @@ function stripLegend(board) {
     note.replaceChildren(...(name === "gradient_part" ? [partsLine(board)] : name === "age" ? [make("span", { text: agesLine(board, batch) })] : []));
     if (needsWords(glyphs, board)) {
       const mark = (state, side) => make("i", { class: "ex-mark", "data-state": state, "data-side": side });
-      const key = (title, words, ...marks) => make("span", { class: "ex-key", title: say(board, `clip.${title}.long`) }, ...marks, say(board, words));
+      const inside = ["up", "down"].flatMap((way) => [mark(INSIDE, way), say(board, `clip.inside_${way}.short`)]);
+      const outside = [["low", "below"], ["high", "above"]].flatMap(([side, words]) => [mark(OUTSIDE_FLOWS, side), say(board, `clip.${words}.short`)]);
       glyphs.replaceChildren(
-        key("sides", "clip.below.short", mark(OUTSIDE_FLOWS, "low")),
-        key("sides", "clip.above.short", mark(OUTSIDE_FLOWS, "high")),
-        key("outside_flows", "ui.formula.gradient_flows", mark(OUTSIDE_FLOWS, "low"), mark(OUTSIDE_FLOWS, "high")),
-        key("outside_zero", "clip.no_gradient.short", mark(OUTSIDE_ZERO, "low"), mark(OUTSIDE_ZERO, "high")),
+        make("span", { class: "ex-key", title: say(board, "clip.sides.long") }, ...inside),
+        make("span", { class: "ex-key", title: say(board, "clip.outside_flows.long") }, ...outside),
+        make("span", { class: "ex-key", title: say(board, "clip.outside_zero.long") }, mark(OUTSIDE_ZERO, "low"), mark(OUTSIDE_ZERO, "high"), say(board, "clip.no_gradient.short")),
         make("span", { class: "ex-key" }, make("span", { class: "ex-prompt", text: say(board, "ui.tokens.prompt") })),
         make("span", { class: "ex-key", title: say(board, "ui.tokens.padding_what") }, make("span", { class: "ex-padding", text: say(board, "ui.tokens.padding") })),
       );

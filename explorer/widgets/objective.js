@@ -193,6 +193,6 @@ function markFocus(picture, board, places) {
     if (state === UNPLACED) continue;
     const [x, y, sign] = [places.x[index], places.y[index], places.sign[index]];
     draw("circle", { class: `ex-ring ${kind}`, cx: x, cy: y, r: 8 }, layer);
-    draw("path", { class: `ex-glyphs ex-glyph-${state} ${SIGNS[sign]}`, d: glyph(x, y, 4, sign) }, layer);
+    draw("path", { class: `ex-glyphs ex-glyph-${state} ${SIGNS[sign]}`, d: glyph(x, y, GLYPH[state] + 0.9, sign) }, layer);
   }
 }

@@ -3,7 +3,7 @@
 
 export default {
   render(context) {
-    return frame(context, "reward", ["lower", "batch", "pinned", "reward", "series", "strip", "run"], build(context.model));
+    return frame(context, "reward", ["lower", "batch", "pinned", "hovered", "reward", "series", "strip", "run"], build(context.model));
   },
 };
 
@@ -21,6 +21,14 @@ const build = (model) => (root, board, sized, leaving) => {
   };
   const table = componentTable(board, model, choose);
   const detail = make("div", { class: "ex-reward-detail", role: "group", tabindex: "0" });
+  // A token of the text below is a token like any other: pointed at it is shown everywhere, clicked it is pinned.
+  const tokenAt = (event) => {
+    const t = event.target.closest?.("[data-t]")?.dataset.t;
+    return t === undefined ? null : [Number(detail.dataset.row), Number(t)];
+  };
+  detail.addEventListener("mouseover", (event) => hover(board, tokenAt(event)));
+  detail.addEventListener("mouseleave", () => hover(board, null));
+  detail.addEventListener("click", (event) => tokenAt(event) && pin(board, tokenAt(event)));
   const actions = make("div", { class: "ex-reward-do ex-row" });
   const form = componentForm(board, model, () => {
     refresh();
@@ -90,11 +98,13 @@ const build = (model) => (root, board, sized, leaving) => {
     actions.hidden = editing || isReplay(board) || !one;
     root.classList.toggle("ex-editing", editing);
     if (one) paintActions(one);
-    const row = focusOf(board)?.[0] ?? null;
-    const stamp = JSON.stringify([one, row, board.get("batch").update, board.get("batch").rescored, board.get("reward").closely, board.get("language"), one && weightOf(one.name)]);
+    // While a bar is pointed at, what stands below it stays: it would push the bars about.
+    const [pinnedRow, row] = [pinnedOf(board)?.[0] ?? null, (bars.inside ? heldOf(board) : focusOf(board))?.[0] ?? null];
+    const stamp = JSON.stringify([one, row, row === pinnedRow, board.get("batch").update, board.get("batch").rescored, board.get("reward").closely, board.get("language"), one && weightOf(one.name)]);
     if (!one || editing || (stamp === painted && detail.exOf === board.get("batch"))) return;
     [painted, detail.exOf] = [stamp, board.get("batch")];
     detail.setAttribute("aria-label", wholeResponseName(board, `component/${one.name}`));
+    detail.dataset.row = row ?? "";
     detail.replaceChildren(...detailNodes(board, one, row, letterOf(all().indexOf(one))));
   };
   const paintActions = ({ kind, state }) => {

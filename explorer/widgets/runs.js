@@ -1,9 +1,10 @@
 // The runs. Left: every run on the shelf, branches below their parents, and what can be done with the one chosen.
-// Right: to where the run on screen can go back, where it parts from its parent, and several seeds of its settings.
+// Right: to where the run on screen can go back, where it parts from its parent, several seeds of its settings, and the
+// notes on it.
 
 export default {
   render(context) {
-    return frame(context, "runs", ["lower", "run", "shelf"], build(context.model));
+    return frame(context, "runs", ["lower", "run", "shelf", "pinned", "batch"], build(context.model));
   },
 };
 
@@ -14,7 +15,9 @@ const build = (model) => (root, board, sized, leaving) => {
   const shelf = shelfOf(board, send);
   const back = goBack(board, send);
   const seeds = seedsOf(board, send);
-  const body = make("div", { class: "ex-runs" }, shelf.node, make("div", { class: "ex-runs-side" }, back.node, seeds.node));
+  const notes = runNotes(board, send);
+  const side = make("div", { class: "ex-runs-side" }, back.node, seeds.node, notes.node);
+  const body = make("div", { class: "ex-runs" }, shelf.node, side);
   root.append(tabs.node, hint, body);
   return () => {
     tabs.paint();
@@ -29,6 +32,7 @@ const build = (model) => (root, board, sized, leaving) => {
     shelf.paint();
     back.paint();
     seeds.paint();
+    notes.paint();
   };
 };
 

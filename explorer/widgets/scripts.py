@@ -14,11 +14,12 @@ SHARED = ("common.js", "selection.js", "turns.js", "layout.js", "frame.js", "gho
 BESIDE = {
     "objective": ("formula.js", "cloud.js", "plane.js", "wedge.js", "handles.js", "epochs.js"),
     "player": ("keys.js", "tables.js", "picture.js", "save.js", "kernel.js"),
-    "tokens": ("order.js", "strip.js", "legend.js", "tip.js", "join.js"),
+    "tokens": ("order.js", "strip.js", "legend.js", "response.js", "tip.js", "join.js"),
     "ledger": ("mathml.js",),
     "reward": ("bars.js", "component.js"),
     "time": ("epochs.js",),
     "curves": ("behind.js", "frontier.js"),
+    "runs": ("notes.js",),
 }
 
 

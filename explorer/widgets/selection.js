@@ -6,13 +6,12 @@ const pinnedOf = (board) => (board.get("pinned")?.length === 2 ? board.get("pinn
 const hoveredOf = (board) => board.exHover ?? null;
 
 // The token whose numbers are shown: the hovered one, else the pinned one, where the batch has it.
-function focusOf(board) {
-  const batch = board.get("batch");
-  for (const token of [hoveredOf(board), pinnedOf(board)]) {
-    if (token && hasBatch(batch) && token[0] < batch.rows && token[1] < batch.tokens[token[0]].length) return token;
-  }
-  return null;
-}
+const focusOf = (board) => [hoveredOf(board), pinnedOf(board)].find((token) => isThere(board.get("batch"), token)) ?? null;
+
+// The pinned one alone, for a panel whose own parts are pointed at.
+const heldOf = (board) => (isThere(board.get("batch"), pinnedOf(board)) ? pinnedOf(board) : null);
+
+const isThere = (batch, token) => Boolean(token && hasBatch(batch) && token[0] < batch.rows && token[1] < batch.tokens[token[0]].length);
 
 function hover(board, token) {
   if (sameToken(hoveredOf(board), token) || hoveredOf(board) === token) return;
@@ -58,16 +57,21 @@ const DETAILS = [
   "k3", "exact_kl", "gradient_share", "gradient_part", "age",
 ];
 
-// Which of the six clip states a token is in, as words: inside; below or above the band, with a gradient or without.
-const CLIP_WORDS = { inside: "inside", low2: "below_flows", low3: "below_zero", high2: "above_flows", high3: "above_zero" };
+// Which of the six clip states a token is in, as words: inside, pushed up or down; below or above the band, with a gradient
+// or without.
+const CLIP_WORDS = { 1: "inside", up1: "inside_up", down1: "inside_down", low2: "below_flows", low3: "below_zero", high2: "above_flows", high3: "above_zero" };
 
 // Whether the ratio that the objective looks at, GSPO's being the whole response's, is below 1 or above.
 const sideOf = (batch, ratios, row, index) => ((batch.response_ratios?.[row] ?? ratios?.[index] ?? 1) < 1 ? "low" : "high");
 
+// Where the advantage pushes a token; "" where it does not, or is not known yet.
+const pushOf = (advantages, index) => (advantages?.[index] > 0 ? "up" : advantages?.[index] < 0 ? "down" : "");
+
 function clipWord(batch, [row, t]) {
   const index = row * batch.length + t;
   const state = statesOf(batch)[index];
-  return CLIP_WORDS[state < OUTSIDE_FLOWS ? "inside" : `${sideOf(batch, quantityOf(batch, "ratio"), row, index)}${state}`];
+  const side = state < OUTSIDE_FLOWS ? pushOf(quantityOf(batch, "advantage"), index) : sideOf(batch, quantityOf(batch, "ratio"), row, index);
+  return CLIP_WORDS[`${side}${Math.max(state, INSIDE)}`];
 }
 
 // Every number of a token as [label, text] pairs, in the order of the menu.

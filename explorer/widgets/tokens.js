@@ -6,10 +6,10 @@ export default {
   },
 };
 
-function build(root, board, sized, leaving) {
+function build(root, board, sized, leaving, again) {
   const title = make("h2");
   const menus = stripMenus(board);
-  const legend = stripLegend(board);
+  const legend = stripLegend(board, menus.cut.node);
   const list = make("div", { class: "ex-responses", role: "listbox", tabindex: "0" });
   const spoken = make("div", { class: "ex-spoken", "aria-live": "polite" });
   const tip = tooltip(root);
@@ -20,6 +20,7 @@ function build(root, board, sized, leaving) {
   let painted = null;
   let ordered = null;
   let placed = null;
+  let waiting = []; // the responses that are still to be painted; null while that is not known
   let marked = [];
   const tokenAt = (event) => {
     const span = event.target.closest?.(".ex-token");
@@ -46,55 +47,29 @@ function build(root, board, sized, leaving) {
   const ensureRows = (batch) => {
     while (rows.length < batch.rows) rows.push(newRow());
     rows.length = batch.rows;
-    for (const [r, row] of rows.entries()) {
-      const count = batch.tokens[r].length;
-      if (row.tokens.length < count) {
-        const fresh = [];
-        while (row.tokens.length < count) {
-          const span = make("span", { class: "ex-token", role: "option", "data-row": r, "data-t": row.tokens.length });
-          [span.gap, span.word] = [document.createTextNode(""), document.createTextNode("")];
-          span.append(span.word);
-          row.tokens.push(span);
-          fresh.push(span.gap, span);
-        }
-        row.padding.before(...fresh);
-      }
-      while (row.tokens.length > count) dropToken(row.tokens.pop());
-    }
   };
 
-  const paintTokens = (batch, name) => {
-    const values = valuesOf(board, name);
-    const [states, ratios, scale] = [statesOf(batch), quantityOf(batch, "ratio"), scaleOf(board, name)];
-    const turned = turnedTokens(batch, ghostOf(board))?.turned;
-    for (const [r, row] of rows.entries()) {
-      const score = batch.scores?.[r];
-      write(row.score, score === undefined ? "" : signed(score));
-      row.score.classList.toggle("ex-less", score < 0);
-      const padded = batch.length - row.tokens.length;
-      write(row.padding, padded ? `×${padded}` : "");
-      for (let t = 0; t < row.tokens.length; t += 1) {
-        const span = row.tokens[t];
-        const index = r * batch.length + t;
-        if (span.exWord !== batch.tokens[r][t]) {
-          span.exWord = batch.tokens[r][t];
-          // The space before a word stands outside its box, so that a box never hangs over the end of a line.
-          const whole = span.exWord.replace(/\n/g, "↵");
-          const gap = whole.length > 1 && whole.startsWith(" ") ? " " : "";
-          if (span.gap.data !== gap) span.gap.data = gap;
-          span.word.data = whole.slice(gap.length);
-          if (span.exWord.trim()) span.removeAttribute("aria-label");
-          else span.setAttribute("aria-label", visible(span.exWord)); // a space alone has no name
-        }
-        const colour = values ? tint(scale, values[index]) : "";
-        if (span.exColour !== colour) span.className = (span.exColour = colour) ? `ex-token ${colour}` : "ex-token";
-        if (span.exState !== states[index]) span.dataset.state = span.exState = states[index];
-        const side = span.exState < OUTSIDE_FLOWS ? "" : sideOf(batch, ratios, r, index);
-        if (span.exSide !== side) span.dataset.side = span.exSide = side;
-        const other = Boolean(turned?.[index]);
-        if (other !== Boolean(span.exTurned)) span.toggleAttribute("data-turned", (span.exTurned = other));
-      }
+  // Paint the rows that wait, those on top first, as many as a frame has time for; whether all are painted.
+  const paintWaiting = (batch, name) => {
+    const paint = rowPainter(board, batch, name);
+    let tokens = 0;
+    while (waiting.length && tokens < AT_A_TIME) {
+      const r = waiting.shift();
+      paint(rows[r], r);
+      markFound(rows[r], r);
+      tokens += rows[r].tokens.length;
     }
+    return !waiting.length;
+  };
+
+  const markFound = (row, r) => {
+    const { tokens } = board.exStrip.found[r];
+    if (!tokens.size && !row.hasFound) return;
+    row.hasFound = tokens.size > 0;
+    row.tokens.forEach((span, t) => {
+      const is = tokens.has(t);
+      if (is !== Boolean(span.exFound)) span.toggleAttribute("data-found", (span.exFound = is));
+    });
   };
 
   // Where each response stands; only what has moved is moved.
@@ -102,15 +77,22 @@ function build(root, board, sized, leaving) {
     const { order, groups, found } = board.exStrip;
     for (const [r, row] of rows.entries()) {
       paintPrompt(row, batch.prompts[r], found[r].prompt);
-      row.tokens.forEach((span, t) => {
-        const is = found[r].tokens.has(t);
-        if (is !== Boolean(span.exFound)) span.toggleAttribute("data-found", (span.exFound = is));
-      });
+      markFound(row, r);
     }
     const nodes = groups ? groups.flatMap((group) => [groupHead(board, batch, group, found), ...group.rows.map((r) => rows[r].line)]) : order.map((r) => rows[r].line);
-    if (!nodes.length) nodes.push(make("p", { class: "ex-empty", text: say(board, "ui.tokens.none") }));
+    if (!nodes.length) nodes.push(make("p", { class: "ex-empty", text: noneWords(board) }));
     if (nodes.length !== list.childElementCount || nodes.some((node, i) => node !== list.children[i])) list.replaceChildren(...nodes);
     list.classList.toggle("ex-grouped", Boolean(groups));
+  };
+
+  // Every response, those in sight first. How far down that is, is noted as the list is scrolled: to ask for it while
+  // painting would have the page laid out.
+  let down = 0;
+  list.addEventListener("scroll", () => (down = list.scrollTop / Math.max(list.scrollHeight, 1)), { passive: true });
+  const seenFirst = () => {
+    const { order } = board.exStrip;
+    const top = Math.max(0, Math.floor(down * order.length) - 1);
+    return [...new Set([...order.slice(top), ...order, ...rows.keys()])];
   };
 
   const paintSelection = (batch) => {
@@ -138,7 +120,7 @@ function build(root, board, sized, leaving) {
     const now = { time: `${batch.update} ${batch.epoch}`, token: String(pinned) };
     const moved = now.time !== heard.time;
     if ((moved || now.token !== heard.token) && performance.now() - (board.exKeyed ?? -Infinity) < SPOKEN_WITHIN) {
-      const token = pinned && focusOf(board) && spanExists(batch, pinned) ? tokenLine(board, pinned) : "";
+      const token = heldOf(board) ? tokenLine(board, pinned) : "";
       write(spoken, [moved ? `${say(board, "ui.update", { update: batch.update })}, ${epochWords(board, batch)}.` : "", token].filter(Boolean).join(" "));
     }
     heard = now;
@@ -153,28 +135,33 @@ function build(root, board, sized, leaving) {
     if (!hasBatch(batch)) {
       rows = [];
       painted = ordered = placed = null;
+      waiting = [];
       list.replaceChildren(make("p", { class: "ex-empty", text: say(board, "ui.no_update_yet") }));
       legend.paint(batch, name);
       return;
     }
-    const waiting = board.get("run").phase === "loading" && board.get("run").edited;
-    write(legend.badge, waiting ? say(board, isReplay(board) ? "ui.replay_loading" : "ui.what_if_loading") : rescoredWords(board, batch));
+    const loading = board.get("run").phase === "loading" && board.get("run").edited;
+    write(legend.badge, loading ? say(board, isReplay(board) ? "ui.replay_loading" : "ui.what_if_loading") : rescoredWords(board, batch));
     const stamp = [batch, name, board.get("words"), board.get("parts"), board.get("fitted")];
     if (!painted || stamp.some((part, i) => part !== painted[i])) {
       painted = stamp;
       legend.paint(batch, name);
       ensureRows(batch);
-      paintTokens(batch, name);
+      waiting = null;
     }
     const choice = choiceOf(board);
-    const order = [samplesOf(batch), JSON.stringify(choice), choice.by === "shown" ? name : ""].join("\n");
+    const order = [samplesOf(batch), JSON.stringify(choice), [choice.by, choice.cut?.by].includes("shown") ? name : ""].join("\n");
     if (order !== ordered) board.exStrip = orderOf(batch, choice, valuesOf(board, name));
     if (order !== ordered || placed !== board.get("words")) {
       [ordered, placed] = [order, board.get("words")];
       place(batch);
       write(legend.shown, shownWords(board, batch, choice));
+      menus.cut.paintRange(board.exStrip.range);
     }
+    waiting ??= seenFirst();
+    const done = paintWaiting(batch, name);
     paintSelection(batch);
+    if (!done) return again();
     speak(batch);
     root.dataset.update = batch.update;
     if (board.exDrawn !== batch) {
@@ -187,49 +174,21 @@ function build(root, board, sized, leaving) {
   };
 }
 
+const AT_A_TIME = 1024; // tokens that are painted in one frame: in more, its script would take longer than a frame
 const SPOKEN_WITHIN = 3000; // milliseconds from a key to what it brings on screen
 
-const spanExists = (batch, [row, t]) => row < batch.rows && t < batch.tokens[row].length;
-
-function newRow() {
-  const score = make("span", { class: "ex-score" });
-  const prompt = make("span", { class: "ex-prompt" });
-  const padding = make("span", { class: "ex-padding" });
-  return { line: make("div", { class: "ex-response" }, score, prompt, padding), score, prompt, padding, tokens: [] };
+// Why no response is left, where a number alone has filtered them all out.
+function noneWords(board) {
+  const [{ find, cut }, { range }] = [choiceOf(board), board.exStrip];
+  if (find || !cut || !range) return say(board, "ui.tokens.none");
+  const sign = cut.least ? "≥" : "≤";
+  return say(board, "ui.tokens.none_by", { name: sortWords(board, cut.by), sign, limit: String(cut.limit).replace("-", MINUS), ...rangeWords(range) });
 }
 
-function dropToken(span) {
-  span.gap.remove();
-  span.remove();
-}
-
-// A prompt with the stretches marked that were looked for.
-function paintPrompt({ prompt: node }, text, stretches) {
-  const stamp = `${text}\n${stretches.join(" ")}`;
-  if (node.exStamp === stamp) return;
-  node.exStamp = stamp;
-  const parts = [];
-  let from = 0;
-  for (const [start, end] of stretches) {
-    parts.push(text.slice(from, start), make("mark", { text: text.slice(start, end) }));
-    from = end;
-  }
-  node.replaceChildren(...parts, text.slice(from));
-}
-
-// What the responses below have in common, and their mean score.
-function groupHead(board, batch, { prompt, rows }, found) {
-  const text = make("span", { class: "ex-prompt" });
-  paintPrompt({ prompt: text }, prompt, found[rows[0]].prompt);
-  const mean = batch.scores && rows.reduce((sum, row) => sum + batch.scores[row], 0) / rows.length;
-  const numbers = batch.scores ? say(board, "ui.tokens.group_of", { count: rows.length, mean: signed(mean) }) : `× ${rows.length}`;
-  return make("div", { class: "ex-group-head" }, text, " ", make("span", { class: "ex-muted", text: numbers }));
-}
-
-function shownWords(board, batch, { find, only }) {
+function shownWords(board, batch, { find, only, cut }) {
   const { order, matches } = board.exStrip;
   const values = { shown: order.length, total: batch.rows, matches };
-  return find ? say(board, "ui.tokens.found", values) : only === "all" ? "" : say(board, "ui.tokens.shown", values);
+  return find ? say(board, "ui.tokens.found", values) : only === "all" ? "" : say(board, cut ? "ui.tokens.shown_by" : "ui.tokens.shown", values);
 }
 
 const epochWords = (board, { epoch, epochs }) => say(board, epoch > epochs ? "ui.after_update" : "ui.before_step", { epoch });

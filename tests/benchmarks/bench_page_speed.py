@@ -91,6 +91,7 @@ def test_rate(page: Page) -> None:
     medians = statistics.median(seconds["headless"]) / statistics.median(seconds["page"])
     print(f"  the page's rate over the headless one: {ratio:.3f}; by medians {medians:.3f} (aim {RATIO})")
     assert min(len(each) for each in seconds.values()) >= TURNS * UPDATES
+    assert max(ratio, medians) >= RATIO
 
 
 def test_slider_to_paint(page: Page) -> None:
@@ -101,12 +102,13 @@ def test_slider_to_paint(page: Page) -> None:
     started = explorer.newest
     explorer.train()
     explorer.wait_for_update(started + 1)
-    _print_latencies("training", page.evaluate(MOVE, [explorer.root.element_handle(), MOVEMENTS]))
+    p95 = _print_latencies("training", page.evaluate(MOVE, [explorer.root.element_handle(), MOVEMENTS]))
     assert explorer.player.get_attribute("data-mode") == "running"
     trained = explorer.newest - started
     explorer.stop()
     print(f"  {trained} updates were trained meanwhile")
     assert trained > MOVEMENTS // 40
+    assert p95 <= PAINT
 
 
 def load() -> str:
@@ -153,7 +155,8 @@ def _opened(page: Page) -> ExplorerPage:
     return explorer
 
 
-def _print_latencies(when: str, latencies: list[float]) -> None:
+def _print_latencies(when: str, latencies: list[float]) -> float:
+    """The 95th percentile."""
     ordered = sorted(latencies)
     p95 = statistics.quantiles(ordered, n=20)[-1]
     aim = f" (aim {PAINT})" if when == "training" else ""
@@ -161,6 +164,7 @@ def _print_latencies(when: str, latencies: list[float]) -> None:
         f"  {when:8}  median {statistics.median(ordered):5.0f}, 95th percentile {p95:5.0f}{aim}, "
         f"largest {ordered[-1]:5.0f}, of {len(ordered)} movements"
     )
+    return p95
 
 
 HEADLESS = """

@@ -48,13 +48,18 @@ def test_redraws(page: Page) -> None:
     tokens = explorer.tokens.count()
     root = explorer.root.element_handle()
     found = {name: page.evaluate(script, [root, REDRAWS]) for name, script in KINDS.items()}
-    print(f"\n\nScript of one redraw of {explorer.rows} responses, {tokens} tokens, in milliseconds ({load()}):")
+    print(f"\n\nScript of a redraw of {explorer.rows} responses, {tokens} tokens, in milliseconds ({load()}):")
     for name, times in found.items():
-        p95 = statistics.quantiles(times, n=20)[-1]
-        print(f"  {name:22}  median {statistics.median(times):5.1f} (aim {AIM}), 95th percentile {p95:5.1f}")
+        (longest, p95), (whole, whole_p95) = (
+            (statistics.median(some), statistics.quantiles(some, n=20)[-1]) for some in zip(*times, strict=True)
+        )
+        print(
+            f"  {name:22}  longest in one frame: median {longest:5.1f} (aim {AIM}), 95th percentile {p95:5.1f}; "
+            f"all frames: {whole:5.1f}, {whole_p95:5.1f}"
+        )
     assert explorer.rows == 64 and tokens > 3000
-    # Twice the aim: what takes longer is broken, not merely slow today.
-    assert all(statistics.median(times) < 2 * AIM for times in found.values())
+    for name, times in found.items():
+        assert statistics.quantiles([longest for longest, _ in times], n=20)[-1] < AIM, name
 
 
 def test_the_clip_picture(page: Page) -> None:
@@ -85,7 +90,8 @@ WATCH_CLIP = """() => {
   }).observe({ entryTypes: ['measure'] });
 }"""
 
-#: Takes the time of every redraw of the strip from now on, and waits for the next.
+#: Takes the time of every redraw of the strip from now on, and waits for the next: its longest script in one frame, and
+#: that of all frames that it takes.
 NEXT = """
   const strip = root.querySelector('.explorer-tokens');
   const times = [];
@@ -94,7 +100,8 @@ NEXT = """
   const wait = async (happened) => {
     while (!happened()) await rest(5);
     await rest(100); // what else is drawn for the same change
-    return Math.max(...times.splice(0));
+    const all = times.splice(0);
+    return [Math.max(...all), all.reduce((sum, one) => sum + one)];
   };
   const choose = (menu, value) => {
     menu.value = value;

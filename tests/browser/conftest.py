@@ -6,15 +6,18 @@ event loop running in the main thread, where the tests of other packages want no
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from explorer.bundled import asset_path
 from tests.browser.chromium import CHROMIUM_FLAGS, find_chromium
 from tests.browser.explorer_page import ExplorerPage
-from tests.browser.servers import ROOT, jupyterlab, serving
+from tests.browser.notebook_page import Notebook, open_in_lab, open_in_notebook_7
+from tests.browser.servers import ROOT, jupyterlab, notebook_7, replaying, serving
 from tests.browser.witness import Witness
 
 OpenPage: TypeAlias = Callable[..., Page]
@@ -95,8 +98,64 @@ def explorer(_voila_page: ExplorerPage) -> ExplorerPage:
     return _voila_page
 
 
+@pytest.fixture(scope="module")
+def recorded(voila_url: str, open_page: OpenPage) -> Iterator[ExplorerPage]:
+    """A page of a module's own in Voila, which shows the bundled run's last update."""
+    page = open_page()
+    page.goto(voila_url)
+    explorer = ExplorerPage(page)
+    explorer.wait_until_ready()
+    yield explorer
+    page.close()
+
+
+@pytest.fixture(scope="package")
+def replay(tmp_path_factory: pytest.TempPathFactory, open_page: OpenPage) -> Iterator[ExplorerPage]:
+    """A replay of the bundled run: 40 updates of four epochs, of which every other one is kept."""
+    with replaying(tmp_path_factory.mktemp("replay"), asset_path("recording")) as address:
+        page = open_page()
+        page.goto(address)
+        explorer = ExplorerPage(page)
+        expect(explorer.part("curves").locator(".main-svg").first).to_be_visible()
+        yield explorer
+        page.close()
+
+
+# --- in a notebook ---
+
+NOTEBOOK = ROOT / "notebooks" / "explorer.ipynb"
+
+#: The notebook under a second name, with a kernel of its own.
+TWELVE = "twelve.ipynb"
+
+
 @pytest.fixture(scope="package")
 def lab_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """JupyterLab with a copy of the notebook in a folder of its own."""
-    with jupyterlab(tmp_path_factory.mktemp("lab"), ROOT / "notebooks" / "explorer.ipynb") as address:
+    """JupyterLab with two copies of the notebook in a folder of its own."""
+    folder = tmp_path_factory.mktemp("lab")
+    with jupyterlab(folder, NOTEBOOK, shutil.copy(NOTEBOOK, folder / TWELVE)) as address:
         yield address
+
+
+@pytest.fixture(scope="package")
+def notebook_7_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Notebook 7, likewise."""
+    folder = tmp_path_factory.mktemp("notebook")
+    with notebook_7(folder, NOTEBOOK, shutil.copy(NOTEBOOK, folder / TWELVE)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def in_lab(lab_url: str, open_page: OpenPage) -> Iterator[Notebook]:
+    """The explorer's notebook in JupyterLab, its first cell run."""
+    page = open_page()
+    yield open_in_lab(page, f"{lab_url}/tree/{NOTEBOOK.name}")
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def in_notebook_7(notebook_7_url: str, open_page: OpenPage, witness: Witness) -> Iterator[Notebook]:
+    """The explorer's notebook in Notebook 7, its first cell run."""
+    page = open_page()
+    yield open_in_notebook_7(page, f"{notebook_7_url}/notebooks/{NOTEBOOK.name}", witness)
+    page.close()

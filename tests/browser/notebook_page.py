@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.explorer_page import ExplorerPage
+from tests.browser.witness import Witness
 
 
 class Notebook:
@@ -42,6 +45,27 @@ class Notebook:
     def output(self, cell: int) -> Locator:
         """What a cell has printed."""
         return self.cells.nth(cell).locator(".jp-OutputArea-output")
+
+
+def open_in_lab(page: Page, address: str) -> Notebook:
+    """A notebook of JupyterLab's, its first cell run."""
+    page.goto(address)
+    page.get_by_text(re.compile(r"Python 3.*\| Idle")).wait_for()  # before, JupyterLab drops a cell that is run
+    notebook = Notebook(page)
+    notebook.run(0)
+    return notebook
+
+
+def open_in_notebook_7(page: Page, address: str, witness: Witness) -> Notebook:
+    """A notebook of Notebook 7's, its first cell run."""
+    page.goto(address)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
+    notebook = Notebook(page)
+    notebook.run(0)
+    notebook.explorer(0)
+    # Notebook 7's own words, of settings of JupyterLab's that it has not got.
+    witness.faults = [fault for fault in witness.faults if "reading 'schema'" not in fault]
+    return notebook
 
 
 def choose_theme(page: Page, theme: str) -> None:

@@ -69,22 +69,22 @@ def photograph(browser: Browser, address: str) -> None:
 
     explorer.train()
     explorer.when("(root) => root.querySelector('.ex-pill.ex-on[data-stage=epoch]')")
-    shoot("training-1280")
+    both(explorer, shoot, "training")
     explorer.stop()
     explorer.scrub(3)
-    shoot("scrubbed-1280")
+    both(explorer, shoot, "scrubbed")
     explorer.press("follow")
     explorer.settle()
     explorer.slide("clip_range", 0.05)
     explorer.wait_for_region(0.05)
-    shoot("what-if-1280")
+    both(explorer, shoot, "what-if")
     explorer.part("clip_range").locator(".ex-back").click()
     explorer.wait_for_region(0.2)
 
     explorer.token(1, 2).click()
     explorer.tab("advantages")
     explorer.press("fold-kl")
-    shoot("pinned-1280")
+    both(explorer, shoot, "pinned")
     page.mouse.move(0, 0)
     for size in SIZES:
         shoot(f"unfolded-{size}", size)
@@ -112,6 +112,14 @@ def photograph(browser: Browser, address: str) -> None:
     explorer.press("save-tokens")
     shoot("menu-1280")
     page.keyboard.press("Escape")
+
+
+def both(explorer: ExplorerPage, shoot: Callable[..., None], name: str) -> None:
+    """A state of the page, light and dark; the pointer stays where it is, over what it hovers."""
+    shoot(f"{name}-1280")
+    explorer.part("theme").dispatch_event("click")
+    shoot(f"{name}-dark-1280")
+    explorer.part("theme").dispatch_event("click")
 
 
 def lower_tabs(explorer: ExplorerPage) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -28,16 +27,9 @@ def workers(): return [t for t in threading.enumerate() if t.name == 'ppo-explor
 seen = workers(); print('workers:', len(seen))"""
 
 
-@pytest.fixture(scope="module")
-def notebook(lab_url: str, open_page: OpenPage) -> Iterator[Notebook]:
-    """The explorer's notebook, opened, its first cell run."""
-    page = open_page()
-    page.goto(f"{lab_url}/tree/explorer.ipynb")
-    page.get_by_text(re.compile(r"Python 3.*\| Idle")).wait_for()  # before, JupyterLab drops a cell that is run
-    notebook = Notebook(page)
-    notebook.run(0)
-    yield notebook
-    page.close()
+@pytest.fixture
+def notebook(in_lab: Notebook) -> Notebook:
+    return in_lab
 
 
 @pytest.fixture

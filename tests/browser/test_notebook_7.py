@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import OpenPage
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
 from tests.browser.notebook_page import Notebook, choose_theme
-from tests.browser.servers import ROOT, notebook_7
-from tests.browser.witness import Witness
 
 pytestmark = [pytest.mark.browser, pytest.mark.kernel]
 
 
-@pytest.fixture(scope="module")
-def notebook(tmp_path_factory: pytest.TempPathFactory, open_page: OpenPage, witness: Witness) -> Iterator[Notebook]:
-    """The explorer's notebook, opened, its first cell run."""
-    with notebook_7(tmp_path_factory.mktemp("notebook"), ROOT / "notebooks" / "explorer.ipynb") as address:
-        page = open_page()
-        page.goto(f"{address}/notebooks/explorer.ipynb")
-        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
-        notebook = Notebook(page)
-        notebook.run(0)
-        notebook.explorer(0)
-        # Notebook 7's own words, of settings of JupyterLab's that it has not got.
-        witness.faults = [fault for fault in witness.faults if "reading 'schema'" not in fault]
-        yield notebook
-        page.close()
-
-
 @pytest.fixture
-def explorer(notebook: Notebook) -> ExplorerPage:
+def explorer(in_notebook_7: Notebook) -> ExplorerPage:
     """The Explorer under the first cell, paused."""
-    explorer = notebook.explorer(0)
+    explorer = in_notebook_7.explorer(0)
     explorer.tidy()
     return explorer
 

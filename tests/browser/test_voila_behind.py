@@ -97,3 +97,14 @@ def test_its_words_change_with_the_language(explorer: ExplorerPage) -> None:
     expect(others).to_contain_text("2 个随机种子")
     explorer.press("language")
     expect(others).to_contain_text("2 seeds")
+
+
+def test_until_the_score_stops_rising_it_trains_no_longer(explorer: ExplorerPage) -> None:
+    """With a learning rate of 0 there is nothing to rise: two windows of ten updates are enough to say so."""
+    explorer.type("learning_rate", "0")
+    before = explorer.newest
+    explorer.part("train-for").select_option("flat")
+    explorer.train()
+    explorer.settle()
+    assert before + 20 <= explorer.newest < before + 60
+    explorer.part("train-for").select_option("0")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -13,21 +12,9 @@ from explorer.config import CHOICES
 from explorer.recording.storage import Recording
 from explorer.recording.what_if import what_if
 from explorer.text import labels
-from tests.browser.conftest import OpenPage
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def recorded(voila_url: str, open_page: OpenPage) -> Iterator[ExplorerPage]:
-    """A page of its own, which shows the bundled run's last update."""
-    page = open_page()
-    page.goto(voila_url)
-    explorer = ExplorerPage(page)
-    explorer.wait_until_ready()
-    yield explorer
-    page.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from playwright.sync_api import Locator, expect
 from explorer.bundled import asset_path
 from explorer.recording.storage import Recording
 from explorer.text import labels
-from tests.browser.conftest import OpenPage
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
 
 pytestmark = pytest.mark.browser
@@ -22,15 +20,10 @@ SHAPES = ("k1", "k2", "k3")
 
 
 @pytest.fixture(scope="module")
-def recorded(voila_url: str, open_page: OpenPage) -> Iterator[ExplorerPage]:
-    """A page of its own, which shows an update of the bundled run."""
-    page = open_page()
-    page.goto(voila_url)
-    explorer = ExplorerPage(page)
-    explorer.wait_until_ready()
-    explorer.scrub(UPDATE)
-    yield explorer
-    page.close()
+def recorded(recorded: ExplorerPage) -> ExplorerPage:
+    """A page that shows an update of the bundled run."""
+    recorded.scrub(UPDATE)
+    return recorded
 
 
 @pytest.fixture(scope="module")

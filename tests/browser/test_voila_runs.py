@@ -182,6 +182,31 @@ def test_a_run_that_is_not_there_is_an_error_and_the_page_goes_on(explorer: Expl
     other.close(run_before_unload=True)
 
 
+def test_a_note_is_written_on_the_pinned_token_and_leads_back_to_it(explorer: ExplorerPage, folder: Path) -> None:
+    """By the keyboard alone; what was typed is only text."""
+    run, page, newest = run_of(explorer), explorer.page, explorer.newest
+    explorer.scrub(2)
+    for row in (0, 1):  # a press on the pinned token lets go of it
+        explorer.token(row, 0).click()
+    explorer.part("note-place").focus()
+    expect(explorer.part("note-place").locator("option")).to_have_count(3)
+    for typed in ("Tab", "<b>odd</b>", "Tab", "why it is", "Enter"):
+        page.keyboard.press(typed) if typed in ("Tab", "Enter") else page.keyboard.type(typed)
+    listed = explorer.part("notes").locator(".ex-note-row")
+    expect(listed).to_have_text("2, response 2, token 1<b>odd</b>why it is")
+    expect(explorer.part("note-label")).to_have_value("")
+    (label,) = Recording.load(recorded(folder, run)).labels
+    assert (label.update, label.response, label.token, label.label, label.text) == (2, 1, 0, "<b>odd</b>", "why it is")
+    explorer.scrub(newest)
+    explorer.token(0, 0).click()
+    listed.focus()
+    page.keyboard.press("Enter")
+    explorer.when("(root) => root.querySelector('.explorer-status').dataset.update === '2'")
+    explorer.when("(root) => root.querySelector('.explorer-tokens .ex-token.ex-pinned')?.dataset.row === '1'")
+    assert explorer.pinned == (1, 0)
+    explorer.press("follow")
+
+
 def test_several_seeds_are_runs_of_their_own(explorer: ExplorerPage, folder: Path) -> None:
     explorer.part("seeds-count").fill("2")
     explorer.part("seeds-updates").fill("3")

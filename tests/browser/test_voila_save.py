@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +15,12 @@ from playwright.sync_api import expect
 
 from explorer.bundled import asset_path
 from explorer.recording.storage import Recording
-from tests.browser.conftest import OpenPage
 from tests.browser.explorer_page import ExplorerPage
 
 pytestmark = pytest.mark.browser
 
 SVG = "{http://www.w3.org/2000/svg}"
 LAST = 40
-
-
-@pytest.fixture(scope="module")
-def recorded(voila_url: str, open_page: OpenPage) -> Iterator[ExplorerPage]:
-    """A page that shows the bundled recording, at its last update."""
-    page = open_page()
-    page.goto(voila_url)
-    explorer = ExplorerPage(page)
-    explorer.wait_until_ready()
-    yield explorer
-    page.close()
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +44,7 @@ PANELS = (
     "tokens",
     "objective",
     "advantages",
+    "reward",
     "kl",
     "curves",
     "ledger",

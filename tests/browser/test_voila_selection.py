@@ -8,24 +8,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, expect
 
-from explorer.bundled import asset_path
-from tests.browser.conftest import OpenPage
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
-from tests.browser.servers import replaying
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def replay(tmp_path_factory: pytest.TempPathFactory, open_page: OpenPage) -> Iterator[ExplorerPage]:
-    """A page of the bundled run: 40 updates of four epochs, of which every other one is kept."""
-    with replaying(tmp_path_factory.mktemp("selection"), asset_path("recording")) as address:
-        page = open_page()
-        page.goto(address)
-        explorer = ExplorerPage(page)
-        expect(explorer.part("curves").locator(".main-svg").first).to_be_visible()
-        yield explorer
-        page.close()
 
 
 @pytest.fixture
@@ -69,6 +54,73 @@ def test_hovering_in_one_panel_previews_in_all(explorer: ExplorerPage, panel: st
     assert explorer.pinned == (1, 2)
     explorer.page.mouse.move(0, 0)
     expect(hovered).to_have_count(0)
+
+
+@pytest.fixture
+def lower(explorer: ExplorerPage) -> Iterator[ExplorerPage]:
+    """The page, of which a test shows another panel of the lower half."""
+    yield explorer
+    explorer.page.mouse.move(0, 0)
+    explorer.tab("advantages")
+
+
+def test_a_term_of_the_ledger_is_previewed_everywhere_and_a_token_in_the_ledger(lower: ExplorerPage) -> None:
+    lower.tab("ledger")
+    ledger = lower.part("ledger")
+    expect(ledger).to_have_attribute("data-token", "1,2")
+    ledger.locator('[data-fold="advantage"]').click()
+    term = ledger.locator('[data-line="advantage"] [data-place="1,5"]')
+    term.hover()
+    _expect_hovered(lower, 1, 5)
+    expect(ledger).to_have_attribute("data-token", "1,2")  # the sum that it is a term of stays
+    lower.page.mouse.move(0, 0)
+    expect(lower.part("tokens").locator(".ex-hovered")).to_have_count(0, timeout=AT_ONCE)
+    lower.token(1, 4).hover()
+    expect(ledger).to_have_attribute("data-token", "1,4", timeout=AT_ONCE)
+    expect(ledger.locator(".ex-ledger-whose")).to_contain_text("response 2, token 5")
+    lower.page.mouse.move(0, 0)
+    expect(ledger).to_have_attribute("data-token", "1,2", timeout=AT_ONCE)
+    assert lower.pinned == (1, 2)
+
+
+def test_a_bar_of_the_reward_is_previewed_everywhere_and_a_token_in_the_reward(lower: ExplorerPage) -> None:
+    lower.tab("reward")
+    reward = lower.part("reward")
+    bar = reward.locator('.ex-reward-row[data-row="3"]')
+    bar.hover()
+    _expect_hovered(lower, 3, 0)
+    expect(bar).to_have_class(re.compile("ex-hovered-row"))
+    expect(reward.locator(".explorer-reward-value")).to_contain_text("Response 2")  # what stands below stays
+    lower.page.mouse.move(0, 0)
+    lower.token(0, 4).hover()
+    expect(reward.locator('.ex-reward-row[data-row="0"]')).to_have_class(re.compile("ex-hovered-row"), timeout=AT_ONCE)
+    expect(reward.locator(".explorer-reward-value")).to_contain_text("Response 1")
+    reward.locator('[data-name="coherence"]').click()
+    reward.locator('.ex-reward-token[data-t="6"]').hover()
+    _expect_hovered(lower, 1, 6)
+    assert lower.pinned == (1, 2)
+
+
+def test_the_token_that_the_inspector_leads_to_is_previewed_everywhere(lower: ExplorerPage) -> None:
+    lower.tab("inspector")
+    inspector = lower.part("inspector")
+    expect(inspector).to_have_attribute("data-token", "1,2")
+    button = inspector.locator(".explorer-inspector-furthest")
+    button.hover()
+    hovered = lower.part("tokens").locator(".ex-token.ex-hovered")
+    expect(hovered).to_have_count(1, timeout=AT_ONCE)
+    place = tuple(int(hovered.get_attribute(name) or -1) for name in ("data-row", "data-t"))
+    expect(inspector).to_have_attribute("data-token", "1,2")
+    button.click()
+    expect(lower.token(*place)).to_have_class(re.compile("ex-pinned"), timeout=AT_ONCE)
+
+
+def _expect_hovered(explorer: ExplorerPage, row: int, t: int) -> None:
+    """A token is previewed in the strip, in the clip picture and in the KL."""
+    expect(explorer.token(row, t)).to_have_class(re.compile("ex-hovered"), timeout=AT_ONCE)
+    expect(explorer.part("objective").locator(".ex-ring-hovered")).to_have_count(1)
+    word = explorer.token(row, t).inner_text().strip()
+    expect(explorer.part("objective").locator(".ex-formula .ex-word")).to_have_text(f"“{word}”")
 
 
 @pytest.mark.parametrize("panel", ["tokens", "objective", "advantages", "kl", "curves", "player"])

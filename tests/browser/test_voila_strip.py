@@ -49,6 +49,35 @@ def test_only_responses_with_tokens_that_get_no_gradient(explorer: ExplorerPage)
     explorer.part("epoch").select_option("-1")
 
 
+def test_responses_are_filtered_by_a_number(explorer: ExplorerPage) -> None:
+    explorer.train_as_set()
+    scores, tokens = explorer.scores, explorer.part("tokens")
+    shown, limit = tokens.locator(".ex-shown"), explorer.part("cut-limit")
+    expect(explorer.part("cut")).to_be_hidden()
+    explorer.part("only").select_option("by/score")
+    expect(explorer.part("cut-range")).to_have_text(f"batch: {_written(min(scores))} to {_written(max(scores))}")
+    kept = sum(score >= float(limit.input_value()) - 0.005 for score in scores)
+    assert 0 < kept <= len(scores)  # it begins in the middle
+    expect(shown).to_have_text(re.compile(rf"^\d+ of {len(scores)}$"))
+    bound = sorted(scores)[-3] - 0.005  # scores are written with two digits
+    limit.fill(f"{bound:.3f}")
+    expect(shown).to_have_text(f"{sum(score >= bound for score in scores)} of {len(scores)}")
+    assert all(score >= bound for score in explorer.scores)
+    limit.press("Shift+Tab")  # back to the sign, by key
+    explorer.page.keyboard.press("Enter")
+    expect(explorer.part("cut-sign")).to_have_text("≤")
+    expect(shown).to_have_text(f"{sum(score <= bound for score in scores)} of {len(scores)}")
+    limit.fill("-9")
+    expect(tokens.locator(".ex-empty")).to_contain_text("No response has “score” ≤ −9: in this batch it goes from")
+    expect(shown).to_have_text(f"0 of {len(scores)}")
+    explorer.part("only").select_option("by/length")
+    explorer.part("only").select_option("by/score")
+    expect(limit).to_have_value("-9")  # as it was left
+    explorer.part("only").select_option("all")
+    expect(shown).to_have_text("")
+    assert len(explorer.scores) == len(scores)
+
+
 def test_text_is_found_marked_and_counted(explorer: ExplorerPage) -> None:
     explorer.train_as_set()
     tokens = explorer.part("tokens")
@@ -117,17 +146,21 @@ def test_a_scale_is_fitted_to_the_batch_and_back(explorer: ExplorerPage) -> None
     expect(scale).to_contain_text("0.010")
 
 
-def test_the_marks_of_the_clip_are_of_five_shapes_and_in_the_legend(explorer: ExplorerPage) -> None:
+def test_the_marks_of_the_clip_are_of_six_shapes_and_in_the_legend(explorer: ExplorerPage) -> None:
     explorer.train_as_set()
     tokens = explorer.part("tokens")
     shapes = tokens.locator(".ex-mark").evaluate_all(
         "(marks) => marks.map((m) => [m.dataset.state + m.dataset.side, getComputedStyle(m).backgroundImage])"
     )
-    assert {state for state, _ in shapes} == {"2low", "2high", "3low", "3high"}
-    assert len({shape for _, shape in shapes}) == 4
-    inside = tokens.locator('.ex-token[data-state="1"]').first
-    assert inside.evaluate("(token) => getComputedStyle(token).backgroundImage") == "none"
-    for state, side in (("2", "low"), ("2", "high"), ("3", "low"), ("3", "high")):
+    assert {state for state, _ in shapes} == {"1up", "1down", "2low", "2high", "3low", "3high"}
+    assert len({shape for _, shape in shapes}) == 6
+    said_of = {
+        "low": "below the band",
+        "high": "above the band",
+        "up": "inside the band, A > 0",
+        "down": "inside the band, A < 0",
+    }
+    for state, side in (("1", "up"), ("1", "down"), ("2", "low"), ("2", "high"), ("3", "low"), ("3", "high")):
         marked = tokens.locator(f'.ex-token[data-state="{state}"][data-side="{side}"]')
         if not marked.count():
             continue
@@ -135,11 +168,13 @@ def test_the_marks_of_the_clip_are_of_five_shapes_and_in_the_legend(explorer: Ex
         assert image == dict(shapes)[state + side]
         marked.first.hover()
         said = tokens.locator(".ex-tip p").first.inner_text()
-        assert said.startswith({"low": "below the band", "high": "above the band"}[side])
+        assert said.startswith(said_of[side])
         assert ("no gradient" in said) is (state == "3")
         explorer.page.mouse.move(0, 0)
     legend = tokens.locator(".ex-legend-marks").inner_text()
-    assert all(word in legend for word in ("below", "above", "gradient flows", "no gradient", "prompt", "padding"))
+    assert all(
+        word in legend for word in ("A>0", "A<0 inside", "below", "above: gradient", "no gradient", "prompt", "padding")
+    )
 
 
 def test_places_after_the_end_are_shown_as_padding(explorer: ExplorerPage) -> None:
@@ -147,6 +182,10 @@ def test_places_after_the_end_are_shown_as_padding(explorer: ExplorerPage) -> No
     lengths = [len(line.locator(".ex-token").all()) for line in explorer.part("tokens").locator(".ex-response").all()]
     padding = explorer.part("tokens").locator(".ex-response .ex-padding").all_text_contents()
     assert [f"×{24 - length}" if length < 24 else "" for length in lengths] == padding
+
+
+def _written(score: float) -> str:
+    return f"{score:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _wait_until_sorted(explorer: ExplorerPage, sign: int) -> None:

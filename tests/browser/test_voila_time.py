@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,9 +10,7 @@ from playwright.sync_api import Locator, expect
 
 from explorer.bundled import asset_path
 from explorer.recording.storage import Recording
-from tests.browser.conftest import OpenPage
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
-from tests.browser.servers import replaying
 from tests.browser.test_voila_inspector import FITS
 
 pytestmark = pytest.mark.browser
@@ -25,18 +22,6 @@ LEFT = 38
 @pytest.fixture(scope="module")
 def recording() -> Recording:
     return Recording.load(asset_path("recording"))
-
-
-@pytest.fixture(scope="module")
-def replay(tmp_path_factory: pytest.TempPathFactory, open_page: OpenPage) -> Iterator[ExplorerPage]:
-    """A page of the bundled run: 40 updates of four epochs, of which every other one is kept."""
-    with replaying(tmp_path_factory.mktemp("time"), asset_path("recording")) as address:
-        page = open_page()
-        page.goto(address)
-        explorer = ExplorerPage(page)
-        expect(explorer.part("curves").locator(".main-svg").first).to_be_visible()
-        yield explorer
-        page.close()
 
 
 @pytest.fixture

@@ -40,6 +40,19 @@ def test_a_panel_says_what_it_shows_and_what_to_look_for(explorer: ExplorerPage,
         assert picture, "a picture without a description for who cannot see it"
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_hint_beside_the_tabs_is_cut_off(explorer: ExplorerPage, language: str) -> None:
+    explorer.train_to(1)
+    if language == "zh":
+        explorer.press("language")
+        expect(explorer.part("language")).to_have_text("English")
+    for view in ("token", "response", "update", "frontier", "curves"):
+        explorer.press(f"view-{view}")
+        expect(explorer.part(f"view-{view}")).to_have_attribute("aria-selected", "true")
+        explorer.page.evaluate(TWO_FRAMES)
+        assert explorer.root.evaluate(CUT_OFF) == [], view
+
+
 def test_the_second_clip_picture_names_its_axes(explorer: ExplorerPage) -> None:
     explorer.train_to(1)
     explorer.press("view-probabilities")
@@ -65,6 +78,13 @@ def test_a_small_chart_says_how_it_is_computed_and_what_to_look_for(explorer: Ex
 
 
 TWO_FRAMES = "() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(go))))"
+
+#: The words beside the tabs of the KL and the run, over the run's charts, and the policy's name, that end in "…".
+CUT_OFF = """(root) => {
+  const said = '.explorer-kl .ex-hint, .explorer-curves .ex-hint, .ex-plot-title, .explorer-policy';
+  const cut = (node) => node.checkVisibility() && node.scrollWidth > node.clientWidth + 1;
+  return [...root.querySelectorAll(said)].filter(cut).map((node) => node.textContent);
+}"""
 
 #: The panel's name, heading, hint and words, and the descriptions of its pictures.
 SAID = """(panel) => {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
@@ -213,17 +212,6 @@ def test_an_epoch_of_the_update_can_be_looked_at(explorer: ExplorerPage) -> None
 
 
 # --- the run's curves ---
-
-
-@pytest.fixture
-def recorded(voila_url: str, open_page: OpenPage) -> Iterator[ExplorerPage]:
-    """A page of its own, which still shows the bundled run."""
-    page = open_page()
-    page.goto(voila_url)
-    explorer = ExplorerPage(page)
-    explorer.wait_until_ready()
-    yield explorer
-    page.close()
 
 
 def test_the_curves_show_the_numbers_of_the_update_on_screen(recorded: ExplorerPage) -> None:

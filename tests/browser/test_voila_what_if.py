@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, expect
 
 from explorer.text import labels
-from tests.browser.conftest import OpenPage
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
 
 pytestmark = pytest.mark.browser
 
 WORDS = labels("en")["ui"]
-
-
-@pytest.fixture(scope="module")
-def recorded(voila_url: str, open_page: OpenPage) -> Iterator[ExplorerPage]:
-    """A page of its own, which shows the bundled run's last update."""
-    page = open_page()
-    page.goto(voila_url)
-    explorer = ExplorerPage(page)
-    explorer.wait_until_ready()
-    yield explorer
-    page.close()
 
 
 @pytest.fixture
@@ -160,16 +147,21 @@ def test_every_control_says_when_it_takes_effect(page: ExplorerPage) -> None:
         assert heading == words[effect] or (effect == "what_if" and heading == WORDS["groups"]["weights"])
 
 
-def test_the_formula_is_whole_whatever_the_objective(page: ExplorerPage) -> None:
+@pytest.mark.parametrize("width", [1280, 1024])
+def test_the_formula_is_whole_whatever_the_objective(page: ExplorerPage, width: int) -> None:
     formula = page.part("objective").locator(".ex-formula")
-    for preset in ("gspo", "grpo", "dapo_clip_higher"):
+    page.page.set_viewport_size({"width": width, "height": 800})
+    for preset in ("gspo", "grpo", "dapo_clip_higher"):  # of which the second has the KL in the loss: a line more
         page.part("preset").select_option(preset)
         expect(formula.locator(".ex-was").first).to_be_visible(timeout=AT_ONCE)
-        cut = formula.evaluate(CUT)
-        assert cut == 0, preset
-        panel, box = page.part("objective").bounding_box(), formula.bounding_box()
-        assert panel and box and box["y"] + box["height"] <= panel["y"] + panel["height"]
+        page.slide("clip_range", 0.02)
+        for t in (2, 5, 9):
+            page.token(1, t).hover()
+            assert formula.evaluate(CUT) == 0, preset
+            foot, *inner = (page.part("objective").locator(part).bounding_box() for part in FOOT)
+            assert foot and all(box and box["y"] + box["height"] <= foot["y"] + foot["height"] + 1 for box in inner)
     page.part("preset").select_option("learn")
+    page.page.set_viewport_size({"width": 1280, "height": 800})
 
 
 def test_a_symbol_has_one_colour_everywhere(page: ExplorerPage) -> None:
@@ -248,6 +240,9 @@ DRAG = """async ([root, steps]) => {
   watcher.disconnect();
   return seen.size;
 }"""
+
+#: What stands below the clip picture, and what must not be cut off there.
+FOOT = (".ex-clip-foot", ".ex-formula", ".explorer-open-toy")
 
 #: How many parts of the formula are cut off.
 CUT = """(formula) => [formula, ...formula.querySelectorAll('*')]

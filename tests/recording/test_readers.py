@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from explorer.bundled import asset_path
 from explorer.config import Config
 from explorer.recording import compacting
 from explorer.recording.snapshot import Snapshot
@@ -120,3 +122,96 @@ def test_responses_are_read_whole(read: Reader, run: Path, snapshots: list[Snaps
         for r, words in enumerate(s.tokens.responses)
     ]  # fmt: skip
     assert sorted(found, key=lambda row: row[:2]) == expected
+
+
+def documented(mark: str) -> str:
+    """The line of the document that joins the two tables."""
+    text = asset_path("recording").joinpath("README.md").read_text(encoding="utf-8")
+    (line,) = [line.strip() for line in text.splitlines() if line.startswith("    ") and mark in line]
+    return line
+
+
+def joined_by_pandas(run: Path) -> list[dict[str, Any]]:
+    pandas = pytest.importorskip("pandas")
+    tokens, epochs = (pandas.read_parquet(run / name) for name in ("tokens", "epochs"))
+    return list(eval(documented("tokens.merge("), {"tokens": tokens, "epochs": epochs}).to_dict("records"))
+
+
+def joined_by_polars(run: Path) -> list[dict[str, Any]]:
+    polars = pytest.importorskip("polars")
+    tokens, epochs = (polars.read_parquet(run / name / "*.parquet") for name in ("tokens", "epochs"))
+    return list(eval(documented("tokens.join("), {"tokens": tokens, "epochs": epochs}).to_dicts())
+
+
+def joined_by_duckdb(run: Path) -> list[dict[str, Any]]:
+    duckdb = pytest.importorskip("duckdb")
+    for name in ("tokens", "epochs"):
+        duckdb.sql(f"create or replace temp view {name} as select * from '{run / name}/*.parquet'")
+    return list(eval(documented("select * from tokens join"), {"duckdb": duckdb}).to_arrow_table().to_pylist())
+
+
+def joined_by_the_explorer(run: Path) -> list[dict[str, Any]]:
+    found = eval(documented(".token_table()"), {"explorer": SimpleNamespace(Recording=Opened(run))})
+    return list(found.to_pylist())
+
+
+class Opened:
+    """``Recording``, whose ``load("run")`` opens this run."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+
+    def load(self, name: str) -> Recording:
+        assert name == "run"
+        return Recording.load(self._run)
+
+
+@pytest.mark.parametrize("join", [joined_by_pandas, joined_by_polars, joined_by_duckdb, joined_by_the_explorer])
+def test_the_documented_line_makes_one_table_of_all_that_is_known_of_a_token(
+    join: Callable[[Path], list[dict[str, Any]]], run: Path, snapshots: list[Snapshot]
+) -> None:
+    rows = {tuple(row[name] for name in ("update", "epoch", "response", "position")): row for row in join(run)}
+    fresh = {place: row for place, row in rows.items() if row["ages"] == 0}
+    expected = 0
+    for s in snapshots:
+        count, length = s.rollout.response_ids.shape
+        words = [[*r, *[None] * (length - len(r))] for r in s.tokens.responses]
+        of_token = {
+            name: array
+            for record in (s.rollout, s.credit)
+            for name, array in vars(record).items()
+            if isinstance(array, np.ndarray) and array.ndim == 2 and not name.startswith("prompt_")
+        }
+        assert len(of_token) >= 12
+        for k, epoch in enumerate(s.epochs, 1):
+            seen = {n: a for n, a in vars(epoch).items() if isinstance(a, np.ndarray) and a.ndim == 2}
+            assert len(seen) >= 9
+            for r in range(count):
+                for t in range(length):
+                    row = fresh[s.update, k, r, t]
+                    text = row["text"]
+                    assert (text if isinstance(text, str) else None) == words[r][t]
+                    assert row["final"] == (k == len(s.epochs))
+                    for name, array in of_token.items():
+                        assert row[name] == array[r, t], name
+                    for name, array in seen.items():
+                        assert row[f"{name}_epoch" if name in of_token else name] == array[r, t], name
+                    expected += 1
+    assert len(fresh) == expected
+
+
+def test_replayed_tokens_have_the_words_of_the_update_that_wrote_them(run: Path, snapshots: list[Snapshot]) -> None:
+    recording = Recording.load(run)
+    (count, length), rows = snapshots[2].rollout.response_ids.shape, recording.token_table([3]).to_pylist()
+    replayed = [row for row in rows if row["ages"] == 1 and row["epoch"] == 1]
+    assert [(row["response"], row["position"]) for row in replayed] == [
+        (count + r, t) for r in range(count) for t in range(length)
+    ]
+    assert [row["response_ids"] for row in replayed] == snapshots[1].rollout.response_ids.ravel().tolist()
+    assert [row["old_logprobs"] for row in replayed] == snapshots[1].rollout.old_logprobs.ravel().tolist()
+    alone = Recording.in_memory(snapshots[2:], info={}).token_table().to_pylist()
+    assert {row["text"] for row in alone if row["ages"] == 1} == {None}
+    assert [row["ratios"] for row in alone] == [row["ratios"] for row in rows]
+    with pytest.raises(KeyError, match="keeps no snapshot of update 9"):
+        recording.token_table([9])
+    assert recording.token_table([]).num_rows == 0

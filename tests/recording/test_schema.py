@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
+import pkgutil
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,17 +15,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from explorer import recording
 from explorer.bundled import asset_path
 from explorer.config import Config
+from explorer.headless import Trainer
 from explorer.ppo.metrics import METRICS
 from explorer.ppo.policy import Policy
 from explorer.recording import compacting
+from explorer.recording.branches import Parting
 from explorer.recording.checkpoints import checkpoint_path
+from explorer.recording.elsewhere import write_elsewhere
 from explorer.recording.folder import METRICS_ROWS, SCHEMA_VERSION
+from explorer.recording.parted import Parted, write_parted
 from explorer.recording.shelf import Shelf
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording
 from explorer.seed_grid import SeedGrid
+from explorer.session.session import Session
 from tests.conftest import TINY_PROMPTS
 
 if TYPE_CHECKING:
@@ -88,8 +97,92 @@ def test_the_run_file_is_described(run: Path) -> None:
 
 def test_every_file_is_described(run: Path) -> None:
     assert {path.name for path in run.iterdir()} == {*FOLDERS, "run.json"}
-    others = {"info", "index.json", "labels.jsonl", "name.txt", "grid.json", "checkpoints", "facts"}
-    assert set(described()) == {*FOLDERS, "run.json", *others}
+    others = {"info", "index.json", "labels.jsonl", "name.txt", "parting.json", "checkpoints", "facts"}
+    assert set(described()) == {*FOLDERS, "run.json", *others, "grid.json", "elsewhere.json"}
+
+
+def listed() -> set[str]:
+    """Every file and folder in the document's listings, each number as N."""
+    text = asset_path("recording").joinpath("README.md").read_text(encoding="utf-8").partition("## run.json")[0]
+    return {re.sub(r"\d+", "N", name) for name in re.findall(r"^    (\S+)  +\S", text, flags=re.MULTILINE)}
+
+
+def test_every_name_that_the_code_gives_a_file_is_listed_and_described() -> None:
+    """A file's name is a constant of its module: one that is added has to be described."""
+    names = set()
+    for module in pkgutil.iter_modules(recording.__path__, f"{recording.__name__}."):
+        for name, value in vars(importlib.import_module(module.name)).items():
+            if name.endswith("_FILE") and isinstance(value, str):
+                names.add(value)
+    assert len(names) >= 7
+    assert names <= listed()
+    assert names <= set(described())
+
+
+def test_no_other_file_is_ever_written(
+    make_tiny_policy: Callable[[], Policy], tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that a page and its runs leave: blocks, states, a branch, a name, a note, a grid, a folder elsewhere."""
+    made: set[str] = set()
+    replace, opened = os.replace, os.open
+
+    def replacing(source: Path, target: Path) -> None:
+        made.add(str(target))
+        replace(source, target)
+
+    def opening(path: Path, flags: int, *more: int) -> int:
+        if flags & os.O_CREAT and not str(path).endswith(".part"):
+            made.add(str(path))
+        return opened(path, flags, *more)
+
+    monkeypatch.setattr(os, "replace", replacing)
+    monkeypatch.setattr(os, "open", opening)
+    monkeypatch.setattr(compacting, "BLOCK", 2)
+    away = Trainer(make_tiny_policy(), tiny_config, prompts=TINY_PROMPTS)
+    away.train(1, out=tmp_path / "away")
+    shelf = Shelf(tmp_path / "shelf", checkpoint_every=1)
+    session = Session(make_tiny_policy(), tiny_config, prompts=TINY_PROMPTS, threaded=False, shelf=shelf)
+    session.train(3)
+    first = session.runs.run
+    session.runs.rewind(1)
+    session.set(clip_range=0.05)
+    session.train(3)
+    branch = session.runs.run
+    session.runs.open(first)
+    session.runs.open(branch)  # here it is looked for where they part
+    session.close()
+    assert session.error == {}
+    shelf.rename(branch, "mine")
+    shelf.add_label(branch, 2, "odd")
+    shelf.include(tmp_path / "away")
+    grid = SeedGrid(tiny_config, range(1), 1, shelf.root / "grid", policy=make_tiny_policy(), prompts=TINY_PROMPTS)
+    list(grid.steps())
+    found = {Path(path).relative_to(tmp_path) for path in made if Path(path).is_relative_to(tmp_path)}
+    lowest = {re.sub(r"\d+", "N", str(place(path))) for path in found}
+    others = {f"{folder}/N-N.parquet" for folder in ("epochs", "responses", "updates")}  # "and so in the other three"
+    assert lowest == (listed() | others) - {"seed-N/"}
+    there = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+    assert there <= found
+
+
+def place(path: Path) -> Path:
+    """A file's place in the folder of its run, grid or shelf."""
+    return Path(*path.parts[-2:]) if path.parts[-2] in {*FOLDERS, "checkpoints"} else Path(path.name)
+
+
+def test_where_a_branch_parts_is_described_field_by_field(tmp_path: Path) -> None:
+    words = Parting(
+        update=2, stage="sample", quantity="response_ids", response=0, token=1, parent=5, child=7, words=("a", "b")
+    )
+    write_parted(tmp_path, Parted(parent="9f0c", compared=2, parting=words))
+    content = json.loads((tmp_path / "parting.json").read_text())
+    fields = content | {f"parting.{name}": value for name, value in content["parting"].items()}
+    assert set(described()["parting.json"]) == set(fields)
+    for field, kind in described()["parting.json"].items():
+        assert kind.split()[0].rstrip(",") in (JSON_TYPES[type(fields[field])], "number"), field
+    write_elsewhere(tmp_path, [tmp_path])
+    assert json.loads((tmp_path / "elsewhere.json").read_text()) == [str(tmp_path)]
+    assert described()["elsewhere.json"] == {"[]": "string"}
 
 
 @pytest.fixture(scope="module")

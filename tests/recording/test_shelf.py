@@ -277,11 +277,31 @@ def test_the_variable_names_the_folder_and_an_argument_another(tmp_path: Path, m
         ({"checkpoint_every": 2.5}, "checkpoint_every is 2.5"),
         ({"checkpoint_megabytes": 0}, "must be above 0"),
         ({"checkpoint_megabytes": float("nan")}, "must be above 0"),
+        ({"checkpoint_megabytes": float("inf")}, "must be above 0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Shelf(tmp_path, **arguments)
+
+
+def test_the_environment_says_how_much_is_kept_and_an_argument_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = ("keep_every", "checkpoint_every", "checkpoint_megabytes")
+    assert [getattr(Shelf(tmp_path), name) for name in kept] == [1, 10, 200]
+    for name, text in (("KEEP_EVERY", "5"), ("CHECKPOINT_EVERY", " 20 "), ("CHECKPOINT_MEGABYTES", "1.5e2")):
+        monkeypatch.setenv(f"PPO_EXPLORER_{name}", text)
+    assert [getattr(Shelf(tmp_path), name) for name in kept] == [5, 20, 150.0]
+    given = Shelf(tmp_path, keep_every=1, checkpoint_every=2, checkpoint_megabytes=3)
+    assert [getattr(given, name) for name in kept] == [1, 2, 3]
+    monkeypatch.setenv("PPO_EXPLORER_KEEP_EVERY", "")
+    assert Shelf(tmp_path).keep_every == 1
+    for name, text in (("KEEP_EVERY", "often"), ("CHECKPOINT_EVERY", "2.5"), ("CHECKPOINT_MEGABYTES", "inf")):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"PPO_EXPLORER_{name}", text)
+            with pytest.raises(ValueError, match=rf"^\$PPO_EXPLORER_{name} is '?{text}'?, but must be "):
+                Shelf(tmp_path)
 
 
 # --- naming ---

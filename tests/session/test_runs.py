@@ -575,16 +575,89 @@ def test_where_opening_fails_the_page_is_as_before_and_goes_on(
     assert len(shown(session)) == 6
 
 
-def test_a_run_that_is_not_there_or_has_no_update_is_refused(
+def only_begun(shelf: Shelf, run: str) -> Entry:
+    """A run as a kill before its first update leaves it: what it is, and the state from which it starts."""
+    entry = shelf.find(run)
+    for path in entry.folder.rglob("*.parquet"):
+        path.unlink()
+    for update in checkpoint_updates(entry.folder)[1:]:
+        checkpoint_path(entry.folder, update).unlink()
+    path = entry.folder / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "configs": []}))
+    return entry
+
+
+def test_a_run_that_is_not_there_or_has_nothing_is_refused(
     make_session: MakeSession, shelf: Shelf, left: Callable[..., str]
 ) -> None:
     run, session = left(1), make_session(shelf=shelf)
-    (shelf.find(run).folder / "metrics" / "000001.parquet").unlink()
+    checkpoint_path(only_begun(shelf, run).folder, 0).unlink()
     before = look(session)
-    for asked, message in ((run, "has no update yet"), ("0123456789", "There is no run"), ("../x", "There is no run")):
+    refused = ((run, "no update and no state yet"), ("0123456789", "There is no run"), ("../x", "There is no run"))
+    for asked, message in refused:
         with pytest.raises(ValueError, match=message):
             session.runs.open(asked)
     assert look(session) == before
+
+
+def test_a_run_that_was_killed_before_its_first_update_goes_on_from_its_start(
+    make_session: MakeSession, shelf: Shelf, unbroken: Callable[..., Any], left: Callable[..., str], tiny_config: Config
+) -> None:
+    config = tiny_config.replace(clip_range=0.1)
+    run = left(2, config=config)
+    only_begun(shelf, run)
+    assert [entry.updates for entry in shelf.entries()] == [0]
+    session = make_session(shelf=shelf)  # with other settings
+    session.train(2)
+    session.library.compare(run)  # there is nothing to draw, and nothing to complain of
+    session.runs.open(run)
+    assert (session.error, session.note, session.runs.run) == ({}, "only_begun", run)
+    assert (session.updates, session.live, session.shown, session.runs.states) == (0, True, None, (0,))
+    assert not session.config.differences(config)
+    session.train(3)
+    session.close()
+    assert session.error == {}
+    assert shown(make_opened(make_session, shelf, run)) == recorded(shelf.root, run) == unbroken(3, config)
+    assert (session.runs.run, session.runs.branch, len(shelf.entries())) == (run, None, 2)
+
+
+def make_opened(make_session: MakeSession, shelf: Shelf, run: str) -> Session:
+    session = make_session(shelf=shelf)
+    session.runs.open(run)
+    return session
+
+
+@pytest.mark.parametrize("ended", [0, 1])
+@pytest.mark.parametrize("parent", ["there", "deleted"])
+def test_a_branch_that_was_killed_early_goes_on_from_where_it_left_its_parent(
+    make_session: MakeSession, shelf: Shelf, left: Callable[..., str], ended: int, parent: str
+) -> None:
+    """Its only state is one that its parent keeps as well."""
+    first = left(4)
+    session = make_opened(make_session, shelf, first)
+    session.runs.rewind(2)
+    session.set(clip_range=0.05)
+    session.train(1 if ended else 3)
+    whole, run = shown(session), session.runs.run
+    session.close()
+    entry = only_begun(shelf, run) if not ended else killed(shelf, run, 2)
+    assert checkpoint_updates(entry.folder) == [2]
+    if parent == "deleted":
+        shelf.delete(first)
+    session = make_opened(make_session, shelf, run)
+    assert (session.error, session.note, session.live) == ({}, "cut_off" if ended else "only_begun", True)
+    assert session.updates == (2 if parent == "there" else 0) + ended
+    assert (session.config.clip_range, session.runs.run, session.runs.branch.run) == (0.05, run, first)
+    session.step()
+    # Killed again, it has still what it starts from.
+    assert checkpoint_updates(entry.folder)[0] == 2
+    session.train(2)
+    assert session.error == {}
+    own = learned(list(Recording.load(entry.folder)))
+    assert len(own) == 3 + ended
+    assert own[: len(whole) - 2] == whole[2:]
+    assert recorded(shelf.root, run) == shown(session)
+    assert len(shelf.entries()) == (2 if parent == "there" else 1)
 
 
 def test_what_a_branch_says_of_its_changes_is_taken_with_care(make_session: MakeSession, shelf: Shelf) -> None:
@@ -683,3 +756,80 @@ def test_a_shelf_that_cannot_be_read_once_is_read_again(
     session.library.entries = ()
     session.library.refresh()
     assert len(session.library.entries) == 1
+
+
+# --- notes ---
+
+
+def noted(session: Session) -> list[tuple[Any, ...]]:
+    return [(note.update, note.response, note.token, note.label, note.text) for note in session.library.notes]
+
+
+def test_a_note_lies_with_the_run_that_made_the_update_and_is_seen_from_its_branches(
+    make_session: MakeSession, shelf: Shelf
+) -> None:
+    session = make_session(shelf=shelf)
+    session.train(4)
+    first = session.runs.run
+    session.library.note(1, "odd", "<b>bold</b>", response=0, token=2)
+    session.library.note(4, "the end")
+    assert noted(session) == [(1, 0, 2, "odd", "<b>bold</b>"), (4, None, None, "the end", "")]
+    session.runs.rewind(2)
+    session.library.refresh()
+    assert noted(session) == [(1, 0, 2, "odd", "<b>bold</b>")]  # update 4 is none of its past
+    session.library.note(2, "here it goes apart", response=1)
+    session.train(2)
+    branch = session.runs.run
+    session.library.note(4, "in the branch")
+    assert session.error == {}
+    assert [label.label for label in Recording.load(shelf.find(branch).folder).labels] == ["in the branch"]
+    assert [label.label for label in Recording.load(shelf.find(first).folder).labels] == [
+        "odd", "the end", "here it goes apart"
+    ]  # fmt: skip
+    assert [note[3] for note in noted(session)] == ["odd", "here it goes apart", "in the branch"]
+    session.runs.open(first)
+    session.library.refresh()
+    assert [note[3] for note in noted(session)] == ["odd", "the end", "here it goes apart"]
+
+
+def test_a_note_that_cannot_be_is_told_and_nothing_is_written(make_session: MakeSession, shelf: Shelf) -> None:
+    session = make_session(shelf=shelf)
+    with pytest.raises(ValueError, match="No recorded run is on screen"):
+        session.library.note(1, "odd")
+    session.train(2)
+    folder = shelf.find(session.runs.run).folder
+    with pytest.raises(ValueError, match="label is empty"):
+        session.library.note(1, " ")
+    with pytest.raises(TypeError, match="update is a str"):
+        session.library.note("1", "odd")  # type: ignore[arg-type]
+    for place, message in (
+        ({"update": 3}, "Update 3 is not recorded"),
+        ({"update": 1, "response": 99}, "response is 99"),
+    ):
+        session.library.note(label="odd", **place)
+        assert message in session.error["message"]
+    assert not (folder / "labels.jsonl").exists()
+    (folder / "labels.jsonl").write_text("no\n")
+    session.library.refresh()
+    assert (session.library.notes, session.library.damage.count("is damaged")) == ((), 1)
+    (folder / "labels.jsonl").unlink()
+    session.library.note(1, "odd")
+    assert (noted(session), session.library.damage) == ([(1, None, None, "odd", "")], "")
+
+
+def test_a_note_on_a_past_that_has_been_deleted_is_told(make_session: MakeSession, shelf: Shelf) -> None:
+    session = make_session(shelf=shelf)
+    session.train(2)
+    first = session.runs.run
+    session.runs.rewind(2)
+    session.set(clip_range=0.05)
+    session.train(1)
+    session.library.note(1, "before")
+    run = session.runs.run
+    session.close()
+    shelf.delete(first)
+    session = make_opened(make_session, shelf, run)
+    session.library.note(1, "after")
+    assert f"There is no run {first[:12]!r}" in session.error["message"]
+    session.library.note(3, "its own")
+    assert noted(session) == [(3, None, None, "its own", "")]

@@ -80,6 +80,10 @@ def test_it_is_reckoned_only_while_it_is_on_screen(page: Explorer) -> None:
     assert page.board.ledger["token"] == [1, 2]
     page.board.pinned = [2, 3]
     assert page.board.ledger["token"] == [2, 3]
+    page.board.hovering = [0, 1]  # the pointer rests on another token
+    assert page.board.ledger["token"] == [0, 1]
+    page.board.hovering = []
+    assert page.board.ledger["token"] == [2, 3]
     page.session.cursor.epoch = 0
     assert page.board.ledger["epoch"] == 0
     ratio = {line["key"]: line["value"] for line in page.board.ledger["lines"]}["ratio"]

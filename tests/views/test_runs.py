@@ -16,6 +16,7 @@ from explorer.recording.branches import Parting, parting_of
 from explorer.recording.shelf import Entry, Shelf
 from explorer.session.session import Session
 from explorer.text import labels
+from explorer.views import runs as runs_view
 from explorer.views.runs import rows, runs_picture
 
 
@@ -93,6 +94,21 @@ def test_the_run_on_screen_is_as_it_is_now(session: Session) -> None:
         None,
         "",
     )
+
+
+def test_the_newest_notes_come_first_and_the_rest_are_counted(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runs_picture(session)["notes"] == {"found": [], "total": 0, "damage": "", "open": False}
+    session.train(2)
+    for nth in range(4):
+        session.library.note(1 + nth % 2, f"note {nth}", response=nth % 2 or None)
+    monkeypatch.setattr(runs_view, "NOTES_SHOWN", 3)
+    notes = runs_picture(session)["notes"]
+    json.dumps(notes)
+    assert (notes["total"], notes["open"]) == (4, True)
+    assert [note["label"] for note in notes["found"]] == ["note 3", "note 2", "note 1"]
+    assert notes["found"][0] == {"update": 2, "response": 1, "token": None, "label": "note 3", "text": ""}
 
 
 def test_a_branch_says_what_was_changed_and_where_it_parts(session: Session) -> None:

@@ -32,7 +32,8 @@ BATCH: dict[str, Any] = {
 }
 
 PROGRAM = """
-  import { orderOf, metricOf, sortsOf, fittedEnds, foundIn, walk, samplesOf, clipWord, INSIDE } from "./tokens.mjs";
+  import * as page from "./tokens.mjs";
+  Object.assign(globalThis, page);
   import { readFileSync } from "node:fs";
   const { batch, ask } = JSON.parse(readFileSync("asked.json", "utf-8"));
   batch.states = new DataView(Uint8Array.from(batch.states).buffer);
@@ -50,7 +51,7 @@ def ask(expression: str, folder: Path, **changes: Any) -> Any:
     node = shutil.which("node")
     if node is None:
         pytest.skip("there is no node on the PATH: the order was NOT worked out")
-    names = "orderOf, metricOf, sortsOf, fittedEnds, foundIn, walk, samplesOf, clipWord, INSIDE"
+    names = "orderOf, metricOf, sortsOf, filtersOf, cutOf, rangeWords, fittedEnds, foundIn, walk, samplesOf, clipWord"
     (folder / "tokens.mjs").write_text(f"{script('tokens')}\nexport {{ {names} }};", encoding="utf-8")
     (folder / "asked.json").write_text(json.dumps({"batch": BATCH | changes, "ask": expression}), encoding="utf-8")
     (folder / "ask.mjs").write_text(PROGRAM, encoding="utf-8")
@@ -99,6 +100,81 @@ def test_what_is_not_there_yet_leaves_the_responses_as_sampled(tmp_path: Path) -
 @pytest.mark.parametrize(("only", "left"), [("all", [0, 1, 2, 3]), ("outside", [0, 1, 3]), ("zero", [1, 3])])
 def test_a_filter_keeps_the_responses_with_such_a_token(only: str, left: list[int], tmp_path: Path) -> None:
     assert ask(f"orderOf(batch, {{ only: '{only}' }}).order", tmp_path) == left
+
+
+@pytest.mark.parametrize(
+    ("by", "limit", "at_least", "at_most"),
+    [
+        ("score", 0.5, [0, 2, 3], [0, 1, 2]),  # the limit itself is within, both ways
+        ("score", -0.5, [0, 1, 2, 3], []),
+        ("component/length", 0.25, [1, 3], [0, 2]),
+        ("length", 3, [0, 3], [0, 1, 2, 3]),
+        ("ref_kl", 0.25, [0, 3], [1, 2]),
+        ("outside", 0.5, [1, 3], [0, 2]),
+        ("zero", 0.5, [1, 3], [0, 2]),
+        ("moved", 0.5, [1, 3], [0, 2]),
+        ("shown", 2, [1, 3], [0, 2]),
+    ],
+)
+def test_responses_are_filtered_by_any_number(
+    by: str, limit: float, at_least: list[int], at_most: list[int], tmp_path: Path
+) -> None:
+    shown = "[0, 0, 0, 9, 0, 0, 1, 1, 0, 3, 3, 3]"
+    limits = json.dumps({f"{by}/ratio" if by == "shown" else by: {"limit": limit}})
+    asked = (
+        f"[true, false].map((least) => {{ const cut = cutOf({{ only: 'by/{by}', limits: {limits} }}, 'ratio'); "
+        f"return orderOf(batch, {{ cut: {{ ...cut, least }} }}, {shown}).order; }})"
+    )
+    assert ask(asked, tmp_path) == [at_least, at_most]
+
+
+def test_whatever_sorts_filters_and_beside_it_stand_the_lowest_and_the_highest(tmp_path: Path) -> None:
+    sorts, filters = ask("[sortsOf(batch), filtersOf(batch)]", tmp_path)
+    assert filters == ["all", "outside", "zero", *(f"by/{by}" for by in sorts if by != "sampled")]
+    found = ask("orderOf(batch, { only: 'by/score', cut: { by: 'score', least: true, limit: null } })", tmp_path)
+    assert found["order"] == [0, 1, 2, 3]  # no limit yet
+    assert found["range"] == {"low": -0.25, "high": 0.75, "middle": 0.5}
+    words = ask(
+        "[[-0.25, 0.75], [3, 24], [0.00012, 0.00034], [7, 7]].map(([low, high]) => rangeWords({ low, high }))", tmp_path
+    )
+    assert [(one["low"], one["high"]) for one in words] == [
+        ("−0.25", "0.75"),
+        ("3", "24"),
+        ("0.0001", "0.0003"),
+        ("7", "7"),
+    ]
+
+
+def test_a_number_that_the_batch_has_not_got_hides_nothing(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"scores": None, "components": {}, "arrays": {}}
+    asked = (
+        "['score', 'component/length', 'ref_kl', 'shown']"
+        ".map((by) => orderOf(batch, { cut: { by, least: true, limit: 9 } }))"
+    )
+    for found in ask(asked, tmp_path, **changes):
+        assert (found["order"], found["range"]) == ([0, 1, 2, 3], None)
+    holed = ask(
+        "orderOf(batch, { cut: { by: 'score', least: false, limit: 1.5 } }).order",
+        tmp_path,
+        scores=[None, 1.0, None, 2.0],
+    )
+    assert holed == [1]  # where others have the number, one without it is not within
+
+
+def test_each_number_keeps_its_limit_and_the_mean_of_the_colour_one_a_quantity(tmp_path: Path) -> None:
+    limits = "{ score: { least: false, limit: 0.5 }, 'shown/ratio': { limit: 1.1 } }"
+    cuts = ask(
+        "[['by/score', 'ratio'], ['by/shown', 'ratio'], ['by/shown', 'entropy'], ['by/length', 'ratio'], "
+        f"['zero', 'ratio']].map(([only, quantity]) => cutOf({{ only, limits: {limits} }}, quantity))",
+        tmp_path,
+    )
+    assert cuts == [
+        {"by": "score", "key": "score", "least": False, "limit": 0.5},
+        {"by": "shown", "key": "shown/ratio", "least": True, "limit": 1.1},
+        {"by": "shown", "key": "shown/entropy", "least": True, "limit": None},
+        {"by": "length", "key": "length", "least": True, "limit": None},
+        None,
+    ]
 
 
 def test_text_is_found_across_tokens_and_in_prompts(tmp_path: Path) -> None:
@@ -173,6 +249,10 @@ def test_arrows_walk_in_the_order_on_screen(tmp_path: Path) -> None:
 def test_a_token_is_in_one_of_the_clip_states(tmp_path: Path) -> None:
     words = ask("[[0, 0], [0, 2], [1, 0], [3, 0], [3, 1], [3, 2]].map((token) => clipWord(batch, token))", tmp_path)
     assert words == ["inside", "above_flows", "below_zero", "above_flows", "below_zero", "above_zero"]
+    advantages = [1.5, -0.5, 1.0, -1.0, 0.0, 0.0, 0.0, 2.0, 0.0, -1.0, 1.0, 1.0]
+    asked = "[[0, 0], [0, 1], [2, 0], [0, 2], [3, 2]].map((token) => clipWord(batch, token))"
+    words = ask(asked, tmp_path, arrays=BATCH["arrays"] | {"advantage": advantages})
+    assert words == ["inside_up", "inside_down", "inside", "above_flows", "above_zero"]  # pushed nowhere: neither
     gspo = ask("[[1, 0], [3, 1]].map((token) => clipWord(batch, token))", tmp_path, response_ratios=[1, 1.4, 1, 0.6])
     assert gspo == ["above_zero", "below_zero"]  # the response's ratio counts, not the token's
 

@@ -252,7 +252,7 @@ def test_the_clip_states_have_words(language: str) -> None:
     states = re.search(r"const CLIP_WORDS = \{(.*?)\}", SOURCES["selection.js"])
     assert states
     words = re.findall(r'"(\w+)"', states[1])
-    assert len({labels(language)["clip"][word]["long"] for word in words}) == 5  # a sixth would say "padding"
+    assert len({labels(language)["clip"][word]["long"] for word in words}) == 7  # six, and inside without an advantage
     for word in words:
         assert set(labels(language)["clip"][word]) >= {"long"}
 

@@ -20,7 +20,7 @@ THIRD = Comparison("", "é", "", "skip")
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "a folder" / "labels.jsonl"
+    return tmp_path / "a folder" / "pairs.jsonl"
 
 
 def test_every_label_is_on_disk_as_soon_as_it_is_made(path):

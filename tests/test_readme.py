@@ -1,0 +1,77 @@
+"""What the READMEs say can be done is done: the Python runs, every flag is there, the tables are the code's own."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from explorer.cli import app
+from explorer.config import CHOICES, FIELDS, Config
+from explorer.presets import PRESETS
+from explorer.text import labels
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+SETTINGS = (ROOT / "explorer" / "README.md").read_text("utf-8")
+
+#: An indented block, blank lines within it included.
+BLOCKS = re.findall(r"(?:^    .*\n(?:\n(?=    ))?)+", README, re.MULTILINE)
+LINES = [line[4:].rstrip() for block in BLOCKS for line in block.splitlines()]
+COMMANDS = [shlex.split(line, comments=True) for line in LINES if line.startswith("ppo-explorer ")]
+#: The Python among them: what is neither a shell's nor the tree of the files.
+SHELL = re.compile(r"make |ppo-explorer |PIP_|py -m|\.venv")
+PYTHON = [
+    block
+    for block in ("\n".join(line[4:] for line in b.splitlines() if not SHELL.match(line[4:])) for b in BLOCKS)
+    if block.strip() and not block.startswith("explorer/")
+]
+
+EFFECTS = {"what_if": "at once", "next_update": "next update", "reset": "reset"}
+
+
+def row(name: str, field: Any) -> str:
+    """A row of the table of settings, from the field itself."""
+    default, low, high = getattr(Config(), name), field.metadata.get("low"), field.metadata.get("high")
+    values = ", ".join(f"`{choice}`" for choice in CHOICES.get(name, ()))
+    values = values or ("on, off" if isinstance(default, bool) else f"{low:.10g} to {high:.10g}")
+    shown = {"True": "on", "False": "off", "None": "none"}.get(str(default), default)
+    label = labels("en")["fields"][name]["label"]
+    return f"| `{name}` | {label} | {shown} | {values} | {EFFECTS[field.metadata['effect']]} |"
+
+
+def test_the_table_of_settings_has_every_field_as_it_is() -> None:
+    written = [line for line in SETTINGS.splitlines() if re.match(r"\| `\w+` \|", line)]
+    fields = {name: field for name, field in FIELDS.items() if name not in ("weights", "components", "set_aside")}
+    expected = [row(name, field) for name, field in fields.items()]
+    assert [line for line in written if line.split("`")[1] in FIELDS] == expected, "\n".join(expected)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_flag_of_a_command_is_there(command: list[str]) -> None:
+    """With one more that no command has: were another unknown too, that would be named before it."""
+    done = CliRunner().invoke(app, [*command[1:], "--no-such-flag"])
+    assert done.exit_code == 2 and "No such option: --no-such-flag" in done.output
+
+
+def test_every_preset_is_named_as_the_command_takes_it() -> None:
+    assert [name for name in PRESETS if f"`{name}`" not in README] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_python_runs_from_the_first_block_to_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PPO_EXPLORER_RUNS", str(tmp_path / "kept"))
+    # What the block on resuming goes on with.
+    done = CliRunner().invoke(app, ["train", "--updates", "20", "--out", "run/"])
+    assert done.exit_code == 0, done.output
+    names: dict[str, Any] = {}
+    assert len(PYTHON) > 8
+    for block in PYTHON:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["snapshot"].final.ratios.shape == (32, 24)
