@@ -27,6 +27,7 @@ from explorer.views.kept import Kept
 from explorer.views.mirror import Mirror
 from explorer.views.panels import (
     Advantages,
+    Annotate,
     ExactToy,
     Inspector,
     Kl,
@@ -141,6 +142,7 @@ class Explorer(ipywidgets.Box):
         self.inspector = Inspector(self.session.report, board=self.board)
         self.ladder = Ladder(self.session.report, board=self.board)
         self.reward = Reward(self._edit_reward, board=self.board)
+        self.annotate = Annotate(self._annotate, board=self.board)
         self.time = TimePanel(self.session, board=self.board)
         self.time.on_msg(lambda widget, content, buffers: self._command(content))
         self.runs = Runs(board=self.board)
@@ -154,6 +156,7 @@ class Explorer(ipywidgets.Box):
         lower = [
             advantages,
             self.reward,
+            self.annotate,
             ledger,
             self.ladder,
             self.inspector,
@@ -178,6 +181,7 @@ class Explorer(ipywidgets.Box):
         self.session.observe(lambda change: self._draw_close(), ["shown", "phase"])
         self.session.cursor.observe(lambda change: self._draw_close(), "epoch")
         self.board.observe(lambda change: self._look_at_component(), ["pinned", "lower"])
+        self.board.observe(lambda change: self._look_at_annotator(), "lower")
         self.reward.observe(lambda change: self._look_at_component(), "chosen")
         self._draw_close()
         if self.session.shown is not None:
@@ -289,6 +293,11 @@ class Explorer(ipywidgets.Box):
             looking = self.board.lower == "reward" and self.board.pinned and self.reward.chosen
             self.session.components.asked = (self.board.pinned[0], self.reward.chosen) if looking else None
 
+    def _look_at_annotator(self) -> None:
+        """Responses are drawn and fitted for the annotator while it is on screen."""
+        if not isinstance(self.session, Replay):
+            self.session.annotator.wanted = self.board.lower == "annotate"
+
     # ------------------------------------------------------------------ from the browser to the session
 
     def _edit_reward(self, message: dict[str, Any]) -> None:
@@ -302,6 +311,28 @@ class Explorer(ipywidgets.Box):
         }
         edits[message["kind"]]()
         self.session.dismiss()
+
+    def _annotate(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Label, choose what is labelled, or train on what the labels teach; gives what there is to tell."""
+        annotator, kind = self._training.annotator, message["kind"]
+        if kind == "import":
+            added, bad = annotator.take_in(str(message["content"]))
+            return {"added": added, "bad": bad}
+        if kind == "export":
+            return {"content": annotator.as_lines()}
+        commands: dict[str, Callable[[], None]] = {
+            "label": lambda: annotator.choose(int(message["id"]), str(message["choice"])),
+            "undo": annotator.undo,
+            "follow": lambda: annotator.follow(
+                **{n: str(message[n]) for n in ("who", "way", "source") if n in message}
+            ),
+            "simulate": lambda: annotator.simulate(message["count"], message["noise"]),
+            "train_on_it": lambda: annotator.train_on_it(message.get("weight")),
+        }
+        if kind == "train_on_it":
+            self._withdraw()
+        commands[kind]()
+        return {"name": annotator.component}
 
     def _edit(self, changes: dict[str, Any]) -> None:
         self._withdraw()

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
-from explorer.recipes import Recipe, as_text, checked_recipes
+from explorer.recipes import Recipe, as_text, checked_judge, checked_recipes
 
 Effect = Literal["what_if", "next_update", "reset"]
 
@@ -127,6 +127,8 @@ class Config:
     components: Mapping[str, Recipe] = dataclasses.field(default_factory=dict, metadata={"effect": "next_update"})
     # Components that are left out of the score and not measured, as one that has failed; their weights are kept.
     set_aside: tuple[str, ...] = dataclasses.field(default=(), metadata={"effect": "next_update"})
+    # What the responses are measured by and never trained on: explorer.recipes.checked_judge. "" measures nothing.
+    judge: str = dataclasses.field(default="", metadata={"effect": "next_update"})
     kl_coef: float = knob(0.05, 0.0, 2.0, effect="what_if", step=0.005, shown=(0.0, 0.5))
     kl_estimator: str = knob("k1", effect="what_if")
     kl_in: str = knob("reward", effect="what_if")
@@ -176,6 +178,8 @@ class Config:
                 object.__setattr__(self, "weights", _checked_weights(self.weights))
             elif field.name == "set_aside":
                 object.__setattr__(self, "set_aside", _checked_names(self.set_aside))
+            elif field.name == "judge":
+                object.__setattr__(self, "judge", checked_judge(self.judge))
             elif field.name == "components":
                 object.__setattr__(self, "components", checked_recipes(self.components))
                 weights = {**self.weights, **{n: self.weights.get(n, 1.0) for n in self.components}}
@@ -188,6 +192,7 @@ class Config:
                 "choose at most one minibatch a response."
             )
         _check_groups(self)
+        _check_judge(self)
         _check_objective(self)
         _check_whitened_rewards(self)
 
@@ -210,6 +215,8 @@ class Config:
             del components[name]
             weights.pop(name, None)
             changes["set_aside"] = [n for n in changes.get("set_aside", self.set_aside) if n != name]
+            if changes.get("judge", self.judge) == name:
+                changes["judge"] = ""
         _refuse_unknown(changes)
         return dataclasses.replace(self, weights=weights, components=components, **changes)
 
@@ -315,6 +322,16 @@ def _check_groups(config: Config) -> None:
         raise ValueError(
             f"estimator is {config.estimator!r}, which compares the responses to one prompt, and with a group_size of "
             "1 there is only one: choose a group_size of at least 2, or another estimator."
+        )
+
+
+def _check_judge(config: Config) -> None:
+    """A judge is held out: what is paid for is no judge of what it has been paid for."""
+    weight = 0.0 if config.judge in config.set_aside else config.weights.get(config.judge, 0.0)
+    if weight:
+        raise ValueError(
+            f"judge is {config.judge!r}, which has the weight {weight:g} in the reward, and a judge is never paid for: "
+            "choose another judge, or set that weight to 0."
         )
 
 

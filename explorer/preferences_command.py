@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,10 @@ def preferences(
     ] = 0.0,
     choose: Annotated[str, typer.Option(help="How pairs are chosen: random, disagreement or closest.")] = "random",
     tuned: Annotated[bool, typer.Option(help="Tune a copy of the policy's trunk to the labels.")] = False,
+    table_file: Annotated[
+        Path | None,
+        typer.Option("--table", metavar="FILE", help="Write the table as JSON too, as the page shows it."),
+    ] = None,
     policy: PolicyName = None,
     prompts: Prompts = None,
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each model, and no table.")] = False,
@@ -39,7 +44,7 @@ def preferences(
     from rich.progress import Progress
 
     from explorer.ppo.loading import load_policy
-    from explorer.ppo.preferences.learning_table import measure, table
+    from explorer.ppo.preferences.learning_table import FRESH, measure, rows, table
     from explorer.ppo.preferences.rules import RULES
 
     torch.set_num_threads(threads)
@@ -63,5 +68,16 @@ def preferences(
             cells.append(cell)
             if as_json:
                 print(json.dumps(cell._asdict()), flush=True)
+    if table_file is not None:
+        settings = {
+            "seeds": seeds,
+            "fresh": FRESH,
+            "noise": noise,
+            "noticeable": noticeable,
+            "way": choose,
+            "tuned": tuned,
+        }
+        table_file.parent.mkdir(parents=True, exist_ok=True)
+        table_file.write_text(json.dumps({**settings, "rows": rows(cells)}, indent=1) + "\n", encoding="utf-8")
     if not as_json:
         print(table(cells))

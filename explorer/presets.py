@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from types import MappingProxyType
+from typing import NamedTuple
 
-from explorer.config import Config
+from explorer.bundled import asset_path
+from explorer.config import DEFAULT_WEIGHTS, Config
 
 LESSONS: Mapping[str, Config] = MappingProxyType(
     {
@@ -22,7 +25,37 @@ LESSONS: Mapping[str, Config] = MappingProxyType(
             kl_coef=0.03,
             weights={"sentiment": 0.7, "coherence": 1.0, "diversity": 1.2, "unbiasedness": 1.0, "length": 0.0},
         ),
-        "hack_the_reward": Config(learning_rate=3e-4, kl_coef=0.0),
+        "hack_the_reward": Config(learning_rate=3e-4, kl_coef=0.0, judge="good_text"),
+        "leash": Config(learning_rate=3e-4, kl_coef=0.1, judge="good_text"),
+        # What twenty labels have taught: explorer.ppo.preferences.lesson.
+        "exploit_your_own_labels": Config(
+            learning_rate=3e-4,
+            kl_coef=0.0,
+            judge="good_text",
+            components={"own labels": asset_path("own_labels.json").read_text(encoding="utf-8")},
+            weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), "own labels": 1.0},
+        ),
+        "length_exploit": Config(
+            learning_rate=3e-4,
+            kl_coef=0.03,
+            stop_sentences=1,
+            judge="coherence",
+            components={"words": {"kind": "expression", "expression": "0.1 * words - 1"}},
+            weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), "words": 1.0},
+        ),
+        "entropy_collapse": Config(
+            learning_rate=6e-4,
+            kl_coef=0.0,
+            judge="good_text",
+            components={"play": {"kind": "expression", "expression": '0.25 * count("play")'}},
+            weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), "play": 1.0},
+        ),
+        "bias_by_omission": Config(
+            learning_rate=3e-4,
+            kl_coef=0.0,
+            judge="gendered",
+            weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), "unbiasedness": 1.0},
+        ),
     }
 )
 
@@ -94,6 +127,67 @@ RECIPES: Mapping[str, Config] = MappingProxyType(
         ),
         # Schulman et al. 2017 (arXiv 1707.06347), section 4: a price on the step in the place of the clip.
         "ppo_penalty": Config(objective="kl_penalty"),
+    }
+)
+
+
+class Claim(NamedTuple):
+    """What a preset is expected to show: over some updates the mean of a metric is beyond an edge.
+
+    Attributes:
+        metric: of ``explorer.ppo.metrics.METRICS``.
+        first, last: the updates over which the mean is taken, both included.
+        least: what it is at least; None where it may be as low as it likes.
+        most: what it is at most; None where it may be as high as it likes.
+    """
+
+    metric: str
+    first: int
+    last: int
+    least: float | None = None
+    most: float | None = None
+
+    def holds(self, values: Sequence[float]) -> bool:
+        """Whether it does in a run, whose metric has these values from update 1 on.
+
+        Raises:
+            ValueError: the run ends before the last of the updates.
+        """
+        if len(values) < self.last:
+            raise ValueError(f"{self.metric} is claimed up to update {self.last}: the run has {len(values)} updates.")
+        mean = fmean(values[self.first - 1 : self.last])
+        return (self.least is None or mean >= self.least) and (self.most is None or mean <= self.most)
+
+
+#: What each of some presets claims, by its name: ``tests/test_presets_slow.py`` counts the seeds for which it holds.
+CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType(
+    {
+        "hack_the_reward": (
+            Claim("objective/score", 26, 30, least=0.9),
+            Claim("objective/judge", 26, 30, most=-0.4),
+            Claim("objective/ref_kl", 26, 30, least=20.0),
+        ),
+        "leash": (
+            Claim("objective/score", 26, 30, least=0.55),
+            Claim("objective/judge", 26, 30, least=0.1),
+            Claim("objective/ref_kl", 26, 30, most=8.0),
+        ),
+        "exploit_your_own_labels": (
+            Claim("objective/score", 26, 30, least=1.8),
+            Claim("objective/judge", 26, 30, most=-0.6),
+        ),
+        "length_exploit": (
+            Claim("response/length", 26, 30, least=20.0),
+            Claim("objective/judge", 26, 30, most=0.3),
+        ),
+        "entropy_collapse": (
+            Claim("policy/entropy", 26, 30, most=0.75),
+            Claim("objective/judge", 26, 30, most=-0.8),
+        ),
+        "bias_by_omission": (
+            Claim("objective/judge", 46, 50, most=0.5),
+            Claim("component/unbiasedness", 46, 50, least=-0.2),
+        ),
     }
 )
 

@@ -19,6 +19,7 @@ from explorer.presets import PRESETS
 from explorer.prompt_sets import prompt_sets
 
 if TYPE_CHECKING:
+    from explorer.ppo.policy import Policy
     from explorer.recording.snapshot import Snapshot
     from explorer.recording.storage import Recording
 
@@ -44,6 +45,17 @@ Prompts = Annotated[
         show_default=next(iter(prompt_sets())),
     ),
 ]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Learn a reward model from a JSONL file of prompt, chosen and rejected, and train on it as the component "
+        "'learned'.",
+    ),
+]
+LearnedWeight = Annotated[
+    float | None, typer.Option(help="The weight of what is learnt from --labels.", show_default="1")
+]
 Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", show_default="cpu")]
 
 
@@ -54,6 +66,8 @@ def train(
     settings: Settings = None,
     policy: PolicyName = None,
     prompts: Prompts = None,
+    labels: Labels = None,
+    weight_learned: LearnedWeight = None,
     device: Device = None,
     bf16: Annotated[
         bool, typer.Option(help="Compute the transformer in bfloat16: faster on a GPU, and the ratios less exact.")
@@ -105,6 +119,8 @@ def train(
     if resume is not None and (preset or prompts):
         given = "--preset" if preset else "--prompts"
         raise ValueError(f"{given} does not go with --resume, as the run has its own: change single knobs with --set.")
+    if labels is None and resume is None and weight_learned is not None:
+        raise ValueError("--weight-learned is the weight of what is learnt from labels: name their file with --labels.")
 
     import torch
 
@@ -114,9 +130,15 @@ def train(
     torch.set_num_threads(threads)
     keep_freed_memory()
     if resume is None:
-        trainer = Trainer(policy=load_policy(policy, device, bf16), config=config, prompts=texts)
+        begun = load_policy(policy, device, bf16)
+        config = config.replace(**_learnt(labels, begun, texts, config))
+        config = config if weight_learned is None else config.replace(weight_learned=weight_learned)
+        trainer = Trainer(policy=begun, config=config, prompts=texts)
     else:
         changes = read_settings(settings or [], seed)
+        if labels is not None:
+            changes |= _learnt(labels, load_policy(policy, device, bf16), None, None)
+        changes |= {} if weight_learned is None else {"weight_learned": weight_learned}
         trainer = Trainer.resume(resume, from_update, changes, policy=policy, device=device, bf16=bf16 or None)
     before, folder = trainer.updates, out or resume
     origin = trainer.origin
@@ -145,6 +167,17 @@ def train(
     if (made := trainer.updates - before) < updates:
         print(f"Interrupted after {made} of {updates} updates.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
+
+
+def _learnt(
+    labels: Path | None, policy: Policy, prompts: Sequence[str] | None, config: Config | None
+) -> dict[str, Any]:
+    """What ``Config.replace`` takes to train on what a file of labels teaches; nothing without a file."""
+    if labels is None:
+        return {}
+    from explorer.ppo.preferences.fitting import recipe_from_labels
+
+    return {"component_learned": recipe_from_labels(labels, policy, "stories" if prompts is None else prompts, config)}
 
 
 def build_config(preset: str | None, settings: Iterable[str], seed: int | None) -> Config:
@@ -234,6 +267,8 @@ def _value(knob: str, text: str, added: Sequence[str]) -> Any:
         raise ValueError(f"there is no reward component '{component}': {hint}")
     if knob in CHOICES:
         return text
+    if knob == "judge":
+        return "" if text.lower() == "none" else text
     if knob in FIELDS and isinstance(FIELDS[knob].default, bool):
         return {"true": True, "false": False}.get(text.lower(), text)
     if text.lower() == "none":

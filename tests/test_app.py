@@ -1089,3 +1089,53 @@ def test_a_replay_shows_the_reward_and_edits_nothing(recording: Recording) -> No
         assert (told["kind"], page.session.phase) == ("refused", "replay")
     finally:
         page.close()
+
+
+# --- the annotator ---
+
+
+def ask_annotator(page: Explorer, kind: str, **values: Any) -> dict[str, Any]:
+    """What the annotator's panel is answered."""
+    sent: list[dict[str, Any]] = []
+    page.annotate.send, send = sent.append, page.annotate.send
+    try:
+        page.annotate._handle_msg(
+            {"content": {"data": {"method": "custom", "content": {"kind": kind, **values}}}, "buffers": []}
+        )
+    finally:
+        page.annotate.send = send
+    (answer,) = sent
+    return answer
+
+
+def test_the_annotator_labels_tells_and_trains(page: Explorer) -> None:
+    assert page.board.annotate == {}
+    page.board.lower = "annotate"
+    assert len(page.board.annotate["queue"]) == 8
+    for choice in ("a", "b", "a", "b", "a"):
+        pair = page.board.annotate["queue"][0]
+        assert ask_annotator(page, "label", id=pair["id"], choice=choice)["kind"] == "taken"
+    assert page.board.annotate["fitted"]["decided"] == 5
+    assert ask_annotator(page, "train_on_it") == {"kind": "taken", "of": "train_on_it", "name": "learned"}
+    assert page.board.annotate["component"]["current"]
+    assert "weight_learned" in weighed(page)
+    press(page, "step")
+    assert "learned" in page.board.batch["components"]
+    assert "component/learned" in scored(page)
+
+
+def test_what_the_annotator_cannot_do_is_told_in_its_panel(page: Explorer) -> None:
+    page.board.lower = "annotate"
+    for kind, values, words in (
+        ("label", {"id": page.board.annotate["queue"][0]["id"], "choice": "<b>"}, "'choice' is '<b>'"),
+        ("simulate", {"count": 5, "noise": 0}, "You are the annotator"),
+        ("follow", {"way": "best"}, "way is 'best'"),
+        ("train_on_it", {}, "no fitted model yet"),
+        ("nonsense", {}, "nonsense"),
+    ):
+        told = ask_annotator(page, kind, **values)
+        assert (told["kind"], words in told["message"]) == ("refused", True), told
+    told = ask_annotator(page, "import", content='{"prompt": 3}\n')
+    assert (told["added"], told["bad"][0].split(":")[0]) == (0, "line 1")
+    assert ask_annotator(page, "export")["content"] == ""
+    assert page.session.error == {}

@@ -48,7 +48,7 @@ def _in_reach(values: dict[str, Any]) -> dict[str, Any]:
 
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
-APART = ("weights", "components", "set_aside")
+APART = ("weights", "components", "set_aside", "judge")
 weights = st.dictionaries(names, st.floats(*WEIGHT_RANGE), min_size=1, max_size=5)
 configs = (
     st.fixed_dictionaries({}, optional={name: _values(name) for name in FIELDS if name not in APART})

@@ -38,6 +38,16 @@ def test_json_has_a_line_a_model(monkeypatch, capsys):
     assert all(0 <= cell["accuracy"] <= 1 for cell in cells)
 
 
+def test_the_table_is_written_as_the_page_shows_it(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "made" / "table.json"
+    assert run(monkeypatch, "--rules", "short_words", "--pairs", "5,10", "--seeds", "2", "--table", str(path)) == 0
+    written = json.loads(path.read_text())
+    assert (written["seeds"], written["fresh"], written["noise"], written["way"]) == (2, 20, 0.0, "random")
+    assert [row[:2] for row in written["rows"]] == [["short_words", 5], ["short_words", 10]]
+    printed = capsys.readouterr().out.splitlines()[2]
+    assert f"{written['rows'][0][2]:.2f} (" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

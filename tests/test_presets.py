@@ -8,19 +8,44 @@ from typing import TYPE_CHECKING
 import pytest
 
 from explorer.config import Config, effect_of
+from explorer.ppo.metrics import METRICS
 from explorer.ppo.policy import Policy
 from explorer.ppo.trainer import Trainer
-from explorer.presets import LESSONS, PRESETS, RECIPES
+from explorer.presets import CLAIMS, LESSONS, PRESETS, RECIPES, Claim
 from explorer.text import LANGUAGES, labels
+from explorer.views.curves import ADAPTING, CHARTS
 
 if TYPE_CHECKING:
     from tests.conftest import RunUpdate
 
+EVERY = (*CHARTS, *ADAPTING.values())
 
-def test_there_are_four_lessons_and_the_first_is_the_default() -> None:
-    assert list(LESSONS) == ["learn", "see_the_clip", "balanced", "hack_the_reward"]
+
+def test_the_first_lesson_is_the_default() -> None:
+    assert list(LESSONS)[:4] == ["learn", "see_the_clip", "balanced", "hack_the_reward"]
     assert PRESETS["learn"] == Config()
     assert list(PRESETS) == [*LESSONS, *RECIPES]
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_claim_is_about_a_number_that_is_measured(name: str) -> None:
+    for claim in CLAIMS[name]:
+        assert claim.metric in METRICS or claim.metric.removeprefix("component/") in PRESETS[name].weights
+        assert 1 <= claim.first <= claim.last
+        assert claim.least is not None or claim.most is not None
+        assert claim.metric != "objective/judge" or PRESETS[name].judge
+        shown = "component/NAME" if claim.metric.startswith("component/") else claim.metric
+        assert shown in {metric for chart in EVERY for metric in chart.metrics}, "no curve would show it"
+
+
+def test_a_claim_holds_where_the_mean_of_its_updates_is_beyond_the_edge() -> None:
+    values = [0.0, 9.0, 1.0, 3.0]
+    assert Claim("policy/entropy", 3, 4, least=2.0).holds(values)
+    assert not Claim("policy/entropy", 3, 4, least=2.1).holds(values)
+    assert Claim("policy/entropy", 3, 4, most=2.0).holds(values)
+    assert not Claim("policy/entropy", 1, 4, least=2.0, most=3.0).holds(values)
+    with pytest.raises(ValueError, match="claimed up to update 5: the run has 4"):
+        Claim("policy/entropy", 4, 5, most=2.0).holds(values)
 
 
 @pytest.mark.parametrize("name", LESSONS)

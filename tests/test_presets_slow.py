@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pytest
 
 from explorer.config import Config
 from explorer.ppo.loading import load_policy
 from explorer.ppo.trainer import Trainer
-from explorer.presets import PRESETS
+from explorer.presets import CLAIMS, PRESETS
+from explorer.views.gauge import counted, parting, spread_of
 
 if TYPE_CHECKING:
     from tests.conftest import RunUpdate
@@ -98,6 +100,39 @@ def test_balanced_raises_the_sentiment_and_keeps_the_rest(run_update: RunUpdate)
     assert min(gained("diversity")) > 0 and fmean(gained("diversity")) > 0.07  # [+0.07 to +0.19]
     gaps = [run.mean("component/unbiasedness", 36, 40) / run.untouched["unbiasedness"] for run in runs]
     assert max(gaps) < 0.8 and fmean(gaps) < 0.75  # it shrinks by 26 to 41 %
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_what_a_preset_claims_holds_for_at_least_nine_seeds_of_ten(name: str, run_update: RunUpdate) -> None:
+    claims, held = CLAIMS[name], []
+    for seed in [drawn_seed() for _ in range(10)]:
+        trainer = Trainer(load_policy(), PRESETS[name].replace(seed=seed))
+        updates = [run_update(trainer).metrics for _ in range(max(claim.last for claim in claims))]
+        series = {claim: [metrics[claim.metric] for metrics in updates] for claim in claims}
+        held.append([claim.holds(values) for claim, values in series.items()])
+        means = {
+            claim.metric: round(fmean(values[claim.first - 1 : claim.last]), 3) for claim, values in series.items()
+        }
+        print(f"{name}, seed {seed}: {means} {held[-1]}")
+    for claim, each in zip(claims, zip(*held, strict=True), strict=True):
+        print(f"{name}: {claim}: {sum(each)} of 10")
+    print(f"{name}: all of it holds for {sum(map(all, held))} of 10")
+    assert sum(map(all, held)) >= 9
+
+
+@pytest.mark.parametrize(("name", "parts"), [("hack_the_reward", True), ("leash", False)])
+def test_score_and_judge_part_without_the_leash_and_not_with_it(name: str, parts: bool, run_update: RunUpdate) -> None:
+    found = []
+    for seed in [drawn_seed() for _ in range(10)]:
+        trainer = Trainer(load_policy(), PRESETS[name].replace(seed=seed))
+        first = run_update(trainer)
+        updates = [first.metrics, *(run_update(trainer).metrics for _ in range(39))]
+        unit = spread_of(first.credit.scores, first.credit.judge)
+        score = counted(np.array([metrics["objective/score"] for metrics in updates]), unit.score)
+        judged = counted(np.array([metrics["objective/judge"] for metrics in updates]), unit.judge)
+        found.append(parting(np.arange(1, 41), score, judged))
+        print(f"{name}, seed {seed}: {found[-1]} in {sum(m['throughput/seconds'] for m in updates):.0f} s")
+    assert sum((part is not None) == parts for part in found) >= 9
 
 
 def test_see_the_clip_leaves_one_token_in_five_outside(run_update: RunUpdate) -> None:

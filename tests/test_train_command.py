@@ -326,6 +326,32 @@ def test_components_are_added_by_an_expression_or_a_recipe_and_weighed() -> None
     assert config == expected.replace(weight_loud=0.5)
 
 
+def test_it_learns_from_labels_and_trains_on_what_it_learnt(run: Run, tmp_path: Path) -> None:
+    pair = {"prompt": "Once", "chosen": "the happy dog ran", "rejected": "a sad cat sat"}
+    lines = [json.dumps({**pair, "rejected": f"{pair['rejected']} {n}"}) + "\n" for n in range(6)]
+    labels = tmp_path / "pairs.jsonl"
+    labels.write_text("".join(lines))
+    given = ("--labels", str(labels), "--updates", "1")
+    code, _, err = run(*given, "--weight-learned", "0.5", "--out", str(tmp_path / "run"))
+    assert (code, err) == (0, "")
+    snapshot = Recording.load(tmp_path / "run")[0]
+    assert snapshot.config.weights["learned"] == 0.5
+    assert dict(snapshot.config.components["learned"])["decided"] == 6
+    assert snapshot.credit.reward_components["learned"].shape == (4,)
+    resumed = run(
+        "--resume", str(tmp_path / "run"), "--weight-learned", "1", "--updates", "1", "--out", str(tmp_path / "fork")
+    )
+    assert resumed[0] == 0 and Recording.load(tmp_path / "fork")[0].config.weights["learned"] == 1.0
+    labels.write_text(lines[0] + "{\n" + lines[1])
+    code, _, err = run(*given)
+    assert code == 2 and "has a line that is no label; mend or delete: line 2: it is not JSON" in err
+    labels.write_text("".join(lines[:2]))
+    code, _, err = run(*given)
+    assert code == 2 and "at least 5 labels" in err and "there are 2: label some more" in err
+    code, _, err = run("--weight-learned", "1")
+    assert code == 2 and "name their file with --labels" in err
+
+
 def test_the_seed_option_goes_before_a_setting() -> None:
     assert build_config(None, ["seed=3"], 5) == Config(seed=5)
 

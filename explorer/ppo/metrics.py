@@ -37,6 +37,7 @@ KL_ESTIMATORS: dict[str, Callable[[Any], Any]] = {
 METRICS: dict[str, str] = {
     "objective/score": "mean_i s_i,  s_i = Σ_c w_c · c_i",
     "component/NAME": "mean_i c_i",
+    "objective/judge": "mean_i j_i of the held-out judge; no number where there is none",
     "objective/reward": "mean_i (s_i − β Σ_t KL_t); s_i alone where the KL is in the loss",
     "objective/ref_kl": "mean_i Σ_t (log π_old − log π_ref)",
     "objective/ref_kl_token": "mean (log π_old − log π_ref)",
@@ -121,6 +122,7 @@ def measure(
     return {
         "objective/score": float(credit.scores.mean()),
         **{f"component/{name}": float(values.mean()) for name, values in credit.reward_components.items()},
+        **({} if credit.judge is None else {"objective/judge": float(credit.judge.mean())}),
         "objective/reward": float(scores_after_kl(config, credit, mask).mean()),
         "objective/ref_kl": float(row_sums(log_ratios, mask).mean()),
         "objective/ref_kl_token": mean(log_ratios),

@@ -108,6 +108,7 @@ class Credit(Record):
         returns: ``[B, T]`` the value head's targets.
         greedy_components: ``{name: [groups]}`` each component of the greedy answer to each group's prompt; empty where
             the estimator needs none.
+        judge: ``[B]`` what the held-out judge gives each response; None where there is none. Nothing is made of it.
     """
 
     reward_components: Mapping[str, Array]
@@ -119,11 +120,14 @@ class Credit(Record):
     whitened_advantages: Array
     returns: Array
     greedy_components: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+    judge: Array | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.rewards.shape)
         self._check(shape, "ref_kl", "deltas", "advantages", "whitened_advantages", "returns")
         self._check(shape[:1], "scores")
+        if self.judge is not None:
+            self._check(shape[:1], "judge")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

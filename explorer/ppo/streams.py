@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # What the streams of random numbers are for: the last part of their seed.
-ROLLOUT, MINIBATCHES, PROMPTS, COMPARISON, TRIAL, DROPOUT, LABELLING = range(7)
+ROLLOUT, MINIBATCHES, PROMPTS, COMPARISON, TRIAL, DROPOUT, LABELLING, BEST_OF_N = range(8)
 
 Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
 

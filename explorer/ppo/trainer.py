@@ -14,6 +14,7 @@ optimiser and the counter as they were before it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -33,11 +34,12 @@ from explorer.ppo.metrics import approx_kl, measure
 from explorer.ppo.objectives import curve
 from explorer.ppo.optimiser import Optimiser
 from explorer.ppo.policy import GPT2_DROPOUT, Policy
+from explorer.ppo.preferences.learned import Learned
 from explorer.ppo.prompts import check_prompts, encode, rows_for
 from explorer.ppo.records import Credit, Epoch, Rollout, Update
 from explorer.ppo.replay import Batch, Experience, join, reuse
-from explorer.ppo.rewards import REWARDS, Responses, from_texts, recipes_made, score
-from explorer.ppo.rewards.score import weighted
+from explorer.ppo.rewards import REWARDS, Responses, from_texts, judge_name, judge_of, recipes_made, score
+from explorer.ppo.rewards.score import run_component, weighted
 from explorer.ppo.rollouts import GreedyAnswers, collect
 from explorer.ppo.sampling import generator, sample, sentence_ends
 from explorer.ppo.schedule import scheduled
@@ -130,7 +132,7 @@ class Trainer:
 
         Raises:
             ValueError: prompt and response do not fit the policy's positions, a weight is that of no component, or a
-                recipe's component cannot be made.
+                recipe's component cannot be made, or was learnt on another policy.
         """
         encode(self.policy, self.prompts, config.response_length)
         components = self.components_under(config)
@@ -138,6 +140,11 @@ class Trainer:
             if weight and name not in components and name not in config.set_aside:
                 known = ", ".join(components)
                 raise ValueError(f"There is no reward component '{name}' to give a weight to: there are {known}.")
+        if config.judge and judge_name(config.judge) not in config.set_aside:
+            components = {**components, config.judge: judge_of(config.judge, components)}
+        for name, component in components.items():
+            if isinstance(component, Learned):
+                component.check_for(name, self.reference)
 
     def components_under(self, config: Config) -> dict[str, Callable[[Responses], Tensor]]:
         """Every reward component under a config: the built-in ones, those given as functions, those of its recipes.
@@ -244,6 +251,7 @@ class Trainer:
         # 2. The reward model: components in about [-1, 1], weighted into one score a response.
         clock.start()
         components = self.score(config, rollout, prompts)
+        judged = self.judge(config, rollout, prompts, components)
         greedy_components = self._score_greedy(config, prompts, greedy)
         scores = weighted(components, config.weights)
         clock.mark("score")
@@ -252,6 +260,7 @@ class Trainer:
         # 3. and 4. A reward a token, then an advantage a token.
         clock.start()
         credit = assign_credit(config, rollout, components, scores, greedy_components)
+        credit = dataclasses.replace(credit, judge=judged)  # recorded, and nothing is made of it
         clock.mark("advantage")
         yield Stage("shape", 0, config.epochs, rollout, components, credit)
         yield Stage("advantage", 0, config.epochs, rollout, components, credit)
@@ -416,6 +425,25 @@ class Trainer:
             name: values.to(self.policy.device)
             for name, values in score(self.components_under(config), responses).items()
         }
+
+    def judge(
+        self, config: Config, rollout: Rollout | GreedyAnswers, prompts: list[str], components: Mapping[str, Tensor]
+    ) -> Tensor | None:
+        """What the config's held-out judge gives each response ``[B]``; None without one, or where it is set aside.
+
+        One that is among the ``components``, which have been measured, is not measured again.
+
+        Raises:
+            ValueError: there is no such judge.
+            RewardError: it fails.
+        """
+        if not config.judge or judge_name(config.judge) in config.set_aside:
+            return None
+        if config.judge in components:
+            return components[config.judge]
+        judge = judge_of(config.judge, self.components_under(config))
+        found = run_component(judge_name(config.judge), judge, self.responses(config, rollout, prompts))
+        return found.to(self.policy.device)
 
     def responses(self, config: Config, rollout: Rollout | GreedyAnswers, prompts: list[str]) -> Responses:
         """A rollout as its reward components see it; ``prompts`` has the prompt that each row answers."""

@@ -11,7 +11,8 @@ Columns carry the names of the fields in ``explorer.ppo.records``, where shapes 
                Epoch's [rows, T] fields and ``ages``; responses past the fresh ones are replayed
     responses  a row for each response
                prompt and text as read, prompt_ids, prompt_mask, stopped, groups, scores, component/NAME, and
-               greedy/NAME, that of the greedy answer to the prompt of the response's group, where there is one
+               greedy/NAME, that of the greedy answer to the prompt of the response's group, and judge, where there is
+               one
     updates    one row
                epochs (a list of each epoch's scalars), checks, seconds, curve_ratios, curve_positive, curve_negative
 
@@ -39,7 +40,7 @@ CREDIT_TOKENS = ("ref_kl", "rewards", "deltas", "advantages", "whitened_advantag
 EPOCH_SCALARS = tuple(f.name for f in dataclasses.fields(Epoch) if f.type == "float")
 EPOCH_TOKENS = tuple(f.name for f in dataclasses.fields(Epoch) if f.type == "Array" and f.name != "ages")
 CURVES = tuple(f.name for f in dataclasses.fields(Curve))
-COMPONENT, GREEDY, EXACT = "component/", "greedy/", "exact_ref_kl"
+COMPONENT, GREEDY, JUDGE, EXACT = "component/", "greedy/", "judge", "exact_ref_kl"
 REF_TOP, FINAL_TOP = "ref_top_logprobs", "final_top_logprobs"
 
 #: What a row may take in memory, beside what any table may: a prompt has up to 1023 tokens, a position likely ones.
@@ -160,6 +161,7 @@ def _responses_table(snapshot: Snapshot, rows: int) -> pa.Table:
         }
         | components
         | greedy
+        | ({} if credit.judge is None else {JUDGE: credit.judge})
     )
 
 
@@ -205,6 +207,7 @@ def _credit(tables: Tables, rows: int, length: int, groups: Any, first: Any) -> 
             n.removeprefix(COMPONENT): column(tables.responses, n, (rows,)) for n in names if n.startswith(COMPONENT)
         },
         greedy_components=greedy,
+        judge=column(tables.responses, JUDGE, (rows,)) if JUDGE in names else None,
         scores=column(tables.responses, "scores", (rows,)),
         **{name: column(tables.tokens, name, (rows, length)) for name in CREDIT_TOKENS},
     )

@@ -103,6 +103,7 @@ def what_if(snapshot: Snapshot, config: Config, *, epoch: int | None = None) -> 
         rollout, recorded = snapshot.rollout.map(live), snapshot.credit.map(live)
         scores = weighted(recorded.reward_components, config.weights)
         credit = assign_credit(config, rollout, recorded.reward_components, scores, recorded.greedy_components)
+        credit = dataclasses.replace(credit, judge=recorded.judge)
         places, metrics = range(len(snapshot.epochs)), dict(snapshot.metrics)
 
         def judge(place: int) -> Epoch:

@@ -145,7 +145,7 @@ class Components(HasTraits):
         self._look_closely()
 
     def _measuring(self, snapshot: Snapshot, names: list[str]) -> Any:
-        session, config, digest = self._session, self._session.config, self._digest()
+        session, config, digest = self._session, self._session.config, self.made_by()
 
         def job() -> None:
             found: dict[str, Any] = {}
@@ -169,7 +169,7 @@ class Components(HasTraits):
             self._session.draw_again()
         self._look()
 
-    def _digest(self) -> str | None:
+    def made_by(self) -> str | None:
         """Of the policy that has made what is on screen; None where it is this session's own."""
         session = self._session
         return None if session.live and not session.waiting else session.history.policy_digest
@@ -186,7 +186,7 @@ class Components(HasTraits):
         if self._looking or self._is(wanted):
             return
         self._looking = True
-        config, digest = session.config, self._digest()
+        config, digest = session.config, self.made_by()
 
         def job() -> None:
             found: dict[str, Any] = {}

@@ -379,14 +379,45 @@ class Engine:
         component = self.trainer.components_under(config)[name]
         return freeze(run_component(name, component, self._responses(snapshot, config)))
 
+    def sample_reference(self, config: Config, first: int, count: int) -> tuple[Any, int]:
+        """Some of the training prompts answered many times by the untouched policy, and scored under a config.
+
+        Args:
+            config: see ``explorer.ppo.reference_sample``.
+            first: the first of the prompts that are asked.
+            count: how many of them.
+
+        Returns:
+            The ``ScoredAnswers`` in numpy, and how many prompts are asked in all.
+        """
+        from explorer.ppo.reference_sample import asked_prompts, sample_reference
+
+        asked = asked_prompts(self.prompts)
+        found = sample_reference(self.trainer, config, first, asked[first : first + count])
+        components = {name: freeze(values) for name, values in found.components.items()}
+        judge = None if found.judge is None else freeze(found.judge)
+        return dataclasses.replace(found, components=components, judge=judge), len(asked)
+
     def look_closely(self, snapshot: Snapshot, config: Config, response: int, name: str) -> dict[str, Any]:
-        """What a component finds in one response of a finished update; see ``explorer.ppo.rewards.evidence``."""
+        """What a component finds in one response of a finished update; see ``explorer.ppo.rewards.evidence``.
+
+        Of a learnt component ``{parts, rest}``: what each token adds to its value, and what is no token's.
+        """
+        from explorer.ppo.preferences.learned import Learned
         from explorer.ppo.rewards.evidence import evidence
 
         seen = self._responses(snapshot, config)
         component = self.trainer.components_under(config).get(name)
         tokens = snapshot.tokens.responses[response]
+        if isinstance(component, Learned):
+            parts, rest = (found[response] for found in component.token_parts(seen))
+            return {"parts": parts[: len(tokens)].tolist(), "rest": float(rest)}
         return evidence(component, seen.prompts[response], seen.texts[response], tokens, seen.reference)
+
+    def texts_of(self, snapshot: Snapshot) -> list[tuple[str, str]]:
+        """The prompt and the response of each row of a finished update."""
+        seen = self._responses(snapshot, snapshot.config)
+        return list(zip(seen.prompts, seen.texts, strict=True))
 
     def _responses(self, snapshot: Snapshot, config: Config) -> Any:
         import numpy as np

@@ -14,6 +14,7 @@ from explorer.presets import PRESETS
 from explorer.recording.history import History
 from explorer.recording.shelf import Shelf
 from explorer.recording.snapshot import Snapshot
+from explorer.session.annotator import Annotator
 from explorer.session.components import Components
 from explorer.session.engine import Engine, Progress
 from explorer.session.grid import SeedRuns
@@ -24,6 +25,7 @@ from explorer.session.recorder import Recorder
 from explorer.session.runs import Runs
 from explorer.session.screen import Screen
 from explorer.session.stopping import has_stopped_rising
+from explorer.session.untouched import Untouched
 from explorer.session.worker import InlineWorker, ThreadWorker
 
 #: What stays as it is when a preset is chosen: which run it is, and how much of it there is.
@@ -89,6 +91,8 @@ class Session(Screen):
         self.worker = worker(self.engine.advance, self._on_worker_error, self._on_pause, self._end)
         self.parts = GradientParts(self)
         self.components = Components(self)
+        self.annotator = Annotator(self, shelf)
+        self.untouched = Untouched(self)
         self.grid = SeedRuns(self)
         self.worker.submit(self._load)
 
@@ -151,8 +155,13 @@ class Session(Screen):
             raise ValueError(f"There is no preset '{name}': choose one of {', '.join(PRESETS)}.")
         flat = self.config.flat()
         target = PRESETS[name].replace(**{field: flat[field] for field in KEPT})
-        custom = {f"weight_{n}": 0.0 for n in self.config.weights if n not in target.weights}
-        self.set(reset=reset, **{**target.flat(), **custom})
+        brought = PRESETS[self.preset].components  # which go with the preset that brought them
+        going = [
+            n for n, recipe in self.config.components.items() if brought.get(n) == recipe and n not in target.components
+        ]
+        others = [n for n in self.config.weights if n not in target.weights and n not in going]
+        custom = {f"weight_{n}": 0.0 for n in others}
+        self.set(reset=reset, **{**target.flat(), **custom, **dict.fromkeys((f"component_{n}" for n in going), None)})
         self.preset, self.compared = name, PRESETS[name]
         self.recorder.preset = name
 

@@ -58,6 +58,8 @@ def batch_picture(shown: Any, epoch: int = -1, trained: Config | None = None) ->
         "tokens": [list(response) for response in shown.tokens.responses],
         "components": {name: values.tolist() for name, values in components.items()},
         "weights": dict(config.weights),
+        "judge": config.judge,
+        "judged": None if credit is None or credit.judge is None else credit.judge.tolist(),
         "replayed": replayed(rows, record),
         "arrays": arrays,
         "top": {
@@ -90,8 +92,12 @@ def replayed(rows: int, record: Any) -> dict[str, int]:
 
 
 def adapting(config: Config) -> list[str]:
-    """The coefficients that follow a KL from update to update, by the names of their charts."""
-    follows = {"kl_coef": config.kl_target is not None, "penalty_coef": config.objective == "kl_penalty"}
+    """What moves by itself from update to update, by the names of its charts: a coefficient, or the length."""
+    follows = {
+        "kl_coef": config.kl_target is not None,
+        "penalty_coef": config.objective == "kl_penalty",
+        "length": config.stop_sentences > 0,
+    }
     return [name for name, does in follows.items() if does]
 
 

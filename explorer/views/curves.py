@@ -43,7 +43,7 @@ class Chart:
 
 
 CHARTS: tuple[Chart, ...] = (
-    Chart("score", ("objective/score", "component/NAME"), -1.0, 1.0),
+    Chart("score", ("objective/score", "component/NAME", "objective/judge"), -1.0, 1.0),
     Chart("ref_kl", ("objective/ref_kl",), 0.0, 5.0),
     Chart("clip", ("policy/clipfrac_final", "policy/outside_range_final"), 0.0, 0.5),
     Chart("entropy", ("policy/entropy",), 0.0, 3.0),
@@ -53,9 +53,11 @@ CHARTS: tuple[Chart, ...] = (
 
 #: What takes a chart's place while its coefficient adapts, by the key of that chart: the KL is drawn in the KL panel
 #: too, beside its target (where that panel is folded away the KL's chart stays), and PPO-penalty clips nothing.
+#: Likewise the length of responses, while it is the policy's own choice.
 ADAPTING: dict[str, Chart] = {
     "ref_kl": Chart("kl_coef", ("coef/kl",), 0.0, 0.1, digits=3),
     "clip": Chart("penalty_coef", ("coef/penalty",), 0.125, 8.0, digits=3, log=True),
+    "value_loss": Chart("length", ("response/length",), 0.0, 24.0, digits=1),
 }
 
 #: Drawn by the KL panel, from the same picture, as is the chart "ref_kl"; and the frontier's axis of scores.

@@ -9,9 +9,11 @@ from explorer.session.replay import Replay
 from explorer.session.session import Session
 from explorer.session.throttle import Throttle
 from explorer.text import labels
+from explorer.views.annotate import annotate_picture
 from explorer.views.batch import batch_picture
 from explorer.views.behind import behind_picture
 from explorer.views.curves import Curves
+from explorer.views.gauge import gauge_picture
 from explorer.views.ledger import ledger_picture
 from explorer.views.parts import parts_picture
 from explorer.views.quantities import ON_DEMAND
@@ -64,9 +66,14 @@ class Mirror:
         board.observe(self._on_change(self.want_parts), "quantity")
         board.observe(self._on_change(self.draw_ledger), ["pinned", "hovering", "lower"])
         board.observe(self._on_change(self.draw_reward), "lower")
+        board.observe(self._on_change(self.want_gauge), "run_view")
         session.observe(self._on_change(self.draw_reward), ["shown", "config", "phase"])
         if not isinstance(session, Replay):
+            session.untouched.observe(self._on_change(self.draw_gauge), "sample")
             session.components.observe(self._on_change(self.draw_reward), ["closely", "reasons"])
+            session.annotator.observe(self._on_change(self.draw_annotator), "state")
+            session.observe(self._on_change(self.draw_annotator), "config")
+            board.observe(self._on_change(self.draw_annotator), "lower")
             for source, names in (
                 (session.runs, ["run", "opening", "states", "branch", "parting"]),
                 (session.library, ["entries", "saved", "notes", "damage"]),
@@ -116,6 +123,11 @@ class Mirror:
         if self.board.lower == "reward":
             self.board.reward = reward_picture(self.session)
 
+    def draw_annotator(self) -> None:
+        """Pairs to label and what the labels have taught, while they are on screen."""
+        if self.board.lower == "annotate" and not isinstance(self.session, Replay):
+            self.board.annotate = annotate_picture(self.session)
+
     def draw_run(self) -> None:
         """Where the run stands."""
         self.board.run = run_picture(self.session)
@@ -125,6 +137,18 @@ class Mirror:
         recorded = self.session.recorded
         cursor = 0 if recorded is None else recorded.update
         self.board.series = self.curves.series.picture(self.session.history, cursor, self.board.behind)
+        self.draw_gauge()
+
+    def draw_gauge(self) -> None:
+        """Score and judge against √KL, while they are on screen."""
+        if self.board.run_view == "gauge":
+            self.board.gauge = gauge_picture(self.session)
+
+    def want_gauge(self) -> None:
+        """The untouched policy's answers are measured while the gauge is on screen."""
+        if not isinstance(self.session, Replay):
+            self.session.untouched.wanted = self.board.run_view == "gauge"
+        self.draw_gauge()
 
     def draw_others(self) -> None:
         """Other runs behind the run's own lines, on axes that take them in."""
@@ -161,6 +185,7 @@ class Mirror:
         self.controls.show(self.session.config, self.session.compared)
         if self.curves.follow(list(self.session.config.weights)):
             self.draw_series()
+        self.draw_gauge()
         self._run.request()
 
     def draw_policy(self) -> None:

@@ -10,7 +10,10 @@ from traitlets import Dict, Unicode
 
 from explorer.config import CHOICES, Config
 from explorer.prompt_sets import prompt_sets
-from explorer.recipes import KINDS
+from explorer.recipes import KINDS, TYPED
+from explorer.session.annotator import SOURCES, WAYS
+from explorer.session.labels import YOU
+from explorer.views.annotate import learning_table
 from explorer.views.inspector import inspector_picture
 from explorer.views.ladder import ladder_picture
 from explorer.views.toy import BATCH_SIZES, CRITICS, Choices, article_toy, cloud_picture, drag_picture
@@ -78,10 +81,12 @@ class Reward(BoardView):
     chosen = Unicode("", help="The component that is looked at closely; empty before the reader has chosen one.").tag(
         sync=True
     )
-    kinds = Dict(help="{kind: [what its recipe asks for, and what it takes besides]}.").tag(sync=True)
+    kinds = Dict(help="{kind: [what its recipe asks for, and what it takes besides]}, of those that are typed.").tag(
+        sync=True
+    )
 
     def __init__(self, on_command: Callable[[dict[str, Any]], None], **traits: Any) -> None:
-        kinds = {kind: [*asked, *besides] for kind, (asked, besides) in KINDS.items()}
+        kinds = {kind: [part for parts in KINDS[kind] for part in parts] for kind in TYPED}
         super().__init__(kinds=kinds, **traits)
         self._on_command = on_command
         self.on_msg(lambda widget, content, buffers: self._answer(content))
@@ -96,6 +101,35 @@ class Reward(BoardView):
             self.send({"kind": "refused", "of": message.get("kind"), "message": reason, "pointed": pointed})
         else:
             self.send({"kind": "taken", "of": message.get("kind"), "name": message.get("name", "")})
+
+
+class Annotate(BoardView):
+    """Pairs to label, what the labels teach, and what so many of them can (``widgets/annotate.js``).
+
+    Args:
+        on_command: called on the loop with what a button or a key asks; gives what there is to tell of it. What it
+            raises is told in the panel.
+    """
+
+    _esm = script("annotate")
+    _css = style()
+
+    offered = Dict(help="{who, way, source: [what there is to choose from]}.").tag(sync=True)
+    table = Dict(help="See explorer.views.annotate.learning_table.").tag(sync=True)
+
+    def __init__(self, on_command: Callable[[dict[str, Any]], dict[str, Any]], **traits: Any) -> None:
+        table = learning_table()
+        rules = list(dict.fromkeys(row[0] for row in table["rows"]))
+        offered = {"who": [YOU, *rules], "way": list(WAYS), "source": list(SOURCES)}
+        super().__init__(offered=offered, table=table, **traits)
+        self._on_command = on_command
+        self.on_msg(lambda widget, content, buffers: self._answer(content))
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        try:
+            self.send({"kind": "taken", "of": message.get("kind"), **self._on_command(message)})
+        except Exception as error:  # a message has no cell to show its error in
+            self.send({"kind": "refused", "of": message.get("kind"), "message": str(error)})
 
 
 class LedgerPanel(BoardView):

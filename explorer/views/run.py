@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from explorer.presets import CLAIMS, PRESETS
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import lacking
 from explorer.views.stages import stage_picture
@@ -40,6 +41,7 @@ def run_picture(session: Any) -> dict[str, Any]:
         "edited": session.recorded is not None and bool(session.config.differences(session.recorded.config)),
         "later": waiting_fields(session),
         "preset": session.preset,
+        "claims": claims_in_force(session),
         "prompts": list(session.prompts),
         "weights_kept": session.weights_kept,
     }
@@ -61,6 +63,16 @@ def step_seconds(shown: Any) -> dict[str, dict[str, float]]:
             step = found.setdefault(STEPS[stage], {})
             step[stage] = step.get(stage, 0.0) + seconds
     return found
+
+
+def claims_in_force(session: Any) -> list[dict[str, Any]]:
+    """What the preset on the page claims, while the settings are its own, whatever the seed; see ``presets.Claim``."""
+    claims, config, preset = CLAIMS.get(session.preset, ()), session.config, PRESETS[session.preset]
+    # A component of the reader's own that counts nothing changes nothing.
+    idle = {f"component_{n}" for n in config.components if n not in preset.components and not config.weights.get(n)}
+    if not claims or set(config.differences(preset)) - {"seed", *idle}:
+        return []
+    return [claim._asdict() for claim in claims]
 
 
 def waiting_fields(session: Any) -> dict[str, str]:

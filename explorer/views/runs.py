@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -178,7 +179,10 @@ def _parting(found: Parting | None) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    """A setting's value as the page shows it: prompts by how many there are."""
+    """A setting's value as the page shows it: prompts by how many there are, a learnt component by its labels."""
     if isinstance(value, list):
         return len(value)
+    if isinstance(value, str) and value.startswith("{") and '"kind": "learned"' in value:
+        decided = re.search(r'"decided": (\d{1,9})\b', value)
+        return f"learned · {decided[1]}" if decided else "learned"
     return value if isinstance(value, bool | int | float | None) else str(value)[:40]

@@ -33,12 +33,14 @@ class Board(OnLoopWidget):
     theme = Unicode("auto", help="auto, light or dark.").tag(sync=True)
     clip_view = Unicode("objective", help="What the clip picture shows: objective or probabilities.").tag(sync=True)
     kl_view = Unicode("token", help="What the KL panel shows: token, response or update.").tag(sync=True)
-    run_view = Unicode("curves", help="What the run's panel shows: curves or frontier.").tag(sync=True)
+    run_view = Unicode("curves", help="What the run's panel shows: curves, frontier or gauge.").tag(sync=True)
+    gauge = Dict(help="Score and held-out judge while they are on screen: see explorer.views.gauge.").tag(sync=True)
     lower = Unicode("advantages", help="The panel in the middle's lower half: one of LOWER in frame.js.").tag(sync=True)
     ledger = Dict(help="The hovered token's ledger, else the pinned one's, on screen: see explorer.views.ledger.").tag(
         sync=True
     )
     reward = Dict(help="The reward's components while they are on screen: see explorer.views.reward.").tag(sync=True)
+    annotate = Dict(help="The annotator while it is on screen: see explorer.views.annotate.").tag(sync=True)
     parts = Dict(help="The exact parts of the gradient, where they are asked for: see explorer.views.parts.").tag(
         sync=True
     )

@@ -32,6 +32,16 @@ function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+// Give a file to the browser, which keeps it or asks where.
+function download(blob, name) {
+  const url = URL.createObjectURL(blob);
+  const link = make("a", { href: url, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 60000);
+}
+
 // ---------------------------------------------------------------- the board
 
 async function openBoard(model) {

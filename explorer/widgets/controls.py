@@ -135,7 +135,10 @@ class Controls(BoardView):
             if list(config.weights) != self._weighed:  # a component has come or gone
                 self._weighed, self.groups = list(config.weights), groups(config)
             self.preset_values = {**{n: 0.0 for n in config.flat() if n.startswith("weight_")}, **preset.flat()}
-            self.deltas = [[n, ppo, own] for n, (own, ppo) in preset.differences(PRESETS["learn"]).items()]
+            # A judge changes nothing of PPO, and a component's recipe comes with its weight.
+            changed = preset.differences(PRESETS["learn"]).items()
+            knobs = [(n, both) for n, both in changed if n != "judge" and not n.startswith("component_")]
+            self.deltas = [[n, ppo, own] for n, (own, ppo) in knobs]
             self.values = config.flat()
 
     def forget(self, n: int) -> None:

@@ -4,7 +4,7 @@
 
 export default {
   render(context) {
-    return frame(context, "curves", ["series", "behind", "run", "drawn", "batch", "run_view"], build(context.model));
+    return frame(context, "curves", ["series", "behind", "run", "drawn", "batch", "run_view", "gauge"], build(context.model));
   },
 };
 
@@ -23,19 +23,22 @@ const build = (model) => (root, board, sized, leaving) => {
   const others = make("p", { class: "ex-hint ex-others", hidden: true });
   const plot = make("div", { class: "ex-plot" });
   const titles = make("div", { class: "ex-plot-titles" });
-  const tabs = viewTabs(board, "run_view", ["curves", "frontier"], (view) => say(board, `ui.run_views.${view}`));
+  const tabs = viewTabs(board, "run_view", ["curves", "frontier", "gauge"], (view) => say(board, `ui.run_views.${view}`));
   const frontier = frontierView(root, board, sized, tip, (message) => model.send(message));
+  const gauge = gaugeView(root, board, sized, tip, (message) => model.send(message));
   const plots = make("div", { class: "ex-plots" }, plot, titles);
-  root.prepend(head, plots, frontier.picture);
+  root.prepend(head, plots, frontier.picture, gauge.node);
   const size = sized(plot);
   // A coefficient that adapts in the update on screen takes the place of one of the charts. That of the KL stays while no
   // panel but this one would draw it: β is then a number beside it.
   const chartsNow = () => {
     const adapts = board.get("batch").adapts ?? [];
     const places = model.get("adapting");
+    const judged = lineOf(board, "objective/judge").values.some(Number.isFinite);
+    const drawn = ({ lines, ...chart }) => ({ ...chart, lines: lines.filter(({ metric }) => judged || metric !== "objective/judge") });
     return model.get("charts").map((chart) => {
       const instead = places[chart.key];
-      if (!adapts.includes(instead?.key)) return chart;
+      if (!adapts.includes(instead?.key)) return drawn(chart);
       return chart.key === "ref_kl" && layoutOf(board).isFolded("kl") ? { ...chart, coefficient: instead } : instead;
     });
   };
@@ -73,20 +76,21 @@ const build = (model) => (root, board, sized, leaving) => {
     const view = board.get("run_view");
     if (needsWords(head, board)) head.replaceChildren(make("h2", { text: say(board, "ui.panels.curves.title") }), tabs.node, make("p", { class: "ex-hint" }), others);
     const hint = head.children[2];
-    write(hint, say(board, view === "curves" ? "ui.panels.curves.look_for" : "ui.frontier.look_for"));
-    hint.title = view === "curves" ? hint.textContent : say(board, "ui.frontier.title");
+    write(hint, say(board, view === "curves" ? "ui.panels.curves.look_for" : `ui.${view}.look_for`));
+    hint.title = view === "curves" ? hint.textContent : say(board, `ui.${view}.title`);
     tabs.paint();
     plots.hidden = view !== "curves";
-    frontier.picture.toggleAttribute("hidden", view === "curves");
+    frontier.picture.toggleAttribute("hidden", view !== "frontier");
+    gauge.node.hidden = view !== "gauge";
     const behind = [board.get("behind"), board.get("words")];
     if (behind.some((part, i) => part !== told[i])) paintBehind(board, others);
     told = behind;
     charts = chartsNow();
     charts.forEach((chart, i) => paintTitle(board, names[i], chart));
     if (!asked && board.get("drawn")) ask();
-    if (view !== "curves") return frontier.paint();
+    if (view !== "curves") return view === "gauge" ? gauge.paint() : frontier.paint();
     frontier.hide();
-    const stamp = [board.get("series"), board.get("behind"), board.get("run").cursor, charts.map(({ key }) => key).join(), board.get("words"), root.dataset.theme, size.width, size.height];
+    const stamp = [board.get("series"), board.get("behind"), board.get("run").cursor, charts.map(({ key }) => key).join(), JSON.stringify(board.get("run").claims), board.get("words"), root.dataset.theme, size.width, size.height];
     if (!plotly || stamp.every((part, i) => part === drawn[i])) return;
     drawn = stamp;
     return turns.ask(plot, drawCurves, "curves");
@@ -98,13 +102,14 @@ const build = (model) => (root, board, sized, leaving) => {
     const { span, ranges } = board.get("series");
     const colours = palette(root);
     const lines = traces(board, charts, colours);
-    const frame = JSON.stringify([span, ranges, charts, board.get("language"), root.dataset.theme, size.width, size.height]);
+    const claims = board.get("run").claims ?? [];
+    const frame = JSON.stringify([span, ranges, charts, claims, board.get("language"), root.dataset.theme, size.width, size.height]);
     const behind = board.get("behind");
     if (frame === frameOf && behind === below.of) {
       const data = lines.map(({ x, y }) => ({ x, y }));
       return plotly.animate(plot, { data, traces: data.map((_, i) => below.count + i) }, AT_ONCE);
     }
-    const under = tracesBehind(board, charts, colours);
+    const under = [...tracesBehind(board, charts, colours), ...tracesExpected(board, charts, colours)];
     [frameOf, below] = [frame, { of: behind, count: under.length }];
     return plotly.react(plot, [...under, ...lines], layout(board, charts, size, colours), { displayModeBar: false });
   };
@@ -139,9 +144,11 @@ function paintTitle(board, node, chart) {
   const now = valueAt(board, chart.lines[0].metric, chart.digits);
   const explained = chart.beside ? ` ${say(board, "ui.charts.explained", { value: valueAt(board, chart.beside, 2, true) })}` : "";
   const beside = chart.coefficient ? ` β ${valueAt(board, chart.coefficient.lines[0].metric, chart.coefficient.digits)}` : explained;
-  if (node.exShown === text + now + beside) return;
-  node.exShown = text + now + beside;
-  node.replaceChildren(text, " ", make("b", { text: now }), make("span", { class: "ex-beside ex-muted", text: beside }));
+  const claimed = chart.lines.some(({ metric }) => claimsOf(board, metric).length) ? say(board, "ui.expected.key") : "";
+  const stamp = [text, now, beside, claimed].join();
+  if (node.exShown === stamp) return;
+  node.exShown = stamp;
+  node.replaceChildren(text, " ", make("b", { text: now }), make("span", { class: "ex-beside ex-muted", text: beside }), claimed && make("span", { class: "ex-expected-key" }, make("i"), claimed));
 }
 
 // A metric's number at the update on screen.
@@ -157,6 +164,7 @@ function chartNodes(board, chart, expressions) {
   const told = new Set();
   chart.lines.forEach(({ metric, key }, nth) => {
     nodes.push(make("p", {}, stroke(nth), make("b", { text: ` ${metricLabel(board, metric)}` })));
+    nodes.push(...claimWords(board, metric, metricLabel(board, metric)).map((text) => make("p", { class: "explorer-expected", text })));
     if (told.has(key)) return;
     told.add(key);
     nodes.push(...meaningOf(board, key, expressions));

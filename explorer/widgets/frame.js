@@ -210,7 +210,7 @@ function tabRow(keys, className, show) {
 }
 
 // The panels that share the middle's lower half: a tab row in each, of which one panel shows at a time.
-const LOWER = ["advantages", "reward", "ledger", "ladder", "inspector", "time", "samples", "toy", "runs"];
+const LOWER = ["advantages", "reward", "annotate", "ledger", "ladder", "inspector", "time", "samples", "toy", "runs"];
 
 // The lines of the ledger that say where a quantity comes from; of several, the first that the settings have.
 const LEDGER_LINES = {
@@ -252,7 +252,7 @@ function lowerTabs(root, board, own, leaving) {
   };
   leaving(listen(board, ["lower"], place));
   place();
-  const there = LOWER.filter((key) => key !== "runs" || !isReplay(board));
+  const there = LOWER.filter((key) => !["runs", "annotate"].includes(key) || !isReplay(board));
   const show = (key) => {
     layoutOf(board).fold("lower", false);
     board.set("lower", key);

@@ -23,7 +23,8 @@ function hearKeys(root, board, send) {
 }
 
 // Do what a key asks for; whether it asks for anything.
-function take(board, { key, target }, page, send) {
+function take(board, { key, target, repeat }, page, send) {
+  if (board.exLabel?.(key, repeat)) return true;
   if ((key === "ArrowUp" || key === "ArrowDown") && target.closest?.(SCROLLED)) return false;
   if (key in ARROWS ? target.closest?.(OWN_ARROWS) : key === "Escape" && page.querySelector(".ex-question:not([hidden]), .ex-menu:popover-open")) return false;
   if (key === "Escape") hideTips(page);

@@ -58,12 +58,3 @@ function fileName(board, key) {
   const which = isReplay(board) ? board.get("replay").name : run.id || (run.live ? "run" : "recorded");
   return `ppo-explorer-${which}-update-${run.cursor}-${key}`.replace(/[^\w.-]+/g, "-");
 }
-
-function download(blob, name) {
-  const url = URL.createObjectURL(blob);
-  const link = make("a", { href: url, download: name });
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(url), 60000);
-}

@@ -17,8 +17,9 @@ BESIDE = {
     "tokens": ("order.js", "strip.js", "legend.js", "response.js", "tip.js", "join.js"),
     "ledger": ("mathml.js",),
     "reward": ("bars.js", "component.js"),
+    "annotate": ("teaching.js",),
     "time": ("epochs.js",),
-    "curves": ("behind.js", "frontier.js"),
+    "curves": ("behind.js", "expected.js", "frontier.js", "gauge.js"),
     "runs": ("notes.js",),
 }
 

@@ -7,7 +7,7 @@ const TABLES = {
   objective: (board) => tokenTable(board, ["ratio", "advantage", "old_probability", "new_probability", "log_ratio"]),
   advantages: (board) => tokenTable(board, ["reward", "ref_kl", "value", "return", "delta", "raw_advantage", "advantage", "ratio"], focusOf(board)?.[0] ?? 0),
   kl: (board) => tokenTable(board, ["exact_kl", "k1", "k2", "k3", "ref_kl"]),
-  curves: (board) => seriesTable(board),
+  curves: (board) => (board.get("run_view") === "gauge" && gaugeTable(board)) || seriesTable(board),
   ledger: (board) => ledgerTable(board),
   samples: (board) => sampleTable(board),
   toy: (board, model) => dotTable(model.get("cloud")),
@@ -57,6 +57,15 @@ function seriesTable(board) {
   });
   const updates = [...new Set(lines.flatMap(([, line]) => [...line.keys()]))].sort((a, b) => a - b);
   return { columns: ["update", ...lines.map(([name]) => name)], rows: updates.map((update) => [update, ...lines.map(([, line]) => line.get(update))]) };
+}
+
+// The gauge's two lines in spreads of the untouched policy, and best-of-n beside them.
+function gaugeTable(board) {
+  const { updates, kl, score, judged, best } = board.get("gauge");
+  if (!updates) return null;
+  const [cost, earned, held] = [kl, score, judged].map((values) => numbers(values, Float32Array));
+  const rows = Array.from(numbers(updates, Int32Array), (update, i) => ["PPO", update, cost[i], earned[i], held[i]]);
+  return { columns: ["policy", "update or n", "KL, nats a response", "score, spreads", "judge, spreads"], rows: [...rows, ...best.map((row) => ["best-of-n", ...row])] };
 }
 
 function ledgerTable(board) {

@@ -6,7 +6,7 @@ const SLICE = 8; // milliseconds of a frame: the browser has as long for layout 
 const HOLD = 120; // milliseconds that a slider which is moved while training has to itself, to be answered in,
 const LONGEST = 300; // and for which a view waits for that at most
 const ANSWERING = ["player", "controls", "objective", "ledger"];
-const ORDER = ["player", "controls", "objective", "tokens", "kl", "advantages", "reward", "ledger", "ladder", "inspector", "time", "samples", "toy", "runs", "curves"];
+const ORDER = ["player", "controls", "objective", "tokens", "kl", "advantages", "reward", "annotate", "ledger", "ladder", "inspector", "time", "samples", "toy", "runs", "curves"];
 
 // The turns of a page, one for all views of a board.
 function turnsOf(board) {

@@ -200,7 +200,9 @@ def test_the_second_view_has_every_token_where_its_probabilities_say(clip: Explo
         assert (x - square["left"]) / across == pytest.approx(told["probability before"], abs=0.002)
         assert (square["bottom"] - y) / up == pytest.approx(told["probability now"], abs=0.002)
         found = re.findall(r"M([-.\d]+) ([-.\d]+)", _glyphs(clip))
-        assert any(abs(float(gx) - x) < 0.2 and abs(abs(float(gy) - y) - 3.6) < 0.3 for gx, gy in found)
+        # The path begins at the tip of its triangle, which is nearer for a small one, as inside the band.
+        tips = [abs(float(gy) - y) for gx, gy in found if abs(float(gx) - x) < 0.2]
+        assert any(abs(tip - away) < 0.3 for tip in tips for away in (2.9, 3.9))
     clip.page.mouse.move(0, 0)
 
 

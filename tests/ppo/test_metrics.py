@@ -189,8 +189,10 @@ def test_without_a_limit_the_gradient_is_not_clipped() -> None:
     assert measure(Config(max_grad_norm=None), rollout, credit, epochs, steps=1)["optim/grad_norm_clipped"] == 3.0
 
 
-def test_every_metric_of_an_update_has_its_expression(make_trainer: MakeTrainer, run_update: RunUpdate) -> None:
-    found = run_update(make_trainer()).metrics
+def test_every_metric_of_an_update_has_its_expression(
+    make_trainer: MakeTrainer, run_update: RunUpdate, tiny_config: Config
+) -> None:
+    found = run_update(make_trainer(tiny_config.replace(judge="coherence"))).metrics
     named = {"component/NAME" if name.startswith("component/") else name for name in found}
     assert named == set(METRICS)
     assert all(math.isfinite(value) for value in found.values())

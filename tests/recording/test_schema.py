@@ -64,9 +64,9 @@ def run(
     tiny_config: Config,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A run with everything that may be recorded: greedy answers too."""
+    """A run with everything that may be recorded: greedy answers too, and a judge."""
     root = tmp_path_factory.mktemp("schema") / "run"
-    snapshot = snapshot_of(make_trainer(), tiny_config.replace(estimator="remax"))
+    snapshot = snapshot_of(make_trainer(), tiny_config.replace(estimator="remax", judge="gendered"))
     Recording.in_memory([snapshot], info={}).save(root)
     return root
 

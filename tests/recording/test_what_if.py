@@ -435,7 +435,7 @@ LATER: dict[str, Any] = {
     **{"value_clip_range": 0.1, "ent_coef": 0.5, "max_grad_norm": 0.1, "replay_rollouts": 7, "length_target": 3},
     **{"temperature": 0.3, "stop_sentences": 0, "batch_size": 99, "response_length": 20, "seed": 5},
     **{"target_kl": 0.5, "lr_schedule": "linear", "lr_decay_updates": 5, "freeze_critic": True, "dropout_on": True},
-    **{"group_size": 3, "critic": "separate", "set_aside": ["sentiment"]},
+    **{"group_size": 3, "critic": "separate", "set_aside": ["sentiment"], "judge": "gendered"},
 }
 
 

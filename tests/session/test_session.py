@@ -614,3 +614,12 @@ def test_undoing_where_there_is_nothing_to_undo_changes_nothing(session: Session
     session.set(clip_range=0.05)
     session.back_to_own()  # in the middle of an update nothing is re-scored
     assert session.config.differences(before) == {"clip_range": (0.05, before.clip_range)}
+
+
+def test_the_component_that_a_preset_brought_goes_with_it_and_ones_own_stays(session: Session) -> None:
+    session.components.put("loud", {"kind": "expression", "expression": 'count("!")'}, 0.5)
+    session.use_preset("length_exploit")
+    assert set(session.config.components) == {"loud", "words"} and session.config.judge == "coherence"
+    session.use_preset("learn")
+    assert set(session.config.components) == {"loud"} and session.config.judge == ""
+    assert session.config.weights["loud"] == 0 and "words" not in session.config.weights

@@ -16,6 +16,7 @@ from explorer.config import CHOICES, DEFAULT_WEIGHTS, FIELDS, Config, effect_of
 from explorer.ppo.checks import CHECKS
 from explorer.ppo.metrics import METRICS
 from explorer.presets import PRESETS
+from explorer.recipes import JUDGES
 from explorer.text import LANGUAGES, labels, text
 
 RAW: dict[str, Any] = tomllib.loads(resources.files("explorer.text").joinpath("labels.toml").read_text("utf-8"))
@@ -103,6 +104,7 @@ def test_every_effect_has_its_words() -> None:
 def test_every_component_metric_check_and_preset_has_its_words() -> None:
     for section, names, keys in (
         ("components", DEFAULT_WEIGHTS, ("label", "definition", "expression")),
+        ("judges", JUDGES, ("label", "definition")),
         ("metrics", METRICS, ("label", "definition", "look_for")),
         ("checks", CHECKS, ("label", "means")),
         ("presets", PRESETS, ("label", "story")),

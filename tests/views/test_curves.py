@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from explorer.config import Config
 from explorer.ppo.metrics import METRICS
 from explorer.recording.history import History
 from explorer.text import LANGUAGES, labels
@@ -47,7 +48,8 @@ def history_of(*metrics: Mapping[str, float]) -> History:
     for number, given_metrics in enumerate(metrics, start=1):
         known = {**dict.fromkeys((*METRICS, "component/sentiment", "component/length"), 0.1)}
         known |= {"policy/approx_kl_final": 0.01, "coef/penalty": 1.0}
-        history.append(SimpleNamespace(update=number, nbytes=1, metrics={**known, **given_metrics}))  # type: ignore[arg-type]
+        shown = SimpleNamespace(update=number, nbytes=1, config=Config(), metrics={**known, **given_metrics})
+        history.append(shown)  # type: ignore[arg-type]
     return history
 
 
@@ -91,7 +93,11 @@ def test_what_the_run_needs_is_charted() -> None:
 
 def test_a_coefficient_that_adapts_takes_the_place_of_one_chart() -> None:
     assert set(ADAPTING) <= {chart.key for chart in CHARTS}
-    assert {chart.metrics for chart in ADAPTING.values()} == {("coef/kl",), ("coef/penalty",)}
+    assert {chart.metrics for chart in ADAPTING.values()} == {
+        ("coef/kl",),
+        ("coef/penalty",),
+        ("response/length",),
+    }
 
 
 def test_the_coefficients_in_force_are_lines_of_the_picture(series: Series) -> None:
@@ -112,7 +118,12 @@ def test_a_number_beside_a_title_comes_with_the_picture_and_stretches_no_axis(se
 
 def test_components_are_lines_of_the_scores_chart() -> None:
     score, *others = chart_lines(["a", "b"])
-    assert [line["metric"] for line in score["lines"]] == ["objective/score", "component/a", "component/b"]
+    assert [line["metric"] for line in score["lines"]] == [
+        "objective/score",
+        "component/a",
+        "component/b",
+        "objective/judge",
+    ]
     assert [chart["key"] for chart in (score, *others)] == [chart.key for chart in CHARTS]
     assert chart_lines([])[1:] == others
 

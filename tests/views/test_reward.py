@@ -10,7 +10,7 @@ import pytest
 
 from explorer.config import Config
 from explorer.presets import PRESETS
-from explorer.recipes import KINDS
+from explorer.recipes import KINDS, TYPED
 from explorer.recording.snapshot import Snapshot
 from explorer.text import LANGUAGES, labels
 from explorer.views.reward import reward_picture, scaled
@@ -121,4 +121,4 @@ def test_every_kind_and_every_part_of_a_recipe_has_its_words(language: str) -> N
     words = labels(language)["ui"]["reward"]
     assert set(words["kinds"]) == {"built_in", "function", *KINDS}
     assert all(words["kinds"][kind]["definition"] for kind in ("function", *KINDS))
-    assert set(words["fields"]) == {part for parts in KINDS.values() for names in parts for part in names}
+    assert set(words["fields"]) == {part for kind in TYPED for names in KINDS[kind] for part in names}

@@ -11,6 +11,7 @@ import pytest
 
 from explorer.config import Config
 from explorer.ppo.policy import Policy
+from explorer.presets import CLAIMS, PRESETS
 from explorer.session.session import Session
 from explorer.text import labels
 from explorer.views.run import run_picture, step_seconds
@@ -147,3 +148,17 @@ def test_all_of_it_is_plain(make: Callable[..., Session]) -> None:
     session = make()
     session.train(2)
     json.dumps(run_picture(session), allow_nan=False)
+
+
+def test_what_a_preset_claims_is_shown_while_the_settings_are_its_own(make: Callable[..., Session]) -> None:
+    session = make()
+    shape = {name: getattr(PRESETS["leash"], name) for name in ("batch_size", "group_size", "response_length")}
+    assert run_picture(session)["claims"] == []  # "learn" claims nothing
+    session.set(**shape)
+    session.use_preset("leash")
+    session.set(seed=7)
+    assert [claim["metric"] for claim in run_picture(session)["claims"]] == [claim.metric for claim in CLAIMS["leash"]]
+    session.components.put("loud", {"kind": "expression", "expression": 'count("!")'}, 0)
+    assert run_picture(session)["claims"]  # it counts nothing
+    session.set(weight_loud=0.5)
+    assert run_picture(session)["claims"] == []

@@ -50,7 +50,7 @@ def edits(**fields: tuple[Any, int]) -> dict[str, dict[str, Any]]:
 
 def test_every_field_has_exactly_one_control() -> None:
     named = [name for names in GROUPS.values() for name in names]
-    assert sorted(named) == sorted(set(FIELDS) - {"weights", "components", "set_aside"})
+    assert sorted(named) == sorted(set(FIELDS) - {"weights", "components", "set_aside", "judge"})
 
 
 def test_every_weight_has_a_control() -> None:
@@ -231,3 +231,11 @@ def test_two_hundred_edits_end_with_the_last_of_every_field(page: Page, from_bro
         from_browser(page.controls, edits=edits(**newest))
     assert (page.config.clip_range, page.config.kl_coef) == (199 / 400, 0.5)
     assert page.errors == []
+
+
+def test_neither_a_judge_nor_a_recipe_is_listed_as_a_difference_from_ppo(page: Page) -> None:
+    page.controls.show(CONFIG, PRESETS["hack_the_reward"])
+    assert [name for name, _, _ in page.controls.deltas] == ["kl_coef", "learning_rate"]
+    page.controls.show(CONFIG, PRESETS["length_exploit"])
+    listed = {name for name, _, _ in page.controls.deltas}
+    assert listed == {"kl_coef", "learning_rate", "stop_sentences", "weight_sentiment", "weight_words"}

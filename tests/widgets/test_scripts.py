@@ -25,7 +25,7 @@ FOLDER = Path(explorer.widgets.__file__).parent
 SOURCES = {file.name: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.js"))}
 VIEWS = (
     *("tokens", "objective", "advantages", "ledger", "ladder", "inspector", "curves", "kl", "time", "samples", "toy"),
-    "reward",
+    *("reward", "annotate"),
     *("runs", "controls", "player"),
 )
 EVERYTHING = "\n".join(SOURCES.values())

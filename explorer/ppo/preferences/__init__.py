@@ -4,6 +4,7 @@ prompts, texts -> Comparison -> LabelFile                      who preferred wha
 Features(reference, draw_pool(reference, ...))                 what a head reads of a text
 fit_reward_model(features, comparisons) -> RewardModel         a reward component, and how sure it is
 choose_pairs(pool, 10, way="disagreement", model=model)        what to ask about next
+recipe_of(model, reference)                                    the model as a component that a Config can hold
 """
 
 from explorer.ppo.preferences.annotator import SimulatedAnnotator
@@ -12,7 +13,9 @@ from explorer.ppo.preferences.comparisons import CHOICES, Comparison, Preference
 from explorer.ppo.preferences.contradictions import Contradictions, find_contradictions
 from explorer.ppo.preferences.evaluation import Evaluation
 from explorer.ppo.preferences.features import Block
+from explorer.ppo.preferences.fitting import recipe_from_labels
 from explorer.ppo.preferences.label_file import BadLine, LabelFile, Labels, read_labels
+from explorer.ppo.preferences.learned import Learned, recipe_of
 from explorer.ppo.preferences.pool import Pool, asked_pairs, draw_pool
 from explorer.ppo.preferences.reward_model import RewardModel, fit_reward_model
 from explorer.ppo.preferences.rules import RULES
@@ -32,6 +35,7 @@ __all__ = [
     "Features",
     "LabelFile",
     "Labels",
+    "Learned",
     "Pool",
     "PreferenceError",
     "RewardModel",
@@ -43,6 +47,8 @@ __all__ = [
     "fit_reward_model",
     "load_reward_model",
     "read_labels",
+    "recipe_from_labels",
+    "recipe_of",
     "save_reward_model",
     "tune",
 ]

@@ -6,6 +6,7 @@ by its number, and the next append begins a line of its own: no label before it 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterable
@@ -41,19 +42,20 @@ def read_labels(path: str | Path) -> Labels:
     Raises:
         PreferenceError: the file cannot be read, or has too many lines.
     """
-    comparisons, bad = [], []
     try:
         with Path(path).open("rb") as file:
-            for number, _, found in _lines(file):
-                if number > MAX_LINES:
-                    raise PreferenceError(f"'{path}' has more than {MAX_LINES} lines: cut it into several files.")
-                if isinstance(found, Comparison):
-                    comparisons.append(found)
-                elif found is not None:
-                    bad.append(BadLine(number, found))
+            return _labels(file, f"'{path}'")
     except OSError as error:
         raise PreferenceError(_why_not_read(path, error)) from None
-    return Labels(comparisons, bad)
+
+
+def labels_in(content: bytes) -> Labels:
+    """As ``read_labels``, of a file's content.
+
+    Raises:
+        PreferenceError: it has too many lines.
+    """
+    return _labels(io.BytesIO(content), "The file")
 
 
 class LabelFile:
@@ -133,6 +135,18 @@ class LabelFile:
         except OSError as error:
             raise PreferenceError(f"'{self.path}' cannot be changed ({_reason(error)}): make it writable.") from None
         return self._comparisons.pop()
+
+
+def _labels(file: IO[bytes], called: str) -> Labels:
+    comparisons, bad = [], []
+    for number, _, found in _lines(file):
+        if number > MAX_LINES:
+            raise PreferenceError(f"{called} has more than {MAX_LINES} lines: cut it into several files.")
+        if isinstance(found, Comparison):
+            comparisons.append(found)
+        elif found is not None:
+            bad.append(BadLine(number, found))
+    return Labels(comparisons, bad)
 
 
 def _lines(file: IO[bytes]) -> Iterable[tuple[int, int, Comparison | str | None]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from explorer.config import Config
 from explorer.ppo.policy import Policy
@@ -142,6 +142,12 @@ def means(cells: Sequence[Cell]) -> dict[str, dict[int, tuple[float, float, floa
         rule: {pairs: (sum(got) / len(got), min(got), max(got)) for pairs, got in sorted(by_pairs.items())}
         for rule, by_pairs in found.items()
     }
+
+
+def rows(cells: Sequence[Cell]) -> list[list[Any]]:
+    """The means as plain rows ``[rule, pairs, mean, lowest, highest]``."""
+    found = means(cells)
+    return [[rule, pairs, *map(float, three)] for rule, by_pairs in found.items() for pairs, three in by_pairs.items()]
 
 
 def table(cells: Sequence[Cell]) -> str:

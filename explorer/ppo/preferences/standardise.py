@@ -106,6 +106,11 @@ class Features:
             self._known |= zip(new, self.rows(pool_of(self.policy, new)), strict=True)
         return torch.stack([self._known[text] for text in asked]) if asked else self.mean.new_zeros(0, self.width)
 
+    def keep_only(self, texts: Iterable[tuple[str, str]]) -> None:
+        """Forget the rows of all other texts: one of the bundled policy's weighs 68 kB."""
+        kept = set(texts)
+        self._known = {text: row for text, row in self._known.items() if text in kept}
+
     def token_parts(self, responses: Pool, weights: Tensor) -> tuple[Tensor, Tensor]:
         """What each token adds to ``rows(…) @ weights``: ``[N, T]`` float32, and what is no token's: ``[N]``.
 

@@ -5,9 +5,20 @@ Adding a component: a function ``(Responses) -> [B]`` in a file of its own and a
 ``explorer.recipes.KINDS``. A function of texts alone, ``(prompts, responses) -> B floats``, comes in by ``from_texts``.
 """
 
-from explorer.ppo.rewards.making import REWARDS, from_recipe, recipes_made
+from explorer.ppo.rewards.making import REWARDS, from_recipe, judge_name, judge_of, recipes_made
 from explorer.ppo.rewards.responses import Responses
 from explorer.ppo.rewards.score import RewardError, from_texts, score
 from explorer.ppo.rewards.shaping import shape
 
-__all__ = ["REWARDS", "Responses", "RewardError", "from_recipe", "from_texts", "recipes_made", "score", "shape"]
+__all__ = [
+    "REWARDS",
+    "Responses",
+    "RewardError",
+    "from_recipe",
+    "from_texts",
+    "judge_name",
+    "judge_of",
+    "recipes_made",
+    "score",
+    "shape",
+]

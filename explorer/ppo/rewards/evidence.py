@@ -8,6 +8,7 @@ from typing import Any
 
 from explorer.ppo.policy import Policy
 from explorer.ppo.rewards.bias import SCALE, gender_twins, unbiasedness
+from explorer.ppo.rewards.expression import ExpressionReward
 from explorer.ppo.rewards.keywords import Keywords
 from explorer.ppo.rewards.matching import Matching
 from explorer.ppo.rewards.patterns import spans
@@ -26,15 +27,17 @@ def evidence(component: Any, prompt: str, text: str, tokens: Sequence[str], refe
         reference: the frozen reference policy.
 
     Returns:
-        ``{tokens: [places]}`` of the tokens in which keywords or the matches of a pattern lie; ``{twin: {pieces,
-        logprob, twin_logprob, count, scale}}`` for unbiasedness: ``pieces`` are ``[own, the twin's]``, of which the
-        latter is None where they are the same, ``logprob`` and ``twin_logprob`` are of prompt and response, in nats,
-        ``count`` is their number of tokens.
+        ``{tokens: [places]}`` of the tokens in which keywords or the matches of a pattern lie, or what an expression
+        counts or contains; ``{twin: {pieces, logprob, twin_logprob, count, scale}}`` for unbiasedness: ``pieces`` are
+        ``[own, the twin's]``, of which the latter is None where they are the same, ``logprob`` and ``twin_logprob`` are
+        of prompt and response, in nats, ``count`` is their number of tokens.
     """
     if isinstance(component, Keywords):
         return {"tokens": places(tokens, [span for _, span in component.mentions(text)])}
     if isinstance(component, Matching):
         return {"tokens": places(tokens, spans(component.compiled, text))}
+    if isinstance(component, ExpressionReward):
+        return {"tokens": places(tokens, component.found(text))} if component.asks() else {}
     if component is unbiasedness:
         twin = gender_twins([prompt + text], reference)[0]
         return {

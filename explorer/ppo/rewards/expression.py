@@ -90,6 +90,22 @@ def _contains(sought: str) -> Value:
 #: What asks something of the text, with a text in quotes.
 QUESTIONS: dict[str, Callable[[str], Value]] = {"count": _count, "contains": _contains}
 
+
+def _place_of(sought: str, text: str) -> list[tuple[int, int]]:
+    """Every place of a text, without regard to capitals where small letters are as many."""
+    low, word = text.casefold(), sought.casefold()
+    if len(low) != len(text):
+        low, word = text, sought
+    starts = [start for start in range(len(low)) if low.startswith(word, start)]
+    return [(start, start + len(word)) for start in starts]
+
+
+#: Where each of them finds it: what is sought, and the text.
+FINDERS: dict[str, Callable[[str, str], list[tuple[int, int]]]] = {
+    "count": lambda sought, text: spans(pattern(sought), text),
+    "contains": _place_of,
+}
+
 #: What chooses among numbers.
 CHOICES: dict[str, Callable[..., float]] = {"min": min, "max": max}
 
@@ -100,6 +116,15 @@ class ExpressionReward:
 
     source: str
     value: Value
+
+    def asks(self) -> bool:
+        """Whether it looks for something in the text."""
+        return any(True for _ in _tree_parser().parse(self.source).find_data("ask"))
+
+    def found(self, text: str) -> list[tuple[int, int]]:
+        """Where its ``count`` and ``contains`` find what they look for, in characters; one place may come twice."""
+        asked = _tree_parser().parse(self.source).find_data("ask")
+        return [span for node in asked for span in FINDERS[str(node.children[0])](str(node.children[1])[1:-1], text)]
 
     def __call__(self, responses: Responses) -> Tensor:
         """``[B]``, as large as the expression makes it."""
@@ -210,3 +235,8 @@ def _reason(source: str, error: UnexpectedInput) -> str:
 @functools.cache
 def _parser() -> Any:
     return Lark(GRAMMAR, parser="lalr", transformer=_Meaning())
+
+
+@functools.cache
+def _tree_parser() -> Any:
+    return Lark(GRAMMAR, parser="lalr")

@@ -9,6 +9,7 @@ import pytest
 from explorer.ppo.policy import Policy
 from explorer.ppo.rewards.bias import unbiasedness
 from explorer.ppo.rewards.evidence import differing, evidence, places
+from explorer.ppo.rewards.expression import expression
 from explorer.ppo.rewards.keywords import keywords
 from explorer.ppo.rewards.matching import matching
 from explorer.ppo.rewards.sentiment import sentiment
@@ -32,6 +33,18 @@ def test_keywords_and_matches_are_found_as_whole_tokens(reference: Policy) -> No
     assert evidence(keywords(["doggy", "a"]), "Once", TEXT, TOKENS, reference) == {"tokens": [0, 2, 3]}
     assert evidence(keywords(["dog"]), "Once", TEXT, TOKENS, reference) == {"tokens": []}  # whole words only
     assert evidence(matching(r"\.$"), "Once", TEXT, TOKENS, reference) == {"tokens": [5]}  # the end is the text's
+
+
+def test_what_an_expression_counts_and_contains_is_marked(reference: Policy) -> None:
+    found = evidence(expression('count("dog+y|ran") - 2 * contains("A LIT")'), "Once", TEXT, TOKENS, reference)
+    assert found == {"tokens": [0, 1, 2, 3, 4]}
+    assert evidence(expression('0 * contains("cat")'), "Once", TEXT, TOKENS, reference) == {"tokens": []}
+    assert evidence(expression("words + length"), "Once", TEXT, TOKENS, reference) == {}
+
+
+def test_what_is_contained_is_marked_wherever_it_begins(reference: Policy) -> None:
+    assert expression('contains("aa")').found("xAaa") == [(1, 3), (2, 4)]
+    assert expression('contains("s")').found("ßs") == [(1, 2)]  # small letters may be more than capitals
 
 
 def test_what_has_nothing_to_show_shows_nothing(reference: Policy) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
+
 import pytest
 import torch
 
 from explorer.ppo.rewards import REWARDS, from_recipe
 from explorer.ppo.rewards.keywords import keywords
 from explorer.ppo.rewards.making import MAKERS
-from explorer.recipes import KINDS, checked_recipes
+from explorer.ppo.state import weights_digest
+from explorer.recipes import JUDGES, KINDS, checked_recipes
 
 RECIPES = {
     "expression": {"kind": "expression", "expression": "0.1 * words"},
@@ -20,13 +24,25 @@ RECIPES = {
 }
 
 
+EMPTY_HEAD = base64.b64encode(zlib.compress(bytes(2 * 128))).decode()
+
+
+def learned_here(reference) -> dict[str, object]:
+    """A head of the bundled policy's last states that finds every response 0.25, and one without words −0.5."""
+    digest = weights_digest(reference.lm)
+    parts = {"unit": 1.0, "offset": -0.25, "wordless": -0.5}
+    return {"kind": "learned", "policy": digest, "reads": ["final mean"], "head": EMPTY_HEAD, **parts}
+
+
 def made(recipe):
     return from_recipe("mine", checked_recipes({"mine": recipe})["mine"])
 
 
 def test_every_kind_is_made_and_tried_here(batch_of) -> None:
-    assert set(KINDS) == set(MAKERS) == set(RECIPES)
-    for recipe in RECIPES.values():
+    judges = {"rule": JUDGES["has_dialogue"], "gendered": JUDGES["gendered"], "sum": JUDGES["good_text"]}
+    recipes = {**RECIPES, **judges, "learned": learned_here(batch_of(texts=["A."]).reference)}
+    assert set(KINDS) == set(MAKERS) == set(recipes)
+    for recipe in recipes.values():
         assert made(recipe)(batch_of(texts=["The happy dog.", ""])).shape == (2,)
 
 

@@ -1,0 +1,194 @@
+"""The Goodhart gauge: what is optimised and what is held out, against √KL, and where the two part.
+
+Score and judge have one scale: both are counted in spreads (standard deviations) of the untouched policy's answers,
+from the mean of those. Best-of-n for the same score is a choice among those answers; it stands beside.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from explorer.ppo.best_of_n import best_of_n, best_of_n_kl
+from explorer.recording.history import History
+from explorer.recording.snapshot import Snapshot
+from explorer.session.untouched import Sample
+from explorer.views.curves import thinned
+
+#: How many updates a mean is over, and how many spreads the judge has to fall from its best one to have parted.
+SMOOTHED, FALLEN = 5, 0.5
+
+#: The n of best-of-n.
+BEST_OF = (1, 2, 4, 8, 16, 32)
+
+#: The axis to begin with, in spreads; it is doubled until all is on it.
+FLOOR, CEILING = -2.0, 2.0
+
+
+class Unit(NamedTuple):
+    """The untouched policy's answers: mean and standard deviation of the score and of the judge, and how many."""
+
+    score: tuple[float, float]
+    judge: tuple[float, float]
+    answers: int
+
+
+class Parting(NamedTuple):
+    """Where score and judge part, in spreads: what the judge has lost since, and what the score has gained."""
+
+    update: int
+    lost: float
+    gained: float
+
+
+def gauge_picture(session: Any) -> dict[str, Any]:
+    """What the browser draws.
+
+    Args:
+        session: a Session or a Replay; its settings say which judge is meant.
+
+    Returns:
+        ``{judge, why}``: ``why`` is empty, or says what is missing: ``judge`` (none is chosen), ``values`` (nothing has
+        been measured by it), ``unit`` (nothing is known of the untouched policy's answers), ``flat`` (they are all the
+        same to score or judge). Where nothing is missing also ``updates`` int32, ``kl``, ``score`` and ``judged``
+        float32 as bytes, ``total`` updates; ``means`` likewise of the last five; ``part`` as ``Parting`` or None;
+        ``best`` ``[[n, kl, score, judge]]``, empty until there is a sample; ``unit``; ``range`` of the axis and
+        ``reach``, the KL at its end. Score and judge are in spreads, KL is in nats a response.
+    """
+    judge = session.config.judge
+    sample = getattr(getattr(session, "untouched", None), "sample", None)
+    sample = sample if sample is not None and sample.judge == judge and sample.judged is not None else None
+    if not judge:
+        return {"judge": "", "why": "judge"}
+    history = session.history
+    updates, judged = judge_series(history, judge)
+    score, kl = history.series("objective/score")[1], history.series("objective/ref_kl")[1]
+    known = np.isfinite(judged) & np.isfinite(score) & np.isfinite(kl)
+    updates, judged, score, kl = updates[known], judged[known], score[known], kl[known]
+    if not len(updates):
+        return {"judge": judge, "why": "values"}
+    recorded = session.recorded
+    weights = recorded.config.weights if isinstance(recorded, Snapshot) else session.config.weights
+    sampled = None if sample is None else sample_scores(sample, weights)
+    unit = unit_of(history, judge) if sample is None else spread_of(sampled, sample.judged)
+    if unit is None:
+        return {"judge": judge, "why": "unit"}
+    if min(unit.score[1], unit.judge[1]) < 1e-6:
+        return {"judge": judge, "why": "flat"}
+    score, judged = counted(score, unit.score), counted(judged, unit.judge)
+    best = [] if sample is None else best_picture(sampled, sample.judged, unit)
+    means = smoothed(score), smoothed(judged)
+    parted = parting(updates, score, judged)
+    cursor = 0 if recorded is None else recorded.update
+    also = np.flatnonzero((updates == cursor) | (updates == (0 if parted is None else parted.update)))
+    keep = np.union1d(thinned(score, also), np.union1d(thinned(judged), thinned(kl))).astype(int)
+    values = np.concatenate([score, judged, *(np.array(row[2:]) for row in best)])
+    return {
+        "judge": judge,
+        "why": "",
+        "updates": updates[keep].astype(np.int32).tobytes(),
+        **{name: part[keep].astype(np.float32).tobytes() for name, part in (("kl", kl), ("score", score))},
+        "judged": judged[keep].astype(np.float32).tobytes(),
+        "means": [part[keep].astype(np.float32).tobytes() for part in means],
+        "total": len(updates),
+        "part": None if parted is None else parted._asdict(),
+        "best": best,
+        "unit": unit._asdict(),
+        "range": axis(values),
+        "reach": reach(np.concatenate([kl, [row[1] for row in best]])),
+    }
+
+
+def judge_series(history: History, judge: str) -> tuple[np.ndarray, np.ndarray]:
+    """A judge over the run: updates ``[N]`` and values ``[N]``, NaN where an update was not measured by it.
+
+    A judge that is a component was measured wherever the component was, which has the same numbers.
+    """
+    updates, values = history.series("objective/judge")
+    values = np.where(history.judged_by(judge), values, np.nan)
+    component = history.series(f"component/{judge}")[1]
+    return updates, np.where(np.isfinite(component), component, values)
+
+
+def sample_scores(sample: Sample, weights: Any) -> np.ndarray:
+    """``[P, m]`` scores of the untouched policy's answers under some weights."""
+    parts = [weights.get(name, 0.0) * values.astype(float) for name, values in sample.components.items()]
+    return np.sum(parts, axis=0)
+
+
+def spread_of(scores: Any, judged: Any) -> Unit:
+    """The unit that some answers of the untouched policy make."""
+    pairs = [(float(np.mean(values)), float(np.std(values, ddof=1))) for values in (scores, judged)]
+    return Unit(pairs[0], pairs[1], int(np.size(scores)))
+
+
+def unit_of(history: History, judge: str) -> Unit | None:
+    """From the run's own first update, whose responses are the untouched policy's; None where they are not kept."""
+    first = history.at(1) if history.kept[:1] == [1] else None
+    if first is None:
+        return None
+    judged = first.credit.reward_components.get(judge)
+    if judged is None and first.config.judge == judge:
+        judged = first.credit.judge
+    return None if judged is None else spread_of(first.credit.scores, judged)
+
+
+def counted(values: np.ndarray, unit: tuple[float, float]) -> np.ndarray:
+    """In spreads from the untouched policy's mean."""
+    mean, spread = unit
+    return (values - mean) / spread
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """``[N]`` the mean of each value and the four before it, of as many as there are at the beginning."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - SMOOTHED, 0)
+    means: np.ndarray = (sums[ends] - sums[starts]) / (ends - starts)
+    return means
+
+
+def parting(updates: np.ndarray, score: np.ndarray, judged: np.ndarray) -> Parting | None:
+    """Where the score leaves its judge behind; None while it has not.
+
+    Means of five updates are looked at. They part at the judge's best mean, once its newest one is ``FALLEN`` spreads
+    or more below that and the score's newest is not below the score's there. All ``[N]``, in spreads.
+    """
+    if len(updates) < 2 * SMOOTHED:
+        return None
+    means, scores = smoothed(judged)[SMOOTHED - 1 :], smoothed(score)[SMOOTHED - 1 :]
+    best = int(means.argmax())
+    lost, gained = float(means[best] - means[-1]), float(scores[-1] - scores[best])
+    if lost < FALLEN or gained < 0:
+        return None
+    return Parting(int(updates[best + SMOOTHED - 1]), lost, gained)
+
+
+def best_picture(scores: np.ndarray, judged: np.ndarray, unit: Unit) -> list[list[float]]:
+    """``[[n, kl, score, judge]]`` of best-of-n among the untouched policy's answers, in spreads."""
+    found = []
+    for n in BEST_OF:
+        if n <= scores.shape[1]:
+            score, judge = best_of_n(scores, judged, n)
+            both = (score - unit.score[0]) / unit.score[1], (judge - unit.judge[0]) / unit.judge[1]
+            found.append([float(n), best_of_n_kl(n), *both])
+    return found
+
+
+def axis(values: np.ndarray) -> list[float]:
+    """``[low, high]`` of the axis of spreads: each end is doubled until every value is on it."""
+    low, high = FLOOR, CEILING
+    while values.max() > high:
+        high *= 2
+    while values.min() < low:
+        low *= 2
+    return [low, high]
+
+
+def reach(kl: np.ndarray) -> float:
+    """The KL at the end of the axis, doubled from 5 nats until all is on it, as the frontier's."""
+    most = 5.0
+    while kl.max() > most:
+        most *= 2
+    return most

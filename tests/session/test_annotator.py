@@ -1,0 +1,234 @@
+"""The annotator in the page: asked, labelled, taken back, kept, fitted, trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from explorer.recording.shelf import Shelf
+from explorer.session.annotator import AHEAD
+from explorer.session.labels import FOLDER
+from explorer.session.session import Session
+
+if TYPE_CHECKING:
+    from tests.session.conftest import MakeSession
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def asked(make_session: MakeSession, root: Path) -> Session:
+    """A session whose annotator is on screen."""
+    session = make_session(shelf=Shelf(root))
+    session.annotator.wanted = True
+    return session
+
+
+def first(session: Session) -> dict[str, Any]:
+    found: dict[str, Any] = session.annotator.state["queue"][0]
+    return found
+
+
+def label(session: Session, choices: str) -> None:
+    words = {"a": "a", "b": "b", "t": "tie", "s": "skip"}
+    for choice in choices:
+        session.annotator.choose(first(session)["id"], words[choice])
+
+
+def kept(root: Path, who: str = "you") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (root / FOLDER / f"{who}.jsonl").read_text().splitlines()]
+
+
+def test_nothing_is_drawn_before_anybody_looks(make_session: MakeSession, root: Path) -> None:
+    session = make_session(shelf=Shelf(root))
+    assert session.annotator.state == {} and not root.exists()
+
+
+def test_pairs_are_ready_ahead_and_are_two_answers_to_one_prompt(asked: Session) -> None:
+    queue = asked.annotator.state["queue"]
+    assert len(queue) == AHEAD and asked.annotator.state["measured"]
+    assert all(pair["a"] != pair["b"] and pair["prompt"] in asked.prompts for pair in queue)
+    assert {(pair["way"], pair["source"]) for pair in queue} == {("random", "fresh")}
+    assert len({pair["id"] for pair in queue}) == AHEAD
+
+
+def test_a_label_is_on_disk_before_the_next_pair_is_shown(asked: Session, root: Path) -> None:
+    for choice in "abts":
+        pair = first(asked)
+        label(asked, choice)
+        line = kept(root)[-1]
+        assert line["prompt"] == pair["prompt"]
+        texts = {"a": (pair["a"], pair["b"]), "b": (pair["b"], pair["a"])}.get(choice)
+        if texts:
+            assert (line["chosen"], line["rejected"]) == texts
+        else:
+            assert (line["a"], line["b"], line["choice"]) == (pair["a"], pair["b"], {"t": "tie", "s": "skip"}[choice])
+    assert asked.annotator.state["labels"] == 4
+    assert asked.annotator.state["fitted"]["said"] == {"a": 1, "b": 1, "tie": 1, "skip": 1}
+
+
+def test_a_press_for_a_pair_that_is_gone_changes_nothing(asked: Session, root: Path) -> None:
+    gone = first(asked)["id"]
+    label(asked, "a")
+    asked.annotator.choose(gone, "b")
+    assert [line["choice"] for line in kept(root)] == ["a"]
+    with pytest.raises(ValueError, match="'choice' is 'c'"):
+        asked.annotator.choose(first(asked)["id"], "c")
+
+
+def test_a_label_for_a_pair_that_the_model_has_replaced_meanwhile_still_counts(asked: Session, root: Path) -> None:
+    last = asked.annotator.state["queue"][-1]
+    label(asked, "ababab")  # the browser may be ahead of what comes back from the kernel
+    assert last["id"] not in [pair["id"] for pair in asked.annotator.state["queue"]]
+    asked.annotator.choose(last["id"], "b")
+    assert (kept(root)[-1]["chosen"], kept(root)[-1]["rejected"]) == (last["b"], last["a"])
+
+
+def test_undo_asks_about_the_same_pair_again(asked: Session, root: Path) -> None:
+    pair = first(asked)
+    label(asked, "ab")
+    asked.annotator.undo()
+    asked.annotator.undo()
+    again = first(asked)
+    assert {**again, "id": 0} == {**pair, "id": 0}
+    assert kept(root) == [] and not asked.annotator.state["undo"]
+    asked.annotator.undo()
+
+
+def test_labels_survive_a_reload_and_are_not_asked_again(asked: Session, make_session: MakeSession, root: Path) -> None:
+    label(asked, "abababab")
+    before = kept(root)
+    asked.close()
+    later = make_session(shelf=Shelf(root))
+    later.annotator.wanted = True
+    assert later.annotator.state["labels"] == 8
+    assert later.annotator.state["fitted"]["train"]["pairs"] == 8
+    known = {(line["prompt"], frozenset([line["chosen"], line["rejected"]])) for line in before}
+    assert not known & {(p["prompt"], frozenset([p["a"], p["b"]])) for p in later.annotator.state["queue"]}
+    later.annotator.undo()
+    assert kept(root) == before[:-1]
+
+
+def test_informative_pairs_are_chosen_once_there_is_a_model_and_say_so(asked: Session) -> None:
+    label(asked, "aabbab")
+    assert asked.annotator.state["fitted"]["members"] == 8
+    assert asked.annotator.state["queue"][-1]["way"] == "disagreement"
+    asked.annotator.follow(way="closest")
+    assert asked.annotator.state["queue"][-1]["way"] == "closest"
+    asked.annotator.follow(way="random")
+    assert asked.annotator.state["queue"][-1]["way"] == "random"
+    with pytest.raises(ValueError, match="way is 'best', but must be one of disagreement"):
+        asked.annotator.follow(way="best")
+
+
+def test_pairs_come_from_the_batch_on_screen_where_that_is_asked_for(asked: Session) -> None:
+    asked.set(batch_size=12, group_size=6)
+    asked.train(1)
+    asked.annotator.follow(source="batch")
+    label(asked, "a")
+    engine = asked.engine
+    texts = set(engine.texts_of(asked.recorded))
+    own = [pair for pair in asked.annotator.state["queue"] if pair["source"] == "batch"]
+    assert own and all({(p["prompt"], p["a"]), (p["prompt"], p["b"])} <= texts and p["update"] == 1 for p in own)
+
+
+def test_the_fitted_model_becomes_a_component_and_a_refit_replaces_it(asked: Session) -> None:
+    with pytest.raises(ValueError, match="no fitted model yet"):
+        asked.annotator.train_on_it()
+    label(asked, "aaabbb")
+    asked.annotator.train_on_it()
+    assert asked.config.weights["learned"] == 1.0
+    recipe = asked.config.components["learned"]
+    assert recipe["decided"] == 6
+    asked.train(1)
+    assert asked.recorded.credit.reward_components["learned"].shape == (asked.config.batch_size,)
+    asked.set(weight_learned=0.5)
+    label(asked, "ab")
+    assert asked.config.components["learned"] == recipe  # until it is replaced
+    asked.annotator.train_on_it()
+    assert asked.config.components["learned"]["decided"] == 8
+    assert asked.config.weights["learned"] == 0.5
+
+
+def test_a_renamed_component_is_still_the_one_that_is_replaced(asked: Session) -> None:
+    label(asked, "aaabbb")
+    asked.annotator.train_on_it()
+    asked.components.put("my taste", asked.config.components["learned"], was="learned")
+    label(asked, "a")
+    asked.annotator.train_on_it()
+    assert set(asked.config.components) == {"my taste"}
+    assert asked.config.components["my taste"]["decided"] == 7
+
+
+def test_a_simulated_annotator_labels_in_a_file_of_its_own(asked: Session, root: Path) -> None:
+    with pytest.raises(ValueError, match="You are the annotator"):
+        asked.annotator.simulate(5)
+    label(asked, "a")
+    asked.annotator.follow(who="short_words")
+    asked.annotator.simulate(30)
+    lines = kept(root, "short_words")
+    assert len(lines) == 30 and len(kept(root)) == 1
+    assert asked.annotator.state["labels"] == 30
+    from explorer.ppo.preferences.rules import RULES
+
+    rule = RULES["short_words"]
+    assert all(rule(line["chosen"]) > rule(line["rejected"]) for line in lines if "chosen" in line)
+    asked.annotator.follow(who="you")
+    assert asked.annotator.state["labels"] == 1
+    for bad in (0, 1001, 2.5, True):
+        asked.annotator.follow(who="sentiment")
+        with pytest.raises(ValueError, match="give a number from 1 to 1000"):
+            asked.annotator.simulate(bad)
+    with pytest.raises(ValueError, match="noise is 2"):
+        asked.annotator.simulate(5, 2)
+
+
+def test_a_file_is_taken_in_and_its_bad_lines_are_named(asked: Session, root: Path) -> None:
+    pair = {"prompt": "The cat", "chosen": "sat", "rejected": "<b>ran</b>"}
+    content = "\n".join([json.dumps(pair), "{", json.dumps({"prompt": "x"}), json.dumps(pair | {"choice": "b"})])
+    added, bad = asked.annotator.take_in(content)
+    assert added == 2
+    assert [line.split(":")[0] for line in bad] == ["line 2", "line 3"]
+    assert asked.annotator.as_lines() == (root / FOLDER / "you.jsonl").read_text()
+    assert asked.annotator.take_in(asked.annotator.as_lines())[0] == 2
+    assert asked.annotator.state["labels"] == 4
+    with pytest.raises(ValueError, match="cut it up"):
+        asked.annotator.take_in("x" * 4_000_001)
+
+
+def test_contradictions_are_counted(asked: Session) -> None:
+    texts = {"prompt": "The cat", "chosen": "sat", "rejected": "ran"}
+    back = {"prompt": "The cat", "chosen": "ran", "rejected": "sat"}
+    asked.annotator.take_in(json.dumps(texts) + "\n" + json.dumps(back))
+    assert asked.annotator.state["fitted"]["contradictions"] == 2
+    assert asked.annotator.state["fitted"]["both_ways"] == 1
+
+
+def test_a_damaged_line_in_the_kept_file_is_named_and_the_others_count(make_session: MakeSession, root: Path) -> None:
+    (root / FOLDER).mkdir(parents=True)
+    line = json.dumps({"prompt": "p", "chosen": "x", "rejected": "y"})
+    (root / FOLDER / "you.jsonl").write_text(f"{line}\nnonsense\n")
+    session = make_session(shelf=Shelf(root))
+    session.annotator.wanted = True
+    assert session.annotator.state["labels"] == 1
+    assert session.annotator.state["bad"][0].startswith("line 2: ")
+
+
+def test_without_a_shelf_labels_last_as_long_as_the_page(session: Session) -> None:
+    session.annotator.wanted = True
+    label(session, "ab")
+    session.annotator.undo()
+    assert session.annotator.state["labels"] == 1 and session.annotator.state["saved"] is None
+
+
+def test_the_learning_curve_grows_with_the_labels(asked: Session) -> None:
+    label(asked, "ababab")
+    assert [point[0] for point in asked.annotator.state["curve"]] == [5, 6]
+    asked.annotator.undo()
+    assert [point[0] for point in asked.annotator.state["curve"]] == [5]

@@ -1,0 +1,76 @@
+"""The gauge's sentences, and what a preset claims as it is drawn under a curve."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from explorer.text import labels
+from tests.widgets.test_inspector import run
+
+WORDS = json.dumps({key: labels("en")[key] for key in ("ui", "judges", "components", "metrics")})
+
+BOARD = f"""
+  const traits = {{ words: {WORDS}, run: {{ claims: [] }}, series: {{ ranges: {{ score: [-1, 1] }} }} }};
+  const board = {{ get: (name) => traits[name] }};
+"""
+
+
+def said(tmp_path: Path, exported: str, program: str) -> Any:
+    return run(tmp_path, "curves", exported, BOARD + program)
+
+
+@pytest.mark.parametrize(
+    ("gauge", "words"),
+    [
+        ({"judge": "", "why": "judge"}, "No judge is held out"),
+        ({"judge": "coherence", "why": "values"}, "Nothing has been measured by “coherence” yet"),
+        ({"judge": '{"kind": "gendered"}', "why": "flat"}, "to the score or to “recipe”"),
+        ({"judge": "good_text", "why": "", "part": None, "total": 7}, "“good text”, have not parted in 7 updates"),
+        (
+            {"judge": "pets", "why": "", "part": {"update": 12, "lost": 1.26, "gained": 0.04}, "total": 40},
+            "They part at update 12: since then the judge, “pets”, has lost 1.3 spreads and the score has gained 0.0.",
+        ),
+        ({}, "Nothing has been measured"),  # before the kernel has said anything
+    ],
+)
+def test_the_gauge_says_what_is_to_be_seen_or_what_is_missing(
+    tmp_path: Path, gauge: dict[str, Any], words: str
+) -> None:
+    program = f"console.log(JSON.stringify(gaugeWords(board, {{ judge: '', why: undefined, ...{json.dumps(gauge)} }})))"
+    assert words in said(tmp_path, "gaugeWords", program)
+
+
+def test_a_claim_is_pale_on_the_side_where_it_wants_the_curve(tmp_path: Path) -> None:
+    program = """
+      const claim = (metric, least, most) => ({ metric, first: 36, last: 40, least, most });
+      const [score, entropy] = ["objective/score", "policy/entropy"];
+      traits.run = { claims: [claim(score, 0.9, null), claim(entropy, null, 0.5), claim(score, -9, 0.1)] };
+      const pairs = [["score", score], ["grad_norm", "optim/grad_norm"]];
+      const charts = pairs.map(([key, metric]) => ({ key, lines: [{ metric }] }));
+      const traces = tracesExpected(board, charts, { of: () => "1 2 3" });
+      console.log(JSON.stringify(traces.map(({ x, y, xaxis, fill }) => ({ x, y, xaxis, fill }))));
+    """
+    (trace,) = said(tmp_path, "tracesExpected", program)
+    across = [36, 40, 40, 36, 36, None]
+    assert trace == {
+        "x": across * 2,
+        "y": [0.9, 0.9, 1, 1, 0.9, None, -1, -1, 0.1, 0.1, -1, None],
+        "xaxis": "x",
+        "fill": "toself",
+    }
+
+
+def test_a_claim_is_told_in_words(tmp_path: Path) -> None:
+    program = """
+      const claim = (first, last, least, most) => ({ metric: "policy/entropy", first, last, least, most });
+      traits.run = { claims: [claim(26, 30, null, 0.5), claim(1, 2, 1, 2)] };
+      console.log(JSON.stringify(claimWords(board, "policy/entropy", "entropy")));
+    """
+    assert said(tmp_path, "claimWords", program) == [
+        "Expected: entropy at most 0.50 on average over updates 26 to 30.",
+        "Expected: entropy from 1.00 to 2.00 on average over updates 1 to 2.",
+    ]
