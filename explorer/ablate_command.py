@@ -15,7 +15,9 @@ from explorer.train_command import Device, PolicyName, Prompts, Settings, build_
 
 
 def ablate(
-    updates: Annotated[int, typer.Option(min=1, help="How many updates each run has.")] = 40,
+    updates: Annotated[
+        int, typer.Option(min=1, help="How many updates each run has: as many as in the table of the docs.")
+    ] = 25,
     seeds: Annotated[int, typer.Option(min=1, help="How many runs of each variant: seeds 0, 1, 2 …")] = 10,
     preset: Annotated[
         str | None,

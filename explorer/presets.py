@@ -62,7 +62,9 @@ LESSONS: Mapping[str, Config] = MappingProxyType(
 RECIPES: Mapping[str, Config] = MappingProxyType(
     {
         # Ouyang et al. 2022 (arXiv 2203.02155), appendix C.4: 8 minibatches, one inner epoch, a critic of its own,
-        # KL coefficient 0.02.
+        # KL coefficient 0.02. It names no limit of the gradient's norm, so there is none here; the range of the value's
+        # clip is that of OpenAI's code of 2019. Not taken over: the pretraining gradients mixed in (PPO-ptx), a critic
+        # that begins as the reward model, the learning rate's warm-up and the moving average of the weights.
         "ppo_instructgpt": Config(
             critic="separate", epochs=1, minibatches=8, kl_coef=0.02, value_clip_range=0.2, max_grad_norm=None
         ),
@@ -103,7 +105,9 @@ RECIPES: Mapping[str, Config] = MappingProxyType(
         # Hu et al. 2025 (arXiv 2501.03262): KL in the return, whitening over the whole batch, PPO's clip.
         "reinforce_pp": Config(estimator="reinforce_pp", epochs=1, minibatches=4, kl_coef=0.01, vf_coef=0.0),
         # Yu et al. 2025 (DAPO, arXiv 2503.14476): a higher upper clip, means over tokens, no KL. The paper takes 16
-        # steps a batch; of this small one 8, with which the clip acts (with 4 hardly a ratio leaves 1.28 in time).
+        # steps a batch; of this small one 8, with which the clip acts (with 4 hardly a ratio leaves 1.28 in time). Not
+        # taken over: dropping the groups whose responses all score alike and drawing others (dynamic sampling), and the
+        # lower reward of overlong responses (overlong reward shaping).
         "dapo_clip_higher": Config(
             estimator="grpo", objective="clip_higher", whiten=False, kl_coef=0.0, minibatches=8, epochs=1, vf_coef=0.0
         ),

@@ -78,8 +78,10 @@ def optimised_terms(
     """The objective's terms, less ``kl_coef * KL_t`` where the KL to the reference is in the loss: ``[rows, T]``.
 
     With the KL in the loss the reward has none, and the penalty is differentiated as it stands. Then the estimator
-    matters: k1 and k3 have the right value and the wrong gradient. That of k1 is 0 on average, noise alone; that of k3
-    is on average the gradient of KL(reference, policy), the other way round; k2's is that of KL(policy, reference).
+    matters: k1 and k3 have the right value and the wrong gradient. At the first step on a batch, when the policy is
+    still the one that sampled it, that of k1 is 0 on average, noise alone; that of k3 is on average the gradient of
+    KL(reference, policy), the other way round; k2's is that of KL(policy, reference). From the second step on the
+    tokens are another policy's, and none of the three holds exactly.
 
     Args:
         log_ratios: ``[rows, T]`` log pi_new - log pi_old.

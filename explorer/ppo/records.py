@@ -214,7 +214,7 @@ class Update(Record):
         curve: the objective that was maximised.
         metrics: every scalar of ``METRICS``.
         checks: the live invariants, ``{name: (holds, measured)}``.
-        seconds: wall time per stage.
+        seconds: wall time per stage, as ``explorer.ppo.clock`` names them.
     """
 
     update: int

@@ -2,6 +2,9 @@
 
 PPO reuses its own fresh batch for K epochs. Replaying older rollouts goes further: their ratios start away from 1,
 since the policy has moved on, and their advantages are those of the time when they were sampled.
+
+What has sampled a response stays what it was, its temperature included: the ratio is over that very distribution. The
+KL to the reference compares two models at one temperature, so the reference is asked anew where that has changed.
 """
 
 from __future__ import annotations
@@ -9,13 +12,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from explorer.ppo.records import Credit, Rollout
+
+if TYPE_CHECKING:
+    from explorer.ppo.policy import Policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,10 +46,11 @@ class Experience:
     advantages: Tensor  # [B, T] as the objective sees them
     returns: Tensor  # [B, T]
     born: int
+    temperature: float  # at which it was sampled, and at which ref_logprobs are
 
     @classmethod
-    def of(cls, rollout: Rollout, credit: Credit, born: int) -> Experience:
-        """The experience of an update's records."""
+    def of(cls, rollout: Rollout, credit: Credit, *, born: int, temperature: float) -> Experience:
+        """The experience of an update's records, at the temperature of its config."""
         return cls(
             prompt_ids=rollout.prompt_ids,
             prompt_mask=rollout.prompt_mask,
@@ -55,7 +62,20 @@ class Experience:
             advantages=credit.whitened_advantages,
             returns=credit.returns,
             born=born,
+            temperature=temperature,
         )
+
+    @torch.no_grad()
+    def at(self, temperature: float, reference: Policy) -> Experience:
+        """The same experience with the reference's log-probabilities at another temperature.
+
+        ``old_logprobs`` stay: they are those of the distribution that the tokens were drawn from.
+        """
+        if temperature == self.temperature:
+            return self
+        tokens = (self.prompt_ids, self.prompt_mask, self.response_ids, self.response_mask)
+        again = reference.score_tokens(*tokens, temperature).logprobs
+        return dataclasses.replace(self, ref_logprobs=again, temperature=temperature)
 
     def tensors(self) -> dict[str, Tensor]:
         """The nine tensors by name."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from explorer.config import Config
+from explorer.ppo.clock import Clock
 from explorer.ppo.kl import exact_kl_tokens
 from explorer.ppo.policy import Policy
 from explorer.ppo.records import Rollout
@@ -38,6 +39,7 @@ def collect(
     config: Config,
     ends: SentenceEnds,
     answered: Tensor,
+    clock: Clock | None = None,
 ) -> tuple[Rollout, GreedyAnswers | None]:
     """Sample one response a row from the policy and score every token of it.
 
@@ -53,10 +55,12 @@ def collect(
         config: temperature, stop_sentences, group_size and estimator are read.
         ends: which tokens end a sentence, from ``sentence_ends``.
         answered: ``[B]`` which prompt each row answers, from ``rows_for``.
+        clock: started; marks ``sample``, ``old`` and ``reference``. None takes no times.
 
     Returns:
         The rollout; and, for ReMax, the greedy answers to the same prompts, from the same sampling call.
     """
+    clock = clock or Clock(policy.device)
     rows, every = len(prompt_ids), torch.arange(len(prompt_ids), device=prompt_ids.device)
     extra = every[:0]
     if config.estimator == "remax":
@@ -73,12 +77,15 @@ def collect(
         ends=ends,
         greedy=torch.arange(len(asked), device=asked.device) >= rows if len(extra) else None,
     )
+    clock.mark("sample")
     tokens = (prompt_ids, prompt_mask, ids[:rows], mask[:rows], config.temperature)
-    old, ref = policy.score_tokens(*tokens), reference.score_tokens(*tokens)
+    old = policy.score_tokens(*tokens)
     scored = old.all_logprobs.shape[1]  # as far as the longest response
     missing = ids.shape[1] - scored
     top = old.all_logprobs.topk(min(TOP_ALTERNATIVES, old.all_logprobs.shape[-1]), dim=-1)
     top_ids = pad(top.indices, (0, 0, 0, missing))
+    clock.mark("old")
+    ref = reference.score_tokens(*tokens)
     exact_ref_kl = exact_kl_tokens(old.all_logprobs, ref.all_logprobs, mask[:rows, :scored])
     rollout = Rollout(
         prompt_ids=prompt_ids,
@@ -96,8 +103,10 @@ def collect(
         top_logprobs=pad(top.values, (0, 0, 0, missing)),
         ref_top_logprobs=ref.at(top_ids, mask[:rows]),
     )
-    if not len(extra):
-        return rollout, None
-    # A reward component may ask what the reference thinks of them.
-    likely = reference.score_tokens(prompt_ids[extra], prompt_mask[extra], ids[rows:], mask[rows:], config.temperature)
-    return rollout, GreedyAnswers(ids[rows:], mask[rows:], likely.logprobs, extra, of_group)
+    greedy = None
+    if len(extra):  # a reward component may ask what the reference thinks of them
+        answers = (prompt_ids[extra], prompt_mask[extra], ids[rows:], mask[rows:])
+        likely = reference.score_tokens(*answers, config.temperature).logprobs
+        greedy = GreedyAnswers(ids[rows:], mask[rows:], likely, extra, of_group)
+    clock.mark("reference")
+    return rollout, greedy

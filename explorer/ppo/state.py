@@ -4,7 +4,8 @@
     adam/NAME/step, exp_avg, exp_avg_sq    Adam's step count and moments of that parameter, where it has taken a step
     replay/I/FIELD              the I-th newest experience kept for replay, nine tensors each
 
-and as plain values the number of updates, the adapted coefficients, the config and the prompts.
+and as plain values the number of updates, when and at which temperature those batches were sampled, the adapted
+coefficients, the config and the prompts.
 
 There is no generator's state in it, and none is missing: every random number belongs to (seed, update, purpose), see
 ``explorer.ppo.sampling``. So a trainer that is put back to update 12 draws in update 13 the numbers that it drew
@@ -54,6 +55,7 @@ class State:
         prompts: the training prompts.
         coefficients: those that adapt, as the last update has left them.
         born: the update in which each replayed experience was sampled, newest first.
+        temperatures: the temperature of each replayed experience.
         tensors: by name, as the module says; on the CPU, and nobody else's.
     """
 
@@ -62,6 +64,7 @@ class State:
     prompts: tuple[str, ...]
     coefficients: Coefficients
     born: tuple[int, ...]
+    temperatures: tuple[float, ...]
     tensors: Mapping[str, Tensor]
 
     @property
@@ -90,6 +93,7 @@ def capture(trainer: Trainer, config: Config | None = None) -> State:
         prompts=tuple(trainer.prompts),
         coefficients=trainer.coefficients,
         born=tuple(experience.born for experience in trainer.replay),
+        temperatures=tuple(experience.temperature for experience in trainer.replay),
         tensors=tensors,
     )
 
@@ -113,8 +117,12 @@ def restore(trainer: Trainer, state: State) -> None:
     device = trainer.policy.device
     moments = {n: t.to(device, copy=True) for n, t in state.tensors.items() if n.startswith("adam/")}
     replay = [
-        Experience(**{f: state.tensors[f"replay/{i}/{f}"].to(device, copy=True) for f in Experience.FIELDS}, born=born)
-        for i, born in enumerate(state.born)
+        Experience(
+            **{f: state.tensors[f"replay/{i}/{f}"].to(device, copy=True) for f in Experience.FIELDS},
+            born=born,
+            temperature=temperature,
+        )
+        for i, (born, temperature) in enumerate(zip(state.born, state.temperatures, strict=True))
     ]
     # From here on nothing can fail.
     trainer.policy.use_critic("separate" if _has_critic(state) else "shared")
@@ -159,6 +167,12 @@ def _check_numbers(trainer: Trainer, state: State) -> None:
         raise StateError(
             f"the state of update {state.updates} replays updates {list(state.born)}, which cannot be: use another "
             "checkpoint."
+        )
+    possible = all(type(t) is float and math.isfinite(t) and t > 0 for t in state.temperatures)
+    if not possible or len(state.temperatures) != len(state.born):
+        raise StateError(
+            f"the state of update {state.updates} replays responses of temperatures {list(state.temperatures)}, which "
+            "cannot be: use another checkpoint."
         )
 
 

@@ -37,7 +37,7 @@ from explorer.ppo.policy import GPT2_DROPOUT, Policy
 from explorer.ppo.preferences.learned import Learned
 from explorer.ppo.prompts import check_prompts, encode, rows_for
 from explorer.ppo.records import Credit, Epoch, Rollout, Update
-from explorer.ppo.replay import Experience, join, reuse
+from explorer.ppo.replay import Batch, Experience, join, reuse
 from explorer.ppo.rewards import REWARDS, Responses, from_texts, judge_name, judge_of, recipes_made, score
 from explorer.ppo.rewards.score import run_component, weighted
 from explorer.ppo.rollouts import GreedyAnswers, collect
@@ -196,17 +196,19 @@ class Trainer:
         closing the generator before ``done``, restores the policy and the optimiser as they were.
 
         Raises:
-            ValueError: as ``check``, or the config has another critic than the run was begun with.
+            ValueError: as ``check``; or the config has another critic than the run was begun with, or another response
+                length than a rollout that is to be replayed.
             RewardError: a component failed; names it and shows the offending text.
             FloatingPointError: the loss or its gradient is no number any more.
         """
         config = config or self.config
         self.check(config)
         self._follow_critic(config)
+        older = self._replayed(config)
         optimiser, number = self.optimiser, self.updates + 1
         before = optimiser.state()
         try:
-            yield from self._stages(config, self.coefficients.under(config))
+            yield from self._stages(config, self.coefficients.under(config), older)
         except BaseException:
             # A generator dropped after ``done`` has done its work; one from before a reset has nothing to restore.
             if self.updates < number and self.optimiser is optimiser:
@@ -225,14 +227,25 @@ class Trainer:
         self.policy.use_critic(config.critic)
         self.optimiser = Optimiser(self.policy)
 
-    def _stages(self, config: Config, coefficients: Coefficients) -> Iterator[Stage]:
+    def _replayed(self, config: Config) -> list[Experience]:
+        """The older experience of the next update, newest first. Raises ValueError where it is of another length."""
+        older = reuse(self.replay, config.replay_rollouts - 1)
+        for experience in older:
+            if (length := experience.response_ids.shape[1]) != config.response_length:
+                raise ValueError(
+                    f"response_length is {config.response_length}, and replay_rollouts asks for responses of update "
+                    f"{experience.born}, which were sampled with {length}: set response_length to {length}, or "
+                    "replay_rollouts to 1, or call reset(), which begins anew."
+                )
+        return older
+
+    def _stages(self, config: Config, coefficients: Coefficients, older: Sequence[Experience]) -> Iterator[Stage]:
         number, clock = self.updates + 1, Clock(self.policy.device)
         config = scheduled(coefficients.put_into(config), number)
 
         # 1. Collect trajectories: sample responses from the old policy, and score every token under it and under
         #    the reference.
-        rollout, prompts, greedy = self._draw(config, number)
-        clock.mark("sample")
+        rollout, prompts, greedy = self._draw(config, number, clock)
         yield Stage("sample", 0, config.epochs, rollout)
 
         # 2. The reward model: components in about [-1, 1], weighted into one score a response.
@@ -253,8 +266,10 @@ class Trainer:
         yield Stage("advantage", 0, config.epochs, rollout, components, credit)
 
         # 5. Optimise: K epochs of minibatches over the same responses, and over replayed ones where asked.
-        fresh = Experience.of(rollout, credit, born=number)
-        batch = join([fresh, *reuse(self.replay, config.replay_rollouts - 1)], number)
+        clock.start()
+        fresh = Experience.of(rollout, credit, born=number, temperature=config.temperature)
+        batch = self._joined(fresh, older, number)
+        clock.mark("reference")  # which the replayed rows may ask anew
         trained: list[Epoch] = []
         steps_before, clipped_before = self.optimiser.steps, self.optimiser.clipped
         first_ratios, epochs_wanted = torch.ones(0), config.epochs
@@ -339,14 +354,21 @@ class Trainer:
         if config is None:
             config = self.coefficients.under(self.config).put_into(self.config)
         optimiser = self.optimiser if policy is None else Optimiser(policy)
-        return optimiser.parts(join([Experience.of(rollout, credit, born=number), *replayed], number), config)
+        fresh = Experience.of(rollout, credit, born=number, temperature=config.temperature)
+        return optimiser.parts(self._joined(fresh, replayed, number), config)
+
+    def _joined(self, fresh: Experience, older: Sequence[Experience], number: int) -> Batch:
+        """One batch, with the reference's log-probabilities of every row at the fresh rows' temperature."""
+        return join([fresh, *(experience.at(fresh.temperature, self.reference) for experience in older)], number)
 
     def sample(self, config: Config, number: int) -> tuple[Rollout, list[str]]:
         """Draw the responses of update ``number``; also the prompt that each row answers."""
         rollout, prompts, _ = self._draw(config, number)
         return rollout, prompts
 
-    def _draw(self, config: Config, number: int) -> tuple[Rollout, list[str], GreedyAnswers | None]:
+    def _draw(
+        self, config: Config, number: int, clock: Clock | None = None
+    ) -> tuple[Rollout, list[str], GreedyAnswers | None]:
         """The responses of update ``number``, the prompt of each, and the greedy answers where ReMax needs them."""
         rows = rows_for(
             len(self.prompts), config.batch_size, seed=config.seed, update=number, group_size=config.group_size
@@ -366,6 +388,7 @@ class Trainer:
                 config,
                 self._ends,
                 answered,
+                clock,
             )
         return rollout, [self.prompts[int(row)] for row in rows], greedy
 

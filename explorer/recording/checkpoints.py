@@ -3,8 +3,8 @@
     checkpoints/000012.safetensors    the state after update 12; that from which the run started is kept too
 
 The tensors are those of ``explorer.ppo.state``; all else stands as JSON in the header's metadata, under ``facts``:
-``version``, ``run`` (its id), ``updates``, ``config``, ``prompts``, ``coefficients``, ``born``. safetensors holds
-numbers and no code, and nothing here is ever unpickled.
+``version``, ``run`` (its id), ``updates``, ``config``, ``prompts``, ``coefficients``, ``born``, ``temperatures``.
+safetensors holds numbers and no code, and nothing here is ever unpickled.
 
 For the bundled policy a checkpoint weighs 12.6 MB, and up to 13.3 MB with the sixteen batches that replay may ask for:
 weights and two moments of 1.05 million parameters. It is written whole or not at all. Past so many megabytes every
@@ -78,6 +78,7 @@ def write_checkpoint(root: Path, state: State, run: str, *, durable: bool = Fals
         "prompts": list(state.prompts),
         "coefficients": dataclasses.asdict(state.coefficients),
         "born": list(state.born),
+        "temperatures": list(state.temperatures),
     }
     path = checkpoint_path(root, state.updates)
     path.parent.mkdir(exist_ok=True)
@@ -157,12 +158,16 @@ def read_checkpoint(root: Path, update: int, run: str) -> State:
                 _check_name(name, file.get_slice(name).get_dtype())
             # Read, not mapped: what a state holds is its own, whatever happens to the file.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        config = Config.from_flat(facts["config"])
+        # Before they were kept, a batch to be replayed was taken to be of the config's own temperature.
+        temperatures = facts.get("temperatures", [config.temperature] * len(facts["born"]))
         return State(
             updates=update,
-            config=Config.from_flat(facts["config"]),
+            config=config,
             prompts=tuple(_texts(facts["prompts"])),
             coefficients=Coefficients(**facts["coefficients"]),
             born=tuple(facts["born"]),
+            temperatures=tuple(temperatures),
             tensors=tensors,
         )
     except RecordingError:

@@ -46,7 +46,8 @@ class Snapshot:
         metrics: every scalar of ``METRICS``.
         checks: the live invariants, ``{name: (holds, measured)}``.
         tokens: the batch as text.
-        seconds: wall time per stage.
+        seconds: wall time per stage, as ``explorer.ppo.clock`` names them; in a recording made before ``old`` and
+            ``reference`` were told apart they are in ``sample``.
     """
 
     update: int

@@ -35,6 +35,7 @@ def run_picture(session: Any) -> dict[str, Any]:
         "waiting": progress.waiting if progress else False,
         "did": stage_picture(session),
         "fraction": progress.fraction if progress else 0.0,
+        "seconds": step_seconds(session.recorded),
         "error": dict(session.error),
         "note": session.note,
         "edited": session.recorded is not None and bool(session.config.differences(session.recorded.config)),
@@ -44,6 +45,24 @@ def run_picture(session: Any) -> dict[str, Any]:
         "prompts": list(session.prompts),
         "weights_kept": session.weights_kept,
     }
+
+
+#: To which of the loop's five steps each timed stage belongs; the epochs are one.
+STEPS = {
+    **dict.fromkeys(("sample", "old", "reference", "score"), "collect"),
+    **{"advantage": "advantage", "epoch": "epoch", "record": "repeat"},
+}
+
+
+def step_seconds(shown: Any) -> dict[str, dict[str, float]]:
+    """``{step: {stage: wall seconds}}`` of the update on screen; empty before it is over."""
+    found: dict[str, dict[str, float]] = {}
+    for name, seconds in shown.seconds.items() if isinstance(shown, Snapshot) else ():
+        stage = name.split()[0]  # "epoch 2"
+        if stage in STEPS:
+            step = found.setdefault(STEPS[stage], {})
+            step[stage] = step.get(stage, 0.0) + seconds
+    return found
 
 
 def claims_in_force(session: Any) -> list[dict[str, Any]]:

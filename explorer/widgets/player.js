@@ -225,8 +225,17 @@ function paintPills(board, pills, run) {
     pill.classList.toggle("ex-past", key === "initialise" ? !on && run.phase === "ready" : Boolean(run.stage) && i < LOOP.indexOf(lit) && !over);
     if (on) pill.setAttribute("aria-current", "step");
     else pill.removeAttribute("aria-current");
-    pill.title = say(board, `stages.${key === "epoch" ? "optimise" : key}.now`, stageValues(run));
+    pill.title = [say(board, `stages.${key === "epoch" ? "optimise" : key}.now`, stageValues(run)), timesOf(board, run, key)].filter(Boolean).join("\n");
   }
+}
+
+// How long a step's stages took in the update on screen; empty where none were timed.
+function timesOf(board, run, key) {
+  const times = Object.entries(run.seconds?.[key] ?? {}).map(([stage, seconds]) => {
+    const ms = 1000 * seconds;
+    return say(board, `ui.seconds.${stage}`, { ms: format(ms, ms < 10 ? 1 : 0) });
+  });
+  return times.length ? say(board, "ui.seconds.update", { update: run.cursor, times: times.join(", ") }) : "";
 }
 
 function paintScrubber(board, { scrub, place, epoch, follow }, run) {

@@ -7,6 +7,10 @@ import re
 import pytest
 from playwright.sync_api import Locator, expect
 
+from explorer.bundled import asset_path
+from explorer.config import CHOICES
+from explorer.recording.storage import Recording
+from explorer.recording.what_if import what_if
 from explorer.text import labels
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
 
@@ -68,6 +72,24 @@ def test_an_edge_is_dragged_and_epsilon_follows(clip: ExplorerPage) -> None:
     assert sum(after) == sum(before) and after[0] < before[0]  # fewer inside
     assert clip.pinned == pinned  # a drag is no click on a token
     expect(clip.part("tokens").locator(".ex-badge")).to_have_text(labels("en")["ui"]["what_if_badge"])
+
+
+def test_under_each_objective_the_picture_counts_the_tokens_as_the_kernel_does(clip: ExplorerPage) -> None:
+    recording = Recording.load(asset_path("recording"))
+    shown = recording[len(recording) - 1]
+    menu = clip.part("objective-choice").locator("select")
+    mask, seen = shown.rollout.response_mask, set()
+    for name in (*CHOICES["objective"][1:], CHOICES["objective"][0]):
+        final = what_if(shown, shown.config.replace(objective=name)).final
+        placed = [mask & (final.advantages > 0), mask & (final.advantages < 0)]
+        flows, held = final.outside_range & ~final.zero_gradient, final.zero_gradient
+        states = (mask & ~flows & ~held, flows, held)
+        expected = [int((sign & state).sum()) for sign in placed for state in states]
+        menu.select_option(name)
+        clip.when(COUNTS, expected, milliseconds=AT_ONCE)
+        assert sum(expected) == mask.sum()
+        seen.add(tuple(expected))
+    assert len(seen) > 3  # without a clip, with one, and with two kinds of others
 
 
 def test_an_edge_is_moved_by_key(clip: ExplorerPage) -> None:
@@ -224,6 +246,11 @@ WATCH = """(root) => {
   });
   const attributeFilter = ['d', 'data-epoch', 'data-moving'];
   root.exWatch.observe(picture, { attributes: true, subtree: true, attributeFilter });
+}"""
+
+COUNTS = """(root, expected) => {
+  const paths = [...root.querySelectorAll('.explorer-objective [data-count]')];
+  return paths.map((path) => Number(path.dataset.count)).join() === expected.join();
 }"""
 
 RING_NEAR = """(root, { x, y }) => {

@@ -79,27 +79,31 @@ def test_an_objective_draws_its_own_line_and_formula_at_once(explorer: ExplorerP
     explorer.token(0, 0).click()
     panel, menu = explorer.part("objective"), explorer.part("objective-choice").locator("select")
     assert menu.locator("option").count() == len(CHOICES["objective"])
-    line, formula = panel.locator(".ex-curve").first, panel.locator(".ex-formula > div").last
-    seen = {line.get_attribute("d")}
+    lines, formula = panel.locator(".ex-curve"), panel.locator(".ex-formula > div").last
+    drawn = "(paths) => paths.map((path) => path.getAttribute('d')).join(' ')"  # for A > 0 and for A < 0
+    seen = {lines.evaluate_all(drawn)}
     for name, written, high in (
+        ("unclipped", "ρA", "1.2000"),
         ("policy_gradient", "A log ρ", "1.2000"),
         ("clip_higher", "clip(ρ)A", "1.2800"),
         ("kl_penalty", "b·KL", "1.2000"),
         ("gspo", "clip(s)A", "1.2800"),
         ("cispo", "clip(ρ)A log ρ", "1.2800"),
         ("sapo", "σ(τ(ρ−1))", "1.2000"),
+        ("dual_clip", "clip(ρ)A", "1.2000"),
+        ("two_sided", "clip(ρ)A", "1.2000"),
     ):
         menu.select_option(name)
         expect(formula).to_contain_text(written, timeout=AT_ONCE)
         expect(panel.locator(".explorer-region").first).to_have_attribute("data-high", high)
-        seen.add(line.get_attribute("d"))
         expect(panel.locator(".ex-truth")).to_have_text(labels("en")["clip"]["truth"][name])
+        seen.add(lines.evaluate_all(drawn))
         expect(panel.locator("header .ex-hint")).to_contain_text(re.compile(rf"0\.80( to |–){float(high):.2f}"))
         axis = panel.locator(".ex-axis-label", has_text="ratio").first
         expect(axis).to_contain_text("ratio s" if name == "gspo" else "ratio ρ")
         flat = panel.locator(".ex-flat").count()
-        assert flat == (2 if name in ("clip_higher", "gspo") else 0)
-    assert len(seen) == 7
+        assert flat >= 2 if name in ("clip_higher", "gspo", "dual_clip", "two_sided") else flat == 0
+    assert len(seen) == len(CHOICES["objective"])
 
 
 def test_gspos_tiny_range_can_be_typed_and_is_shown(explorer: ExplorerPage) -> None:

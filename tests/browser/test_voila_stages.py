@@ -45,6 +45,15 @@ def test_the_articles_five_steps_stand_in_a_row(explorer: ExplorerPage) -> None:
     expect(pills.first).to_have_text("1 Initialise")
 
 
+def test_each_step_says_how_long_it_took_in_the_update_on_screen(explorer: ExplorerPage) -> None:
+    explorer.train_to(1)
+    titles = explorer.player.locator(".ex-pill").evaluate_all("(pills) => pills.map((pill) => pill.title)")
+    times = [re.findall(r"([a-z][a-z’ ]+) [\d.]+ ms", title.partition("\n")[2]) for title in titles]
+    passes = ["sampling", "old policy’s pass", "reference’s pass", "scoring"]
+    assert times == [[], passes, ["reward and advantage"], ["all epochs"], ["last pass and records"]]
+    assert all(f"Update {explorer.update}: " in title for title in titles[1:])
+
+
 def test_each_stage_says_what_it_did_with_this_batchs_numbers(explorer: ExplorerPage) -> None:
     explorer.train_to(1)
     caption = explorer.player.locator(".ex-caption")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
+from explorer.config import Config
 from explorer.ppo import clock as clock_module
+from explorer.ppo import rollouts
 from explorer.ppo.clock import Clock
 
 if TYPE_CHECKING:
@@ -46,6 +49,41 @@ def test_a_stage_on_a_gpu_is_charged_with_what_it_asked_for(machine: Machine) ->
     clock.mark("epoch 1")
     assert clock.seconds == {"sample": 3.0, "epoch 1": 2.5}
     assert machine.waited == 4
+
+
+def test_stages_follow_one_another_and_what_comes_back_is_added(machine: Machine) -> None:
+    clock = Clock(torch.device("cpu"))
+    for seconds, name in ((4.0, "sample"), (1.0, "old"), (2.0, "reference")):
+        machine.now += seconds
+        clock.mark(name)
+    machine.now += 9.0
+    clock.start()
+    machine.now += 0.5
+    clock.mark("reference")
+    assert clock.seconds == {"sample": 4.0, "old": 1.0, "reference": 2.5}
+
+
+def test_the_passes_over_the_samples_are_timed_apart(
+    make_trainer: MakeTrainer, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each model's pass takes the time that this test says it takes, whoever asks for it."""
+    trainer = make_trainer(Config(batch_size=8, response_length=6, epochs=2, estimator="remax"))
+    for model, seconds in ((trainer.policy, 1.0), (trainer.reference, 100.0)):
+        monkeypatch.setattr(model, "score_tokens", _slow(machine, model.score_tokens, seconds))
+    monkeypatch.setattr(rollouts, "sample", _slow(machine, rollouts.sample, 10_000.0))
+    update = list(trainer.stages())[-1].update
+    assert update is not None
+    expected = {"sample": 10_000, "old": 1, "reference": 200, "score": 0, "advantage": 0}  # ReMax's answers once more
+    assert update.seconds == {**expected, "epoch 1": 1, "epoch 2": 1, "record": 1}
+    assert update.metrics["throughput/seconds"] == 10_204
+
+
+def _slow(machine: Machine, function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    def slow(*arguments: Any, **options: Any) -> Any:
+        machine.now += seconds
+        return function(*arguments, **options)
+
+    return slow
 
 
 def test_on_a_processor_nobody_is_waited_for(machine: Machine, make_trainer: MakeTrainer) -> None:

@@ -53,6 +53,22 @@ def test_by_hand() -> None:
     assert torch.equal(credit.whitened_advantages, credit.advantages)
 
 
+@pytest.mark.parametrize("whiten_rewards", [False, True])
+@pytest.mark.parametrize("estimator", ADVANTAGES)
+def test_the_order_of_the_rows_changes_nobodys_credit(estimator: str, whiten_rewards: bool, rollout: Rollout) -> None:
+    if estimator == "remax" and whiten_rewards:
+        return  # which the config refuses
+    order = torch.tensor([5, 2, 7, 0, 3, 6, 1, 4])  # the rows of a group are no longer next to each other
+    assert rollout.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    config = CONFIG.replace(estimator=estimator, whiten=True, whiten_rewards=whiten_rewards, weights={"a": 1.0})
+    scores, greedy = torch.randn(8, generator=torch.Generator().manual_seed(3)), {"a": torch.tensor([0.1, 0.5, 0.2, 0])}
+    credit = assign_credit(config, rollout, {"a": scores}, scores, greedy)
+    other = assign_credit(config, rollout.map(lambda rows: rows[order]), {"a": scores[order]}, scores[order], greedy)
+    for name in ("rewards", "ref_kl", "deltas", "advantages", "whitened_advantages", "returns"):
+        torch.testing.assert_close(getattr(other, name), getattr(credit, name)[order], rtol=0, atol=1e-5)
+    assert not torch.allclose(other.whitened_advantages, credit.whitened_advantages, atol=0.1)
+
+
 def test_whitened_rewards_by_hand(rollout: Rollout) -> None:
     # Two tokens of one response earn 1 and 5: mean 3, unbiased variance 8, so 3 -+ 2/sqrt(8). The padding stays 0.
     mask = torch.tensor([[True, True, False]])

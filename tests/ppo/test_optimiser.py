@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from explorer.config import Config
 from explorer.ppo import optimiser as optimiser_module
@@ -39,7 +40,7 @@ def batch(trainer: Trainer) -> Batch:
     scores = torch.randn(8, generator=torch.Generator().manual_seed(5))
     credit = assign_credit(trainer.config, rollout, {"a": scores}, scores)
     assert not rollout.response_mask.all()  # padding is exercised
-    return join([Experience.of(rollout, credit, born=1)], update=1)
+    return join([Experience.of(rollout, credit, born=1, temperature=1.0)], update=1)
 
 
 def weights(policy: Policy) -> dict[str, Tensor]:
@@ -321,6 +322,50 @@ def test_eight_parts_of_one_row_pull_as_one_part_of_eight(
     assert torch.equal(plain, whole) == (parts == LOSSES["objective"])
     others = torch.full((8,), 1 / 8) if how == "token_mean" else lengths / lengths.sum()
     assert not torch.allclose(sum(row * share for row, share in zip(rows, others, strict=True)), whole, rtol=1e-2)
+
+
+def shuffled_and_padded(batch: Batch, order: Tensor) -> Batch:
+    """The same responses in another order, with three columns more on the left and two on the right.
+
+    What is recorded outside the mask is no number of anyone's, and so may be any.
+    """
+    rows = batch.take(order)
+    prompts = {name: pad(getattr(rows, name), (3, 0)) for name in ("prompt_ids", "prompt_mask")}
+    tokens = {name: pad(getattr(rows, name), (0, 2)) for name in ("response_ids", "mask")}
+    numbers = {
+        name: torch.where(tokens["mask"], pad(getattr(rows, name), (0, 2)), 3.0)
+        for name in ("old_logprobs", "ref_logprobs", "old_values", "advantages", "returns")
+    }
+    return rows._replace(**prompts, **tokens, **numbers)
+
+
+@pytest.mark.parametrize("critic", ["shared", "separate"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"aggregation": "token_mean"},
+        {"aggregation": "sequence_mean"},
+        {"aggregation": "fixed_length"},
+        {"objective": "gspo", "aggregation": "sequence_mean"},
+    ],
+    ids=lambda settings: "-".join(settings.values()),
+)
+def test_neither_the_order_of_the_rows_nor_padding_changes_a_steps_gradient(
+    moved_trainer: Trainer, batch: Batch, settings: dict[str, Any], critic: str
+) -> None:
+    moved_trainer.policy.use_critic(critic)
+    moved_trainer.optimiser = Optimiser(moved_trainer.policy)
+    config = CONFIG.replace(**settings, **LOSSES["all"])
+    other = shuffled_and_padded(batch, torch.tensor([5, 2, 7, 0, 3, 6, 1, 4]))
+    assert other.prompt_ids.shape[1] == batch.prompt_ids.shape[1] + 3
+    assert other.mask.shape[1] == batch.mask.shape[1] + 2
+    whole = loss_gradient(moved_trainer, batch, config, ALL)
+    found = loss_gradient(moved_trainer, other, config, ALL)
+    assert whole.norm() > 1e-3
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-5 * float(whole.abs().max()))
+    # A row that is there twice in another's place would have been seen.
+    wrong = loss_gradient(moved_trainer, batch.take(torch.tensor([0, 0, 2, 3, 4, 5, 6, 7])), config, ALL)
+    assert float((wrong - whole).abs().max()) > 1e-3 * float(whole.abs().max())
 
 
 @pytest.mark.parametrize("how", ["token_mean", "sequence_mean", "fixed_length"])

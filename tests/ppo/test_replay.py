@@ -29,7 +29,7 @@ def updates(make_trainer: MakeTrainer, run_update: RunUpdate) -> list[Update]:
 @pytest.fixture
 def experiences(updates: list[Update]) -> list[Experience]:
     """Those of the three updates, newest first."""
-    return [Experience.of(u.rollout, u.credit, born=u.update) for u in reversed(updates)]
+    return [Experience.of(u.rollout, u.credit, born=u.update, temperature=1.0) for u in reversed(updates)]
 
 
 def test_reuse_takes_the_newest_first(experiences: list[Experience]) -> None:

@@ -33,7 +33,8 @@ CONFIGS = {
 
 
 def same_state(one: State, other: State) -> bool:
-    plain = [(s.updates, s.config, s.prompts, s.coefficients, s.born, list(s.tensors)) for s in (one, other)]
+    plain = [(s.updates, s.config, s.prompts, s.coefficients, s.born, s.temperatures) for s in (one, other)]
+    assert list(one.tensors) == list(other.tensors)
     return plain[0] == plain[1] and all(torch.equal(one.tensors[n], other.tensors[n]) for n in one.tensors)
 
 
@@ -151,7 +152,15 @@ REFUSED: dict[str, tuple[Callable[[State], State], str]] = {
         "longer than this policy can read",
     ),
     "the births are out of order": (lambda s: dataclasses.replace(s, born=(1, 2)), r"replays updates \[1, 2\]"),
-    "there are more births than tensors": (lambda s: dataclasses.replace(s, updates=9, born=(9, 2, 1)), "replay/2/"),
+    "there are more births than tensors": (
+        lambda s: dataclasses.replace(s, updates=9, born=(9, 2, 1), temperatures=(1.0,) * 3),
+        "replay/2/",
+    ),
+    "a temperature is missing": (lambda s: dataclasses.replace(s, temperatures=(1.0,)), r"of temperatures \[1.0\]"),
+    "a temperature cannot be": (
+        lambda s: dataclasses.replace(s, temperatures=(1.0, 0.0)),
+        r"temperatures \[1.0, 0.0\]",
+    ),
     "the number of updates cannot be": (lambda s: dataclasses.replace(s, updates=-1), "of update -1"),
     "a coefficient cannot be": (
         lambda s: dataclasses.replace(s, coefficients=Coefficients(float("inf"), 1.0, 0.1, 1.0)),

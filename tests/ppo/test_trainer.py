@@ -53,7 +53,16 @@ def test_an_update_holds_its_epochs_and_final(make_trainer: MakeTrainer, run_upd
         assert update.update == trainer.updates == number
         assert len(update.epochs) == 3  # two epochs, and what the policy has become
         assert [math.isnan(epoch.grad_norm) for epoch in update.epochs] == [False, False, True]
-        assert list(update.seconds) == ["sample", "score", "advantage", "epoch 1", "epoch 2", "record"]
+        assert list(update.seconds) == [
+            "sample",
+            "old",
+            "reference",
+            "score",
+            "advantage",
+            "epoch 1",
+            "epoch 2",
+            "record",
+        ]
         assert update.metrics["throughput/seconds"] == pytest.approx(sum(update.seconds.values()), rel=1e-6)
 
 

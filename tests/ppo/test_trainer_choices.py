@@ -21,6 +21,9 @@ from tests.ppo.comparing import assert_equal, same, weights
 if TYPE_CHECKING:
     from tests.conftest import MakeTrainer, RunUpdate
 
+#: What is timed before the epochs.
+BEFORE = ("sample", "old", "reference", "score", "advantage")
+
 
 @pytest.fixture(scope="module")
 def config(tiny_config: Config) -> Config:
@@ -162,7 +165,7 @@ def test_the_epochs_stop_once_the_policy_has_moved_far_enough(
     assert failing(update) == set()
     for found, expected in zip(update.epochs[:3], whole.epochs, strict=False):
         assert torch.equal(found.new_logprobs, expected.new_logprobs)
-    assert list(update.seconds) == ["sample", "score", "advantage", "epoch 1", "epoch 2", "epoch 3", "record"]
+    assert list(update.seconds) == [*BEFORE, "epoch 1", "epoch 2", "epoch 3", "record"]
 
 
 @pytest.mark.parametrize(("target", "epochs"), [(None, 3), (10.0, 3), (0.0, 2)])
@@ -349,7 +352,8 @@ def test_the_parts_are_those_of_the_step_itself_with_adapted_coefficients_and_re
             older = reuse(trainer.replay, replay_rollouts - 1)
             found = trainer.gradient_parts(stage.rollout, stage.credit, replayed=older)
             stale = trainer.gradient_parts(stage.rollout, stage.credit, config, replayed=older)
-            batch = join([Experience.of(stage.rollout, stage.credit, born=4), *older], 4)
+            fresh = Experience.of(stage.rollout, stage.credit, born=4, temperature=1.0)
+            batch = join([fresh, *older], 4)
             earlier = copy.deepcopy(trainer.policy)
         if stage.name == "epoch":  # of one step
             taken = slope(trainer.policy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -17,24 +18,48 @@ if TYPE_CHECKING:
     from tests.conftest import MakeTrainer, RunUpdate
 
 
-@pytest.mark.parametrize("stage_name", ["sample", "score", "shape", "advantage", "epoch"])
-def test_closing_half_way_leaves_everything_as_it_was(
-    stage_name: str, make_trainer: MakeTrainer, run_update: RunUpdate
-) -> None:
-    config = Config(batch_size=8, response_length=6, epochs=2, replay_rollouts=2)
-    broken, whole = make_trainer(config), make_trainer(config)
-    for trainer in (broken, whole):
-        run_update(trainer)
-    before = weights(broken.policy)
+SMALL: dict[str, Any] = {
+    **{"batch_size": 8, "group_size": 2, "response_length": 6, "epochs": 3},
+    **{"learning_rate": 1e-3, "stop_sentences": 1},
+}
+CONFIGS = {
+    "default": Config(**SMALL),
+    "early stop": Config(**SMALL, target_kl=1e-4),
+    "minibatches": Config(**SMALL, minibatches=3),
+    "replay": Config(**SMALL, replay_rollouts=2),
+    "separate critic, adaptive KL": Config(**SMALL, critic="separate", kl_target=0.5, kl_horizon=8),
+    "PPO-penalty": Config(**SMALL, objective="kl_penalty", penalty_target=0.001),
+    "linear rate, dropout": Config(**SMALL, lr_schedule="linear", lr_decay_updates=9, dropout_on=True),
+    "ReMax, frozen critic": Config(**SMALL, estimator="remax", freeze_critic=True),
+}
 
-    stages = broken.stages()
-    for stage in stages:
-        if stage.name == stage_name:
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_closing_at_any_stage_leaves_everything_as_it_was(
+    name: str, make_trainer: MakeTrainer, run_update: RunUpdate
+) -> None:
+    broken, whole = make_trainer(CONFIGS[name]), make_trainer(CONFIGS[name])
+    run_update(broken)
+    run_update(whole)
+    before, stopped = broken.state(), []
+    while True:  # the update is begun again and again, and each time given up a stage later
+        stages = broken.stages()
+        taken = [next(stages) for _ in range(len(stopped) + 1)]
+        if taken[-1].name == "done":
             break
-    stages.close()  # type: ignore[attr-defined]  # a generator
-    assert same(weights(broken.policy), before)
-    assert broken.updates == 1
-    # Adam's moments and the replayed rollouts are back as well: the next update is the one of an unbroken run.
+        stages.close()  # type: ignore[attr-defined]  # a generator
+        stopped.append((taken[-1].name, taken[-1].epoch))
+        after = broken.state()
+        assert same(after.tensors, before.tensors), stopped[-1]  # weights, Adam's moments, the replayed rollouts
+        assert dataclasses.replace(after, tensors={}) == dataclasses.replace(before, tensors={}), stopped[-1]
+    epochs = taken[-1].epoch
+    assert stopped == [
+        *((stage, 0) for stage in ("sample", "score", "shape", "advantage")),
+        *(("epoch", epoch) for epoch in range(1, epochs + 1)),
+    ]
+    assert epochs < 3 if name == "early stop" else epochs == 3
+    # What then goes through is the update of an unbroken run, and so is the next one.
+    assert_equal(taken[-1].update, run_update(whole))
     assert_equal(run_update(broken), run_update(whole))
 
 

@@ -127,7 +127,8 @@ def distances(golden: Golden, update: int, ours: Credit) -> dict[str, float]:
 def minibatch(golden: Golden, update: int, number: int) -> tuple[Batch, TokenScores, Tensor]:
     """What the optimiser is given: the rows, their tokens under the policy by then, and where TRL's values count."""
     rows = golden.trl["rows"][update, number]
-    batch = join([Experience.of(rollout(golden, update), credit(golden, update), born=update)], update)
+    records = rollout(golden, update), credit(golden, update)
+    batch = join([Experience.of(*records, born=update, temperature=1.0)], update)
     new = {name: golden.trl[f"new_{name}"][update, number] for name in ("logprobs", "values")}
     scores = TokenScores(**new, entropies=torch.zeros_like(new["values"]), all_logprobs=torch.zeros(*rows.shape, 0, 0))
     return batch.take(rows), scores, golden.masks[1][update, rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import struct
@@ -54,7 +55,7 @@ def test_a_state_comes_back_bit_for_bit(state: State, written: Path) -> None:
     for name, tensor in state.tensors.items():
         assert found.tensors[name].dtype == tensor.dtype
         assert torch.equal(found.tensors[name], tensor)
-    plain = [(s.updates, s.config, s.prompts, s.coefficients, s.born) for s in (found, state)]
+    plain = [(s.updates, s.config, s.prompts, s.coefficients, s.born, s.temperatures) for s in (found, state)]
     assert plain[0] == plain[1]
     assert found.coefficients.kl != found.coefficients.kl_from
 
@@ -156,6 +157,7 @@ CHANGED: dict[str, tuple[dict[str, Any], str]] = {
     "prompts that are no texts": ({"facts": lambda f: f | {"prompts": [1]}}, "no list of texts"),
     "prompts that are a text": ({"facts": lambda f: f | {"prompts": "The"}}, "no list of texts"),
     "unknown coefficients": ({"facts": lambda f: f | {"coefficients": {"x": 1}}}, "is damaged"),
+    "temperatures that are a number": ({"facts": lambda f: f | {"temperatures": 3}}, "is damaged"),
     "births that are a number": ({"facts": lambda f: f | {"born": 3}}, "is damaged"),
 }
 
@@ -231,3 +233,12 @@ def test_a_pipe_in_its_place_is_not_waited_for(written: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(RecordingError, match="not a plain file"):
         read_checkpoint(written, 2, RUN)
+
+
+def test_a_checkpoint_without_temperatures_is_of_its_configs_own(state: State, written: Path) -> None:
+    """As those are that were written before the temperatures were kept."""
+    cooler = dataclasses.replace(state, config=state.config.replace(temperature=0.5))
+    write_checkpoint(written, cooler, RUN)
+    rewritten(checkpoint_path(written, 2), facts=lambda f: {k: v for k, v in f.items() if k != "temperatures"})
+    assert read_checkpoint(written, 2, RUN).temperatures == (0.5, 0.5)
+    assert state.temperatures == (1.0, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from explorer.config import Config
 from explorer.ppo.policy import Policy
 from explorer.presets import CLAIMS, PRESETS
 from explorer.session.session import Session
-from explorer.views.run import run_picture
+from explorer.text import labels
+from explorer.views.run import run_picture, step_seconds
 
 if TYPE_CHECKING:
     from explorer.recording.snapshot import Snapshot
@@ -47,6 +49,32 @@ def test_after_some_updates(make: Callable[..., Session]) -> None:
     assert (picture["finished"], picture["stage"], picture["fraction"]) == ("done", "repeat", 1.0)
     assert picture["weights_kept"] == [0, 1, 2, 3]
     assert picture["rate"] > 0
+
+
+def test_the_times_of_the_update_on_screen_by_the_loops_steps(make: Callable[..., Session]) -> None:
+    session = make()
+    assert run_picture(session)["seconds"] == {}
+    session.train(2)
+    seconds = session.recorded.seconds
+    found = run_picture(session)["seconds"]
+    assert {step: list(stages) for step, stages in found.items()} == {
+        "collect": ["sample", "old", "reference", "score"],
+        "advantage": ["advantage"],
+        "epoch": ["epoch"],
+        "repeat": ["record"],
+    }
+    assert found["epoch"]["epoch"] == pytest.approx(seconds["epoch 1"] + seconds["epoch 2"])
+    assert sum(sum(stages.values()) for stages in found.values()) == pytest.approx(sum(seconds.values()))
+    named = {stage for stages in found.values() for stage in stages}
+    assert set(labels("en")["ui"]["seconds"]) == {"update", *named}
+
+
+def test_an_older_recordings_stages_are_those_that_it_has(make: Callable[..., Session]) -> None:
+    session = make()
+    session.train(1)
+    older = dataclasses.replace(session.recorded, seconds={"sample": 2.0, "epoch 1": 1.0, "epoch 2": 3.0, "other": 9.0})
+    assert step_seconds(older) == {"collect": {"sample": 2.0}, "epoch": {"epoch": 4.0}}
+    assert step_seconds(None) == {}
 
 
 def test_what_the_batch_on_screen_has_to_wait_with(make: Callable[..., Session]) -> None:
