@@ -941,7 +941,10 @@ def weighed(page: Explorer) -> list[str]:
 
 
 def scored(page: Explorer) -> list[str]:
-    return [line["metric"] for line in page.curves.charts[0]["lines"]]
+    """The score and its components; the judge's line is the last."""
+    *lines, judge = [line["metric"] for line in page.curves.charts[0]["lines"]]
+    assert judge == "objective/judge"
+    return lines
 
 
 WORDY = {"kind": "expression", "expression": "0.1 * words"}
