@@ -264,9 +264,10 @@ def test_a_kl_that_is_not_in_the_loss_is_not_shown_there(snapshot: Snapshot) -> 
 
 def test_the_coefficients_that_adapt_are_named(make_trainer: MakeTrainer, snapshot_of: Any) -> None:
     for changes, expected in (
-        ({}, []),
-        ({"kl_target": 2.0, "kl_horizon": 12}, ["kl_coef"]),
-        ({"objective": "kl_penalty"}, ["penalty_coef"]),
+        ({"stop_sentences": 0}, []),
+        ({"stop_sentences": 0, "kl_target": 2.0, "kl_horizon": 12}, ["kl_coef"]),
+        ({"stop_sentences": 0, "objective": "kl_penalty"}, ["penalty_coef"]),
+        ({"stop_sentences": 1}, ["length"]),  # where a response ends is then the policy's choice
     ):
         picture = batch_picture(snapshot_of(make_trainer(CONFIG.replace(**changes))))
         assert picture["adapts"] == expected

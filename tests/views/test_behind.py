@@ -35,7 +35,7 @@ def history(values: list[float], first: int = 1, metric: str = SCORE) -> History
     """A run that is nothing but a metric."""
     made = History()
     for update, value in enumerate(values, start=first):
-        made.append(SimpleNamespace(update=update, nbytes=1, metrics={metric: value}))  # type: ignore[arg-type]
+        made.append(SimpleNamespace(update=update, nbytes=1, metrics={metric: value}, config=Config()))  # type: ignore[arg-type]
     return made
 
 
@@ -235,7 +235,7 @@ def test_every_run_behind_has_its_frontier() -> None:
     run = History()
     for update, (score, kl) in enumerate([(0.25, 1.0), (0.5, 4.0)], start=1):
         metrics = {SCORE: score, "objective/ref_kl": kl}
-        run.append(SimpleNamespace(update=update, nbytes=1, metrics=metrics))  # type: ignore[arg-type]
+        run.append(SimpleNamespace(update=update, nbytes=1, metrics=metrics, config=Config()))  # type: ignore[arg-type]
     one, other = behind_picture(seeds_behind({0: run, 1: history([1.0])}))["frontiers"]
     assert (points(one, "kl"), points(one, "score")) == ({1: 1.0, 2: 4.0}, {1: 0.25, 2: 0.5})
     assert points(other, "kl") == {}  # that one has no KL
