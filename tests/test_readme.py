@@ -17,10 +17,17 @@ from explorer.text import labels
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+CORE, PREFERENCES = (
+    (ROOT / "explorer" / path).read_text("utf-8") for path in ("ppo/README.md", "ppo/preferences/README.md")
+)
 SETTINGS = (ROOT / "explorer" / "README.md").read_text("utf-8")
 
 #: An indented block, blank lines within it included.
-BLOCKS = re.findall(r"(?:^    .*\n(?:\n(?=    ))?)+", README, re.MULTILINE)
+BLOCKS = [
+    block
+    for text in (README, PREFERENCES, CORE)
+    for block in re.findall(r"(?:^    .*\n(?:\n(?=    ))?)+", text, re.MULTILINE)
+]
 LINES = [line[4:].rstrip() for block in BLOCKS for line in block.splitlines()]
 COMMANDS = [shlex.split(line, comments=True) for line in LINES if line.startswith("ppo-explorer ")]
 #: The Python among them: what is neither a shell's nor the tree of the files.
@@ -73,7 +80,7 @@ def test_the_python_runs_from_the_first_block_to_the_last(tmp_path: Path, monkey
     done = CliRunner().invoke(app, ["train", "--updates", "20", "--out", "run/"])
     assert done.exit_code == 0, done.output
     names: dict[str, Any] = {}
-    assert len(PYTHON) > 8
+    assert len(PYTHON) > 9
     for block in PYTHON:
         exec(compile(block, "README.md", "exec"), names)
     assert names["snapshot"].final.ratios.shape == (32, 24)
