@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import pytest
 import torch
+from hypothesis import settings
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -27,6 +28,10 @@ from explorer.recording.snapshot import Snapshot, take_snapshot
 
 MakeTrainer: TypeAlias = Callable[..., Trainer]
 RunUpdate: TypeAlias = Callable[..., Update]
+
+# A deadline would time the machine, not the code: beside another worker it is now and then a slow one.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 END = "<|endoftext|>"
 

@@ -175,6 +175,8 @@ def _in_order(snapshot: Snapshot) -> Iterator[tuple[tuple[str, str], Any]]:
     yield from ((("sample", name), getattr(rollout, name)) for name in _arrays(rollout, _SAMPLE))
     yield from ((("score", f"component/{name}"), values) for name, values in credit.reward_components.items())
     yield from ((("score", f"greedy/{name}"), values) for name, values in credit.greedy_components.items())
+    if credit.judge is not None:
+        yield ("score", "judge"), credit.judge
     for stage, names in _CREDIT.items():
         yield from (((stage, name), getattr(credit, name)) for name in names)
     for k, epoch in enumerate(snapshot.trained, start=1):

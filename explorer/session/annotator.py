@@ -170,7 +170,7 @@ class Annotator(HasTraits):
         """Make the fitted model a component of the reward, from the next update on; one that is there is replaced.
 
         Args:
-            weight: None keeps the weight that it has, or is 1.
+            weight: None keeps the weight that it has, or is 1 where it has none or 0.
 
         Raises:
             ValueError: nothing has been fitted, or the name is taken by another component.
@@ -178,16 +178,20 @@ class Annotator(HasTraits):
         recipe = None if self._fitted is None else self._fitted.recipe
         if recipe is None:
             raise ValueError("There is no fitted model yet: label a few more pairs first.")
-        name = self.component
-        there = name in self._session.config.components
+        name, config = self.component, self._session.config
+        there = name in config.components
+        # A weight of 0, as a preset leaves it where it brings others, would train on nothing.
+        if there and weight is None and config.weights[name] == 0 and config.judge != name:
+            weight = 1.0
         self._session.components.put(name, recipe, weight, was=name if there else "")
         self._publish()
 
     @property
     def component(self) -> str:
         """The name of the component that is, or would be, the fitted model."""
-        components = self._session.config.components
-        return next((name for name, recipe in components.items() if recipe["kind"] == "learned"), NAME)
+        config = self._session.config
+        learnt = [name for name, recipe in config.components.items() if recipe["kind"] == "learned"]
+        return max(learnt, key=lambda name: config.weights[name] != 0, default=NAME)  # the first of those that count
 
     # ------------------------------------------------------------------ on the loop
 

@@ -64,13 +64,13 @@ def state_of(config: Config, name: str, shown: Any, trained: Config | None) -> s
     return "recorded" if config.components.get(name) == trained.components.get(name) else "what_if"
 
 
-def scaled(config: Config, trained: Config | None) -> dict[str, float] | None:
+def scaled(config: Config, trained: Config | None) -> dict[str, float | bool] | None:
     """Whether whitening hides all of a change of the weights but its balance against β.
 
     Returns:
-        ``{factor, beta}`` where all weights in force are those of the update times one factor above 0 and advantages
-        are whitened: ``beta`` is the β that, with the weights of before, weighs as much against the score as the
-        present one does now. None otherwise.
+        ``{factor, beta, in_loss}`` where all weights in force are those of the update times one factor above 0 and
+        advantages are whitened: ``beta`` is the β that, with the weights of before, weighs as much against the score as
+        the present one does now. None otherwise.
     """
     if trained is None or not (config.whiten or config.estimator == "reinforce_pp"):
         return None
@@ -84,4 +84,6 @@ def scaled(config: Config, trained: Config | None) -> dict[str, float] | None:
     same = all(math.isclose(other, factor, rel_tol=1e-6) for other in factors)
     if not same or factor <= 0 or math.isclose(factor, 1.0, rel_tol=1e-6):
         return None
-    return {"factor": factor, "beta": config.kl_coef / factor}
+    # In the loss β stands beside advantages that whitening brings to one size whatever the weights.
+    in_loss = config.kl_in == "loss"
+    return {"factor": factor, "beta": config.kl_coef if in_loss else config.kl_coef / factor, "in_loss": in_loss}

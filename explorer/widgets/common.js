@@ -131,7 +131,8 @@ function scaledWords(board) {
   const { scaled } = board.get("batch");
   if (!scaled) return "";
   const plain = (value) => String(Number(value.toPrecision(3))).replace("-", MINUS);
-  return say(board, scaled.beta ? "ui.reward.scaled" : "ui.reward.scaled_free", { factor: plain(scaled.factor), beta: plain(scaled.beta) });
+  const told = scaled.beta ? (scaled.in_loss ? "scaled_loss" : "scaled") : "scaled_free";
+  return say(board, `ui.reward.${told}`, { factor: plain(scaled.factor), beta: plain(scaled.beta) });
 }
 
 // Whether a node's labels are still those of other words; asks once a change. The words come after the language.

@@ -92,7 +92,7 @@ const build = (model) => (root, board, sized, leaving) => {
   const paintScaled = () => {
     scaled.title = scaledWords(board);
     scaled.hidden = !scaled.title;
-    write(scaled, scaled.title && say(board, "ui.reward.scaled_short"));
+    write(scaled, scaled.title && say(board, `ui.reward.${board.get("batch").scaled.in_loss ? "scaled_loss_short" : "scaled_short"}`));
     const weights = root.querySelector(".ex-group-weights");
     if (weights && scaled.parentElement !== weights) weights.append(scaled);
   };

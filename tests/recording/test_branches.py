@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from explorer.ppo.records import Credit, Epoch, Rollout
 from explorer.ppo.trainer import Trainer
 from explorer.recording.branches import Parting, first_difference, parting
 from explorer.recording.snapshot import Snapshot
@@ -69,6 +70,24 @@ def test_a_planted_number_is_found(snapshots: list[Snapshot], record: str, field
     assert (found.update, found.stage, found.quantity) == (2, stage, field)
     assert (found.response, found.token, found.parent) == (5, 2, old)
     assert found.child == pytest.approx(new)
+
+
+@pytest.mark.parametrize("record", [Rollout, Credit, Epoch])
+def test_no_array_is_left_out(snapshots: list[Snapshot], record: type) -> None:
+    """Whatever an update records is compared: a number planted into any array of it parts the two runs."""
+    judged = [
+        dataclasses.replace(s, credit=dataclasses.replace(s.credit, judge=s.credit.scores)) for s in snapshots[:1]
+    ]
+    where = {Rollout: "rollout", Credit: "credit", Epoch: "epochs/1"}[record]
+    holder = judged[0].epochs[1] if record is Epoch else getattr(judged[0], where)
+    names = [field.name for field in dataclasses.fields(record) if hasattr(getattr(holder, field.name), "shape")]
+    assert len(names) > 6 and (record is not Credit or "judge" in names)
+    for name in names:
+        array = getattr(holder, name)
+        place = (0,) * array.ndim
+        new = not array[place] if array.dtype == bool else array[place] + 1
+        found = parting(recording(judged), recording([planted(judged[0], where, name, place, new)]))
+        assert found is not None and found.quantity == name
 
 
 def test_the_earliest_of_several_is_told(snapshots: list[Snapshot]) -> None:

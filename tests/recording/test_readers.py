@@ -215,3 +215,48 @@ def test_replayed_tokens_have_the_words_of_the_update_that_wrote_them(run: Path,
     with pytest.raises(KeyError, match="keeps no snapshot of update 9"):
         recording.token_table([9])
     assert recording.token_table([]).num_rows == 0
+
+
+def responses_by_pandas(folder: Path) -> dict[int, list[Any]]:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.concat(map(pandas.read_parquet, sorted(folder.glob("*.parquet"))))
+    return {update: rows["component/loud"].tolist() for update, rows in frame.groupby("update")}
+
+
+def responses_by_polars(folder: Path) -> dict[int, list[Any]]:
+    polars = pytest.importorskip("polars")
+    frame = polars.concat(map(polars.read_parquet, sorted(folder.glob("*.parquet"))), how="diagonal_relaxed")
+    return {update: rows["component/loud"].to_list() for (update,), rows in frame.group_by("update")}
+
+
+def responses_by_duckdb(folder: Path) -> dict[int, list[Any]]:
+    duckdb = pytest.importorskip("duckdb")
+    found: dict[int, list[Any]] = {}
+    query = f"""select update, "component/loud" from read_parquet('{folder}/*.parquet', union_by_name=true)"""
+    for update, value in duckdb.sql(query).fetchall():
+        found.setdefault(update, []).append(value)
+    return found
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("read", [responses_by_pandas, responses_by_polars, responses_by_duckdb])
+def test_a_component_that_came_and_went_is_empty_where_it_was_not(
+    read: Callable[[Path], dict[int, list[Any]]],
+    together: bool,
+    make_trainer: MakeTrainer,
+    snapshot_of: Callable[..., Snapshot],
+    tiny_config: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compacting, "BLOCK", 2 if together else 100)
+    trainer, with_it = (
+        make_trainer(),
+        tiny_config.replace(component_loud={"kind": "expression", "expression": 'count("!") + 1'}),
+    )
+    taken = [snapshot_of(trainer, config) for config in (tiny_config, with_it, tiny_config)]
+    Recording.in_memory(taken, info={}).save(tmp_path / "run")
+    found = read(tmp_path / "run" / "responses")
+    assert found[2] == taken[1].credit.reward_components["loud"].tolist()
+    for update in (1, 3):
+        assert len(found[update]) == len(found[2]) and all(value is None or value != value for value in found[update])

@@ -166,6 +166,24 @@ def test_a_renamed_component_is_still_the_one_that_is_replaced(asked: Session) -
     assert asked.config.components["my taste"]["decided"] == 7
 
 
+def test_what_it_is_trained_on_counts_whatever_a_preset_has_left(asked: Session) -> None:
+    """A preset takes the weight of what it does not know; to train on the labels then means to give it one again."""
+    label(asked, "ababab")
+    asked.annotator.train_on_it()
+    name = asked.annotator.component
+    asked.use_preset("hack_the_reward")
+    assert asked.config.weights[name] == 0
+    asked.annotator.train_on_it()
+    assert asked.annotator.component == name and asked.config.weights[name] == 1
+    asked.set(**{f"weight_{name}": 0.25})
+    asked.annotator.train_on_it()
+    assert asked.config.weights[name] == 0.25
+    # Of two learnt components that which counts is the one that is replaced.
+    asked.components.put("another", asked.config.components[name], 0.5)
+    asked.set(**{f"weight_{name}": 0.0})
+    assert asked.annotator.component == "another"
+
+
 def test_a_simulated_annotator_labels_in_a_file_of_its_own(asked: Session, root: Path) -> None:
     with pytest.raises(ValueError, match="You are the annotator"):
         asked.annotator.simulate(5)

@@ -90,7 +90,8 @@ def test_before_there_is_anything_all_wait_for_an_update() -> None:
 def test_one_factor_for_all_weights_is_found(changes: dict[str, float], found: tuple[float, float] | None) -> None:
     trained = PRESETS["balanced"]  # 0.7, 1, 1.2, 1, and β 0.03
     now = scaled(trained.replace(**changes), trained)
-    assert now == (None if found is None else {"factor": pytest.approx(found[0]), "beta": pytest.approx(found[1])})
+    numbers = found and {"factor": pytest.approx(found[0]), "beta": pytest.approx(found[1])}
+    assert now == (None if numbers is None else {**numbers, "in_loss": False})
 
 
 def test_doubling_two_weights_is_told_with_the_second_and_with_whitening_alone() -> None:
@@ -98,7 +99,9 @@ def test_doubling_two_weights_is_told_with_the_second_and_with_whitening_alone()
     first = trained.replace(weight_sentiment=1.0)
     both = first.replace(weight_length=0.5)
     assert scaled(first, trained) is None
-    assert scaled(both, trained) == {"factor": 2.0, "beta": 0.05}
+    assert scaled(both, trained) == {"factor": 2.0, "beta": 0.05, "in_loss": False}
+    # In the loss β stands beside whitened advantages, which are no larger than before.
+    assert scaled(both.replace(kl_in="loss"), trained) == {"factor": 2.0, "beta": 0.1, "in_loss": True}
     assert scaled(both.replace(whiten=False), trained) is None
     assert scaled(both.replace(whiten=False, estimator="reinforce_pp"), trained) is not None
     assert scaled(both, None) is None

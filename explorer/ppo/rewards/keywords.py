@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,7 @@ class Keywords:
         if self.enough < 1:
             raise ValueError(f"enough is {self.enough}, but at least one keyword must be asked for.")
         for word in self.words:
-            _whole(word)
+            _anywhere(word)
 
     def __call__(self, responses: Responses) -> Tensor:
         """``[B]`` in [-1, 1]."""
@@ -51,7 +52,7 @@ class Keywords:
 
     def mentions(self, text: str) -> list[tuple[str, tuple[int, int]]]:
         """Each keyword that occurs, with where it stands in ``text``, in characters."""
-        return [(word, span) for word in self.words for span in spans(_whole(word), text)]
+        return [(word, span) for word in self.words for span in spans(_anywhere(word), text) if _is_whole(span, text)]
 
 
 def keywords(words: Sequence[str], enough: int = ENOUGH) -> Keywords:
@@ -60,7 +61,20 @@ def keywords(words: Sequence[str], enough: int = ENOUGH) -> Keywords:
     return Keywords(tuple(word for word in cleaned if word), enough)
 
 
-def _whole(word: str) -> Any:
+def _anywhere(word: str) -> Any:
     if len(word) > LONGEST // 4:
         raise PatternError(f"The keyword {word[:20]!r}… has {len(word)} characters: {LONGEST // 4} at most.")
-    return pattern(rf"\b{re.escape(word)}\b")
+    return pattern(re.escape(word))
+
+
+def _is_whole(span: tuple[int, int], text: str) -> bool:
+    """Whether no word goes on at either end: RE2's own mark of a word's end knows the letters of ASCII alone."""
+    start, end = span
+    return not _joined(text[start - 1 : start + 1] if start else "") and not _joined(text[end - 1 : end + 1])
+
+
+def _joined(pair: str) -> bool:
+    """Whether two neighbouring characters stand in one word; Chinese and Japanese put no space between words."""
+    return len(pair) == 2 and all(
+        c == "_" or (c.isalnum() and unicodedata.east_asian_width(c) not in "WF") for c in pair
+    )

@@ -36,6 +36,20 @@ def test_letters_that_mean_something_in_a_pattern_are_letters(batch_of) -> None:
     assert keywords(["a.c"])(batch_of(texts=["abc", "a.c"])).tolist() == [-1, 1]
 
 
+@pytest.mark.parametrize(
+    ("word", "whole", "part"),
+    [
+        ("été", "Un été chaud", "les étés"),
+        ("Mr.", "Then Mr. Fox ran", "xMr. Fox"),
+        ("C++", "in C++ too", "ObjC++"),
+        ("dog", "dog_s? A dog!", "a dog_s"),
+        ("狗", "一只狗跑了", "一只猫跑了"),
+    ],
+)
+def test_a_keyword_is_a_whole_word_in_any_script(batch_of, word: str, whole: str, part: str) -> None:
+    assert keywords([word])(batch_of(texts=[whole, part])).tolist() == [1, -1]
+
+
 @pytest.mark.parametrize(("words", "enough"), [([], 2), (["  "], 2), (["a"], 0), (["x" * LONGEST], 1)])
 def test_a_list_that_cannot_be(words: list[str], enough: int) -> None:
     with pytest.raises(ValueError, match="keyword"):
