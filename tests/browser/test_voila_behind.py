@@ -14,11 +14,13 @@ from tests.browser.servers import serving
 
 pytestmark = pytest.mark.browser
 
+# A folder of its own for each kernel: the one that Voila keeps ready runs the cell too.
 CODE = """
+import tempfile
 import explorer
 page = explorer.Explorer(config=explorer.Config(batch_size=8, response_length=8, epochs=1))
 page.session.grid.observe(lambda change: page.add_class("grid-" + change["new"]["state"]), "progress")
-page.session.grid.start(2, 4, "grid")
+page.session.grid.start(2, 4, tempfile.mkdtemp() + "/grid")
 page
 """
 
