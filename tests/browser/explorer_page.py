@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Locator, Page, expect
 
-#: Milliseconds within which a re-scoring is on screen even on a busy machine; how soon it is on a quiet one, benchmarks say.
+#: Milliseconds within which a re-scoring is on screen on a busy machine too; benchmarks say how soon on a quiet one.
 AT_ONCE = 10_000
 
 
