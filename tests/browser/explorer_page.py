@@ -10,6 +10,9 @@ from playwright.sync_api import Locator, Page, expect
 #: Milliseconds within which a re-scoring is on screen on a busy machine too; benchmarks say how soon on a quiet one.
 AT_ONCE = 10_000
 
+#: Milliseconds within which ε re-scores the batch while training goes on, measured in the page.
+WHILE_TRAINING = 2000
+
 
 @dataclass(frozen=True)
 class Clip:
