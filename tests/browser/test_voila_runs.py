@@ -88,7 +88,8 @@ def test_going_back_and_changing_one_thing_shows_where_the_branch_parts(explorer
     assert found
     explorer.part("parting-show").click()
     explorer.when("(root) => root.querySelector('.explorer-status').dataset.update === '1'")
-    assert explorer.pinned == (int(found[2]) - 1, int(found[1]) - 1)
+    shown = explorer.token(int(found[2]) - 1, int(found[1]) - 1)
+    expect(shown).to_have_class(re.compile("ex-pinned"))
     told = Recording.load(recorded(folder, branch)).info["parent"]
     assert (told["id"], told["update"], told["changed"]) == (parent, 0, {"temperature": [1.0, 0.8]})
     assert Recording.load(recorded(folder, parent)).updates == [1, 2, 3, 4]
