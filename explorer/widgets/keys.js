@@ -5,11 +5,13 @@
 const STEPS = { ",": { updates: -1 }, ".": { updates: 1 }, "[": { epochs: -1 }, "]": { epochs: 1 } };
 const FIELDS = "input, select, textarea, [contenteditable]";
 const OWN_ARROWS = "[role=slider], [role=tab], [role=radio], [role=menu], [role=grid], [role=tree], [role=separator]";
+const OWN_KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];
 const SCROLLED = ".ex-ledger-lines"; // up and down move in what is longer than its panel
 
 // Returns what stops it. `send` tells the kernel.
 function hearKeys(root, board, send) {
   const heard = (event) => {
+    if (root.closest(".explorer")?.contains(event.target)) keepFromNotebook(event);
     if (event.isComposing || ((event.ctrlKey || event.altKey || event.metaKey) && !event.getModifierState("AltGraph"))) return;
     const page = root.closest(".explorer");
     const nowhere = [null, document.body, document.documentElement].includes(document.activeElement);
@@ -20,6 +22,13 @@ function hearKeys(root, board, send) {
   };
   window.addEventListener("keydown", heard, true);
   return () => window.removeEventListener("keydown", heard, true);
+}
+
+// JupyterLab and Notebook 7 take the arrows of a slider or a tab for their own, to go to another cell or to unfold a heading,
+// unless the element says that they are not: for these keys alone, as Ctrl+S is theirs wherever the focus is.
+function keepFromNotebook({ target, key, ctrlKey, altKey, metaKey }) {
+  const own = !ctrlKey && !altKey && !metaKey && OWN_KEYS.includes(key) && target.closest?.(`${OWN_ARROWS}, ${FIELDS}`);
+  target.toggleAttribute?.("data-lm-suppress-shortcuts", Boolean(own));
 }
 
 // Do what a key asks for; whether it asks for anything.
