@@ -152,7 +152,7 @@ function cloudOf(board, model, sized, choose) {
   const menus = Object.fromEntries(["estimator", "critic", "batch_size"].map((name) => [name, menu(name)]));
   const box = make("input", { type: "checkbox", class: "explorer-toy-whiten", onchange: () => choose({ whiten: box.checked }) });
   const whiten = make("label", { class: "ex-key" }, box, make("span"));
-  const picture = draw("svg", { class: "ex-picture explorer-toy-cloud", role: "img" });
+  const picture = draw("svg", { class: "ex-picture explorer-toy-cloud" });
   const table = make("div", { class: "ex-toy-numbers" });
   const node = make("div", { class: "ex-toy-side" }, title, make("div", { class: "ex-toy-menus" }, ...Object.values(menus), whiten));
   node.append(picture, table);
@@ -227,5 +227,6 @@ function drawCloud(picture, { width, height }, board, { points, truth, mean, rea
   draw("text", { x: width - 4, y: height - 9, "text-anchor": "end", text: say(board, "ui.toy.scale", { length: format(bar, 1) }) }, picture);
   if (beyond) draw("text", { x: 2, y: height - 3, text: say(board, "ui.toy.beyond", { count: beyond }) }, picture);
   picture.dataset.beyond = beyond;
+  picture.setAttribute("role", "img"); // before it is drawn it has nothing to be called
   picture.setAttribute("aria-label", `${say(board, "ui.toy.cloud", { batches })}. ${say(board, "ui.toy.cloud_what")}`);
 }

@@ -68,6 +68,8 @@ def test_the_run_is_on_the_disk_and_in_the_address(explorer: ExplorerPage, folde
     expect(rows(explorer)).to_contain_text("● Learn")
     recording = Recording.load(recorded(folder, run))
     assert (recording.info["id"], recording.updates) == (run, [1, 2, 3, 4])
+    # The state of the pause is written beside the page, and takes the place of one that was kept in passing.
+    expect(explorer.part("rewind-to").locator("option[value='4']")).to_have_count(1)
     assert checkpoint_updates(recorded(folder, run)) == [0, 4]
 
 
