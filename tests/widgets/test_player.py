@@ -29,8 +29,10 @@ def test_commands_arrive_in_order_and_whole(from_browser: Say) -> None:
 def test_the_presets_are_offered_in_their_order() -> None:
     player = Player(lambda message: None, board=Board())
     assert player.lessons + player.recipes == list(PRESETS)
-    assert player.lessons[:4] == ["learn", "see_the_clip", "balanced", "hack_the_reward"]
-    assert not {"grpo", "ppo_instructgpt"} & set(player.lessons)
+    assert {
+        *("learn", "see_the_clip", "balanced", "hack_the_reward"),
+        *("leash", "exploit_your_own_labels", "length_exploit", "entropy_collapse", "bias_by_omission"),
+    } == set(player.lessons)
 
 
 def test_what_is_trained_is_empty_until_it_is_known() -> None:
