@@ -13,7 +13,7 @@ from torch import Tensor
 from explorer.config import Config
 from explorer.ppo.advantages import whitens
 from explorer.ppo.credit import scores_after_kl
-from explorer.ppo.masked import last_true, masked_mean, masked_var, row_sums
+from explorer.ppo.masked import WHITENING_FLOOR, last_true, masked_mean, masked_var, row_sums
 from explorer.ppo.metrics import KL_ESTIMATORS
 from explorer.ppo.records import Credit, Epoch, Rollout
 
@@ -26,11 +26,17 @@ FIRST_RATIO = 1e-5
 #: average), where float32 has 1e-5. Half the default clip range, so that a ratio that is really off still shows.
 FIRST_RATIO_BF16 = 0.1
 
+
+def first_ratio_bound(bf16: bool) -> float:
+    """How far from 1 a ratio may lie before any step, where the transformer computes in bfloat16 or not."""
+    return FIRST_RATIO_BF16 if bf16 else FIRST_RATIO
+
+
 #: What each check claims. The bound on its measured number is beside it in ``check_update``.
 CHECKS: dict[str, str] = {
-    "first_ratio": "max |ρ − 1| over the first minibatch, before any step",
+    "first_ratio": "max |ρ − 1| before any step: of the first minibatch, or of one response where all make one step",
     "first_kl": "|log π_old − log π_ref| in the run's first update",
-    "whitened": "distance of the advantages' mean and standard deviation from 0 and 1",
+    "whitened": "distance of the advantages' mean from 0, and of their standard deviation from 1, or sd/√(sd² + 10⁻⁸)",
     "reward_sum": "max_i |Σ_t r_t − (s_i − β Σ_t KL_t)|; whitened: up to one scale around the mean of a token",
     "monte_carlo": "max |R_t − Σ_{u≥t} r_u| where γ = λ = 1",
     "kl_positive": "smallest k2 and k3 of a token",
@@ -59,7 +65,8 @@ def check_update(
         config: the configuration in force.
         rollout: the fresh responses.
         credit: their rewards and advantages.
-        first_ratios: the fresh rows' ratios in the first minibatch, flat, before any step.
+        first_ratios: the ratios before any step, flat, by a forward of their own: the fresh rows' of the first
+            minibatch, or one row's where that minibatch went back through the old policy's own forward.
         update: the update's number; the reference equals the policy in update 1 only.
         steps: optimiser steps taken.
         expected: ``epochs * minibatches``, of the epochs that were to run.
@@ -74,15 +81,16 @@ def check_update(
         return float(tokens.abs().max()) if tokens.numel() else 0.0
 
     ratio_error = largest(first_ratios - 1)
-    bound = FIRST_RATIO_BF16 if bf16 else FIRST_RATIO
+    bound = first_ratio_bound(bf16)
     found["first_ratio"] = (ratio_error < bound, ratio_error)
     if update == 1:
         found["first_kl"] = (largest(log_ratios) < bound, largest(log_ratios))
     if whitens(config):
         mean = float(masked_mean(credit.whitened_advantages, mask))
         deviation = math.sqrt(float(masked_var(credit.whitened_advantages, mask)))
-        equal = float(masked_var(credit.advantages, mask)) < 1e-12  # equal advantages have no deviation to scale
-        error = abs(mean) if equal else max(abs(mean), abs(deviation - 1))
+        before = float(masked_var(credit.advantages, mask))
+        left = math.sqrt(before / (before + WHITENING_FLOOR))  # of 1: advantages nearly all alike stay small
+        error = max(abs(mean), abs(deviation - left))
         found["whitened"] = (error < 1e-3, error)
     sums, expected_sums = row_sums(credit.rewards, mask), scores_after_kl(config, credit, mask)
     if config.whiten_rewards:
@@ -115,12 +123,13 @@ def check_update(
 def clip_rule_differs(config: Config, epoch: Epoch) -> Tensor:
     """``[rows, T]`` bool: where autograd's zero gradients are not those that PPO's clip is meant to have.
 
-    Ratios within rounding of the edge are left out: there either answer is right.
+    Ratios within rounding of the edge are left out: there either answer is right; and so are those that have become 0,
+    which have no gradient whatever the clip does.
     """
     ratios, advantages, eps = epoch.ratios, epoch.advantages, config.clip_range
-    rule = ((advantages > 0) & (ratios > 1 + eps)) | ((advantages < 0) & (ratios < 1 - eps) & (ratios > 0))
+    rule = ((advantages > 0) & (ratios > 1 + eps)) | ((advantages < 0) & (ratios < 1 - eps))
     at_edge = ((ratios - 1).abs() - eps).abs() < 1e-5
-    differs: Tensor = (rule != epoch.zero_gradient) & ~at_edge
+    differs: Tensor = (rule != epoch.zero_gradient) & ~at_edge & (ratios > 0)
     return differs
 
 

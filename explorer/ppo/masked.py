@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+#: Added to the variance that whitening divides by.
+WHITENING_FLOOR = 1e-8
+
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of ``values [B, T]`` over ``mask [B, T]``, a scalar; 0 where nothing counts."""
@@ -84,8 +87,8 @@ def masked_var(values: Tensor, mask: Tensor) -> Tensor:
 def whiten(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> Tensor:
     """``values [B, T]`` shifted and scaled to mean 0 and unbiased variance 1 over ``mask``; 0 outside it.
 
-    The 1e-8 under the root keeps a batch of equal values finite (Huang et al. 2023, "The N implementation details
-    of RLHF with PPO", detail on whitening).
+    ``WHITENING_FLOOR`` under the root keeps a batch of equal values finite (Huang et al. 2023, "The N implementation
+    details of RLHF with PPO", detail on whitening).
 
     Args:
         values: ``[B, T]``.
@@ -94,7 +97,7 @@ def whiten(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> Tensor:
             says how good the responses are.
     """
     mean = masked_mean(values, mask)
-    whitened = (values - mean) * torch.rsqrt(masked_var(values, mask) + 1e-8)
+    whitened = (values - mean) * torch.rsqrt(masked_var(values, mask) + WHITENING_FLOOR)
     return torch.where(mask, whitened + mean if keep_mean else whitened, 0.0)
 
 

@@ -19,6 +19,9 @@ from explorer.ppo.policy import Policy, TokenScores, longest
 from explorer.ppo.records import Epoch
 from explorer.ppo.replay import Batch
 
+#: A return larger than this is no reward of about -1 to 1 a response any more, whatever the KL adds to it.
+HUGE_RETURN = 1e6
+
 
 class Optimiser:
     """AdamW over the policy and its value head, each with a learning rate of its own.
@@ -59,13 +62,17 @@ class Optimiser:
         self.policy.load_state_dict(state["weights"])
         self.adam.load_state_dict(copy.deepcopy(state["adam"]))
 
-    def epoch(self, batch: Batch, minibatches: Sequence[Tensor], config: Config) -> Epoch:
+    def epoch(
+        self, batch: Batch, minibatches: Sequence[Tensor], config: Config, forward: TokenScores | None = None
+    ) -> Epoch:
         """One pass over the batch: one optimiser step a minibatch.
 
         Args:
             batch: all rows.
             minibatches: the rows of each minibatch, in order; together every row once.
             config: the knobs.
+            forward: of the whole batch under the policy as it is, with its graph, where one has been made already and
+                all rows are one minibatch; its graph is used up.
 
         Returns:
             What each minibatch's forward saw before its step, put back into the batch's row order.
@@ -79,8 +86,8 @@ class Optimiser:
         logprobs, values, entropies = (torch.zeros_like(batch.old_logprobs) for _ in range(3))
         norms, scales, upto = [], [], longest(batch.mask)
         for rows in minibatches:
-            part = batch.take(rows)
-            scores = self._forward(part, config, upto)
+            part = batch if forward else batch.take(rows)  # a forward of all rows has them in the batch's order
+            scores = forward or self._forward(part, config, upto)
             loss = losses(part, scores, config).total
             self.adam.zero_grad(set_to_none=True)
             loss.backward()
@@ -88,18 +95,26 @@ class Optimiser:
             norm = float(nn.utils.clip_grad_norm_(self.policy.parameters(), limit))
             if norm != norm or norm == float("inf") or not bool(torch.isfinite(loss)):
                 raise FloatingPointError(
-                    "the loss or its gradient is no longer a number: lower the learning rate, or set a gradient limit. "
+                    f"the loss or its gradient is no longer a number: {_what_to_do(batch)}. "
                     "The policy is as it was before this update."
                 )
             self.adam.step()
             norms.append(norm)
             self.clipped += norm > limit
             scales.append(min(1.0, limit / norm) if norm > 0 else 1.0)
-            logprobs[rows] = scores.logprobs.detach()
-            values[rows] = scores.values.detach()
-            entropies[rows] = scores.entropies.detach()
+            seen = slice(None) if forward else rows
+            logprobs[seen] = scores.logprobs.detach()
+            values[seen] = scores.values.detach()
+            entropies[seen] = scores.entropies.detach()
         gradient = {"grad_norm": max(norms), "grad_scale": min(scales)}
         return record_epoch(batch, logprobs, values, entropies, config, minibatches, **gradient)
+
+    @torch.no_grad()
+    def ratios(self, batch: Batch, rows: Tensor, config: Config) -> Tensor:
+        """The ratios of some rows' tokens that count under the policy as it is now, flat, by a forward of their own."""
+        part = batch.take(rows)
+        now = self._forward(part, config, longest(batch.mask)).logprobs
+        return (now - part.old_logprobs).exp()[part.mask]
 
     @torch.no_grad()
     def final(self, batch: Batch, config: Config, top_ids: Tensor | None = None) -> Epoch:
@@ -139,6 +154,13 @@ class Optimiser:
             entropy_grad=config.ent_coef > 0,
             upto=upto,
         )
+
+
+def _what_to_do(batch: Batch) -> str:
+    most = float(batch.returns.abs().max())
+    if most > HUGE_RETURN:
+        return f"a response's rewards add up to {most:.1g}, so scale them to about -1 to 1"
+    return "lower the learning rate, or set a gradient limit"
 
 
 @torch.no_grad()

@@ -48,6 +48,10 @@ class TokenScores(NamedTuple):
         found = torch.where(mask[:, :scored, None], found, 0.0)
         return pad(found, (0, 0, 0, ids.shape[1] - scored))
 
+    def detached(self) -> TokenScores:
+        """The same numbers without their gradient."""
+        return TokenScores(*(tensor.detach() for tensor in self))
+
 
 class Policy(nn.Module):
     """A GPT-2 language model, its tokenizer, and a zero-initialised scalar value head.
@@ -106,6 +110,11 @@ class Policy(nn.Module):
     def end_of_text(self) -> int:
         """The id that starts a prompt and may end a response."""
         return int(self.tokenizer.eos_token_id)
+
+    @property
+    def changes(self) -> int:
+        """How often its weights have been changed in place, by autograd's count: a forward from before is stale."""
+        return sum(parameter._version for parameter in self.parameters())
 
     @property
     def parameter_count(self) -> int:

@@ -62,7 +62,7 @@ def sample_reference(trainer: Trainer, config: Config, first: int, prompts: list
     prompt_ids, prompt_mask = encode(reference, prompts, plain.response_length)
     answered = torch.arange(len(prompts)).repeat_interleave(ANSWERS).to(reference.device)
     uniforms = torch.rand(len(rows), plain.response_length, generator=generator(config.seed, first, BEST_OF_N))
-    rollout, _ = collect(
+    rollout = collect(
         reference,
         reference,
         prompt_ids[answered],
@@ -71,7 +71,7 @@ def sample_reference(trainer: Trainer, config: Config, first: int, prompts: list
         plain,
         sentence_ends(reference),
         answered,
-    )
+    ).rollout
     return _scored(trainer, config, rollout, prompts)
 
 
@@ -86,8 +86,8 @@ def _scored(trainer: Trainer, config: Config, rollout: Rollout, prompts: list[st
             rollout.response_ids[rows], rollout.response_mask[rows], rollout.ref_logprobs[rows], rows, rows
         )
         asked = [prompts[int(place) // ANSWERS] for place in picked]
-        components = trainer.score(config, seen, asked)
-        found = trainer.judge(config, seen, asked, components)
+        components = trainer.reward_model.score(config, seen, asked)
+        found = trainer.reward_model.judge(config, seen, asked, components)
         parts.append({name: values.cpu().reshape(group.shape) for name, values in components.items()})
         judged += [] if found is None else [found.cpu().reshape(group.shape)]
     return ScoredAnswers(

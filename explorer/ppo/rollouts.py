@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from explorer.config import Config
 from explorer.ppo.clock import Clock
 from explorer.ppo.kl import exact_kl_tokens
-from explorer.ppo.policy import Policy
+from explorer.ppo.policy import Policy, TokenScores
 from explorer.ppo.records import Rollout
 from explorer.ppo.sampling import SentenceEnds, sample
 
@@ -29,6 +29,14 @@ class GreedyAnswers(NamedTuple):
     of_group: Tensor  # [groups] which of the N answers is to the group's prompt
 
 
+class Collected(NamedTuple):
+    """What one round of sampling gives."""
+
+    rollout: Rollout
+    greedy: GreedyAnswers | None  # for ReMax, from the same sampling call
+    forward: TokenScores | None  # the old policy's over all rows, with its graph, where it was asked for
+
+
 @torch.no_grad()
 def collect(
     policy: Policy,
@@ -40,7 +48,9 @@ def collect(
     ends: SentenceEnds,
     answered: Tensor,
     clock: Clock | None = None,
-) -> tuple[Rollout, GreedyAnswers | None]:
+    *,
+    keep_graph: bool = False,
+) -> Collected:
     """Sample one response a row from the policy and score every token of it.
 
     The old log-probabilities come from the very forward that the trainer optimises with, not from the sampler, so that
@@ -56,9 +66,8 @@ def collect(
         ends: which tokens end a sentence, from ``sentence_ends``.
         answered: ``[B]`` which prompt each row answers, from ``rows_for``.
         clock: started; marks ``sample``, ``old`` and ``reference``. None takes no times.
-
-    Returns:
-        The rollout; and, for ReMax, the greedy answers to the same prompts, from the same sampling call.
+        keep_graph: whether the old policy's forward is kept with what its backward pass needs, for a first step that
+            would ask the very same of the very same weights.
     """
     clock = clock or Clock(policy.device)
     rows, every = len(prompt_ids), torch.arange(len(prompt_ids), device=prompt_ids.device)
@@ -79,7 +88,9 @@ def collect(
     )
     clock.mark("sample")
     tokens = (prompt_ids, prompt_mask, ids[:rows], mask[:rows], config.temperature)
-    old = policy.score_tokens(*tokens)
+    with torch.set_grad_enabled(keep_graph):
+        forward = policy.score_tokens(*tokens, entropy_grad=config.ent_coef > 0)
+    old = forward.detached()
     scored = old.all_logprobs.shape[1]  # as far as the longest response
     missing = ids.shape[1] - scored
     top = old.all_logprobs.topk(min(TOP_ALTERNATIVES, old.all_logprobs.shape[-1]), dim=-1)
@@ -109,4 +120,4 @@ def collect(
         likely = reference.score_tokens(*answers, config.temperature).logprobs
         greedy = GreedyAnswers(ids[rows:], mask[rows:], likely, extra, of_group)
     clock.mark("reference")
-    return rollout, greedy
+    return Collected(rollout, greedy, forward if keep_graph else None)

@@ -5,7 +5,8 @@
     replay/I/FIELD              the I-th newest experience kept for replay, nine tensors each
 
 and as plain values the number of updates, when and at which temperature those batches were sampled, the adapted
-coefficients, the config and the prompts.
+coefficients, the config and the prompts; and what it was made with, which changes nothing but the last digits of what
+follows: the version of PyTorch, and its number of threads.
 
 There is no generator's state in it, and none is missing: every random number belongs to (seed, update, purpose), see
 ``explorer.ppo.sampling``. So a trainer that is put back to update 12 draws in update 13 the numbers that it drew
@@ -56,6 +57,8 @@ class State:
         coefficients: those that adapt, as the last update has left them.
         born: the update in which each replayed experience was sampled, newest first.
         temperatures: the temperature of each replayed experience.
+        torch: the version of PyTorch that made it; None where that is not known.
+        threads: how many threads it did that with; None likewise.
         tensors: by name, as the module says; on the CPU, and nobody else's.
     """
 
@@ -65,6 +68,8 @@ class State:
     coefficients: Coefficients
     born: tuple[int, ...]
     temperatures: tuple[float, ...]
+    torch: str | None
+    threads: int | None
     tensors: Mapping[str, Tensor]
 
     @property
@@ -94,6 +99,8 @@ def capture(trainer: Trainer, config: Config | None = None) -> State:
         coefficients=trainer.coefficients,
         born=tuple(experience.born for experience in trainer.replay),
         temperatures=tuple(experience.temperature for experience in trainer.replay),
+        torch=str(torch.__version__),
+        threads=torch.get_num_threads(),
         tensors=tensors,
     )
 

@@ -8,7 +8,8 @@
        done        the update as one record; repeat
 
 Departs from the textbook in this: old log-probabilities come from a forward of the trainer and not from the sampler,
-so the first ratio of an update is exactly 1; and an update that fails or is abandoned half way leaves the policy, the
+so the first ratio of an update is exactly 1, and where the first step is over all the responses at once it goes back
+through that very forward; and an update that fails or is abandoned half way leaves the policy, the
 optimiser and the counter as they were before it.
 """
 
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from explorer.config import FIELDS, Config
 from explorer.ppo.adaptive import Coefficients
-from explorer.ppo.checks import check_update, first_minibatch
+from explorer.ppo.checks import check_update, first_minibatch, first_ratio_bound
 from explorer.ppo.clock import Clock
 from explorer.ppo.credit import assign_credit
 from explorer.ppo.loading import load_policy
@@ -34,13 +35,12 @@ from explorer.ppo.metrics import approx_kl, measure
 from explorer.ppo.objectives import curve
 from explorer.ppo.optimiser import Optimiser
 from explorer.ppo.policy import GPT2_DROPOUT, Policy
-from explorer.ppo.preferences.learned import Learned
 from explorer.ppo.prompts import check_prompts, encode, rows_for
 from explorer.ppo.records import Credit, Epoch, Rollout, Update
 from explorer.ppo.replay import Batch, Experience, join, reuse
-from explorer.ppo.rewards import REWARDS, Responses, from_texts, judge_name, judge_of, recipes_made, score
-from explorer.ppo.rewards.score import run_component, weighted
-from explorer.ppo.rollouts import GreedyAnswers, collect
+from explorer.ppo.rewards.model import RewardModel
+from explorer.ppo.rewards.score import weighted
+from explorer.ppo.rollouts import Collected, collect
 from explorer.ppo.sampling import generator, sample, sentence_ends
 from explorer.ppo.schedule import scheduled
 from explorer.ppo.state import State, capture, restore
@@ -113,7 +113,7 @@ class Trainer:
         )
         self.reference = self.policy.frozen_copy()
         self.policy.use_critic(self.config.critic)
-        self.components = {**REWARDS, **_custom_components(rewards or {})}
+        self.reward_model = RewardModel(self.policy, self.reference, rewards or {})
         self.optimiser = Optimiser(self.policy)
         self.updates = 0
         self.coefficients = Coefficients.of(self.config)
@@ -131,34 +131,10 @@ class Trainer:
         """Whether this trainer can run a config.
 
         Raises:
-            ValueError: prompt and response do not fit the policy's positions, a weight is that of no component, or a
-                recipe's component cannot be made, or was learnt on another policy.
+            ValueError: prompt and response do not fit the policy's positions, or as ``RewardModel.check``.
         """
         encode(self.policy, self.prompts, config.response_length)
-        components = self.components_under(config)
-        for name, weight in config.weights.items():
-            if weight and name not in components and name not in config.set_aside:
-                known = ", ".join(components)
-                raise ValueError(f"There is no reward component '{name}' to give a weight to: there are {known}.")
-        if config.judge and judge_name(config.judge) not in config.set_aside:
-            components = {**components, config.judge: judge_of(config.judge, components)}
-        for name, component in components.items():
-            if isinstance(component, Learned):
-                component.check_for(name, self.reference)
-
-    def components_under(self, config: Config) -> dict[str, Callable[[Responses], Tensor]]:
-        """Every reward component under a config: the built-in ones, those given as functions, those of its recipes.
-
-        Those that the config sets aside are left out.
-
-        Raises:
-            ValueError: a recipe's component cannot be made, or has the name of another; the message names it.
-        """
-        for name in config.components:
-            if name in self.components:
-                raise ValueError(f"There is a component '{name}' already: give the other one another name.")
-        found = {**self.components, **recipes_made(config.components)}
-        return {name: component for name, component in found.items() if name not in config.set_aside}
+        self.reward_model.check(config)
 
     def _stops(self, config: Config) -> Tensor:
         """``[V]`` bool: the tokens with which a response may end by itself."""
@@ -194,6 +170,9 @@ class Trainer:
         The config is fixed for the whole update; where ``kl_target`` or the objective has coefficients adapt, the
         adapted ones (``self.coefficients``) stand in for its own, and the metrics say what they were. An exception, or
         closing the generator before ``done``, restores the policy and the optimiser as they were.
+
+        Where an epoch is one minibatch, what its backward pass needs is kept from ``sample`` to the first epoch: the
+        activations and ``[B, T, V]`` log-probabilities, as much as the epoch itself takes.
 
         Raises:
             ValueError: as ``check``; or the config has another critic than the run was begun with, or another response
@@ -245,14 +224,18 @@ class Trainer:
 
         # 1. Collect trajectories: sample responses from the old policy, and score every token under it and under
         #    the reference.
-        rollout, prompts, greedy = self._draw(config, number, clock)
+        # One step over exactly these rows starts from this very forward: it is not made twice, unless dropout would
+        # make another one of it.
+        once = config.minibatches == 1 and not older and not config.dropout_on
+        (rollout, greedy, forward), prompts = self._draw(config, number, clock, keep_graph=once)
+        untouched = self.policy.changes
         yield Stage("sample", 0, config.epochs, rollout)
 
         # 2. The reward model: components in about [-1, 1], weighted into one score a response.
         clock.start()
-        components = self.score(config, rollout, prompts)
-        judged = self.judge(config, rollout, prompts, components)
-        greedy_components = self._score_greedy(config, prompts, greedy)
+        components = self.reward_model.score(config, rollout, prompts)
+        judged = self.reward_model.judge(config, rollout, prompts, components)
+        greedy_components = self.reward_model.score_greedy(config, prompts, greedy)
         scores = weighted(components, config.weights)
         clock.mark("score")
         yield Stage("score", 0, config.epochs, rollout, components)
@@ -277,9 +260,18 @@ class Trainer:
             clock.start()
             drawn = minibatches(config.seed, number, k, rows=batch.rows, count=config.minibatches)
             parts = [torch.from_numpy(rows).to(self.policy.device) for rows in drawn]
+            if forward is not None:
+                # Kept only if it is what the policy would still say: one response, another in every update, is asked
+                # anew, which is what the check of the first ratio measures then.
+                one = torch.tensor([number % batch.rows], device=self.policy.device)
+                first_ratios = self.optimiser.ratios(batch, one, config)
+                still = (first_ratios - 1).abs().max() < first_ratio_bound(self.policy.bf16)
+                forward = forward if still and self.policy.changes == untouched else None
+            again = k == 1 and forward is None
             with self._dropout(config, number, k):
-                epoch = self.optimiser.epoch(batch, parts, config)
-            if k == 1:
+                epoch = self.optimiser.epoch(batch, parts, config, forward)
+            forward = None
+            if again:
                 fresh_rows = rollout.response_mask.shape[0]
                 first_ratios = first_minibatch(epoch.ratios, parts[0], batch.mask, fresh_rows)
             trained.append(epoch)
@@ -363,13 +355,13 @@ class Trainer:
 
     def sample(self, config: Config, number: int) -> tuple[Rollout, list[str]]:
         """Draw the responses of update ``number``; also the prompt that each row answers."""
-        rollout, prompts, _ = self._draw(config, number)
-        return rollout, prompts
+        collected, prompts = self._draw(config, number)
+        return collected.rollout, prompts
 
     def _draw(
-        self, config: Config, number: int, clock: Clock | None = None
-    ) -> tuple[Rollout, list[str], GreedyAnswers | None]:
-        """The responses of update ``number``, the prompt of each, and the greedy answers where ReMax needs them."""
+        self, config: Config, number: int, clock: Clock | None = None, *, keep_graph: bool = False
+    ) -> tuple[Collected, list[str]]:
+        """The responses of update ``number`` with what ``collect`` gives beside them, and the prompt of each."""
         rows = rows_for(
             len(self.prompts), config.batch_size, seed=config.seed, update=number, group_size=config.group_size
         )
@@ -379,7 +371,7 @@ class Trainer:
         uniforms = torch.rand(*shape, generator=generator(config.seed, number, ROLLOUT)).to(self.policy.device)
         answered = rows.to(self.policy.device)
         with self._dropout(config, number, 0):
-            rollout, greedy = collect(
+            collected = collect(
                 self.policy,
                 self.reference,
                 prompt_ids[answered],
@@ -389,8 +381,9 @@ class Trainer:
                 self._ends,
                 answered,
                 clock,
+                keep_graph=keep_graph,
             )
-        return rollout, [self.prompts[int(row)] for row in rows], greedy
+        return collected, [self.prompts[int(row)] for row in rows]
 
     def _dropout(self, config: Config, number: int, part: int) -> AbstractContextManager[None]:
         """Dropout in the policy's forwards where the config leaves it on; ``part`` is 0 in sampling, else the epoch."""
@@ -418,66 +411,7 @@ class Trainer:
         )
         return [policy.decode(row[kept].tolist()) for row, kept in zip(ids, mask, strict=True)]
 
-    def score(self, config: Config, rollout: Rollout | GreedyAnswers, prompts: list[str]) -> dict[str, Tensor]:
-        """Every reward component of a rollout, ``{name: [B]}``, before the weights."""
-        responses = self.responses(config, rollout, prompts)
-        return {
-            name: values.to(self.policy.device)
-            for name, values in score(self.components_under(config), responses).items()
-        }
-
-    def judge(
-        self, config: Config, rollout: Rollout | GreedyAnswers, prompts: list[str], components: Mapping[str, Tensor]
-    ) -> Tensor | None:
-        """What the config's held-out judge gives each response ``[B]``; None without one, or where it is set aside.
-
-        One that is among the ``components``, which have been measured, is not measured again.
-
-        Raises:
-            ValueError: there is no such judge.
-            RewardError: it fails.
-        """
-        if not config.judge or judge_name(config.judge) in config.set_aside:
-            return None
-        if config.judge in components:
-            return components[config.judge]
-        judge = judge_of(config.judge, self.components_under(config))
-        found = run_component(judge_name(config.judge), judge, self.responses(config, rollout, prompts))
-        return found.to(self.policy.device)
-
-    def responses(self, config: Config, rollout: Rollout | GreedyAnswers, prompts: list[str]) -> Responses:
-        """A rollout as its reward components see it; ``prompts`` has the prompt that each row answers."""
-        ids, mask = rollout.response_ids.cpu(), rollout.response_mask.cpu()
-        return Responses(
-            prompts=prompts,
-            texts=[self.policy.decode(row[kept].tolist()) for row, kept in zip(ids, mask, strict=True)],
-            ids=ids,
-            mask=mask,
-            ref_logprobs=rollout.ref_logprobs.cpu(),
-            reference=self.reference,
-            config=config,
-        )
-
-    def _score_greedy(self, config: Config, prompts: list[str], greedy: GreedyAnswers | None) -> dict[str, Tensor]:
-        """The components of the greedy answer to each group's prompt, ``{name: [groups]}``; empty without any.
-
-        They are scored as a batch of their own and change no other score.
-        """
-        if greedy is None:
-            return {}
-        components = self.score(config, greedy, [prompts[row] for row in greedy.rows.tolist()])
-        return {name: values[greedy.of_group] for name, values in components.items()}
-
 
 def _weighing(config: Config, rewards: Mapping[str, Any]) -> Config:
     """Give a reward of the user's own the weight 1 where the config has none for it."""
     return config.replace(weights={**dict.fromkeys(rewards, 1.0), **config.weights})
-
-
-def _custom_components(rewards: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[[Responses], Tensor]]:
-    for name, fn in rewards.items():
-        if name in REWARDS:
-            raise ValueError(f"a reward named '{name}' is built in: give yours another name.")
-        if not callable(fn):
-            raise TypeError(f"the reward '{name}' is not a function (prompts, responses) -> one float a response.")
-    return {name: from_texts(fn) for name, fn in rewards.items()}

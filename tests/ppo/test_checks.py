@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -228,6 +229,31 @@ def test_where_all_advantages_are_equal_there_is_nothing_to_whiten_and_no_alarm(
     # Every response got the same score, as when all weights are 0: what is whitened is 0 everywhere.
     equal, none = torch.where(update.rollout.response_mask, 0.25, 0.0), torch.zeros_like(update.credit.advantages)
     assert "whitened" not in red(check(update, advantages=equal, whitened_advantages=none))
+
+
+@pytest.mark.parametrize("size", [1e-5, 1e-4, 1e-3])
+def test_whitening_leaves_small_advantages_small_and_no_alarm(update: Update, size: float) -> None:
+    """By Python's own statistics: 1e-8 under the root leaves sd / sqrt(sd^2 + 1e-8) of a deviation."""
+    mask = update.rollout.response_mask
+    small = update.credit.advantages * size
+    values = small[mask].double().tolist()
+    scale = (statistics.variance(values) + 1e-8) ** 0.5
+    mean = statistics.mean(values)
+    whitened = torch.zeros_like(small)
+    whitened[mask] = torch.tensor([(value - mean) / scale for value in values])
+    assert statistics.stdev(whitened[mask].tolist()) < 0.999
+    assert "whitened" not in red(check(update, advantages=small, whitened_advantages=whitened))
+    assert "whitened" in red(check(update, advantages=small, whitened_advantages=whitened * 1.1 + 0.01 * mask))
+
+
+def test_a_ratio_that_has_become_0_has_no_gradient_on_either_side_and_no_alarm(second: Update) -> None:
+    ratios, flat, advantages = (
+        tensor.clone() for tensor in (second.final.ratios, second.final.zero_gradient, second.final.advantages)
+    )
+    for row, sign in ((0, 1), (1, -1)):
+        advantages[row, 0], ratios[row, 0], flat[row, 0] = sign, 0.0, True
+    final = dataclasses.replace(second.final, ratios=ratios, zero_gradient=flat, advantages=advantages)
+    assert with_final(second, final) == (True, 0.0)
 
 
 def test_a_penalty_of_the_wrong_sign_is_seen(second: Update) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -10,9 +11,12 @@ import torch
 from explorer.config import Config
 from explorer.ppo.rewards import Responses, RewardError, judge_of
 from explorer.ppo.rewards.judging import by_rule, gendered
-from explorer.recipes import JUDGES
+from explorer.recipes import JUDGES, learned_judge
+from tests.conftest import TINY_PROMPTS
+from tests.taught import taught
 
 if TYPE_CHECKING:
+    from explorer.ppo.policy import Policy
     from explorer.ppo.trainer import Trainer
     from tests.conftest import MakeTrainer, RunUpdate
 
@@ -154,3 +158,39 @@ def test_a_sum_adds_components_up_by_its_own_weights(make_trainer: MakeTrainer, 
 @pytest.mark.parametrize("judge", JUDGES)
 def test_every_ready_judge_can_be_made(judge: str) -> None:
     assert callable(judge_of(judge, {}))
+
+
+# --- one that was learnt from labels ---
+
+
+@pytest.fixture
+def learnt(make_tiny_policy: Callable[[], Policy], tiny_config: Config) -> dict[str, Any]:
+    return taught(make_tiny_policy(), tiny_config, TINY_PROMPTS)
+
+
+def test_one_that_was_learnt_measures_what_it_would_be_paid_for(
+    make_trainer: MakeTrainer, run_update: RunUpdate, tiny_config: Config, learnt: dict[str, Any]
+) -> None:
+    judged = tiny_config.replace(judge=learnt)
+    assert learned_judge(judged.judge) == learnt
+    assert Config.from_flat(judged.flat()) == judged
+    paid = run_update(make_trainer(tiny_config.replace(component_mine=learnt))).credit.reward_components["mine"]
+    plain, found = run_update(make_trainer(tiny_config)), run_update(make_trainer(judged))
+    assert torch.equal(found.credit.judge, paid) and paid.std() > 0
+    assert torch.equal(found.credit.scores, plain.credit.scores)
+    assert torch.equal(found.credit.whitened_advantages, plain.credit.whitened_advantages)
+
+
+def test_one_that_was_learnt_on_another_policy_is_refused_in_a_sentence_that_does_not_spell_it_out(
+    make_trainer: MakeTrainer, tiny_config: Config, learnt: dict[str, Any]
+) -> None:
+    trainer = make_trainer()
+    trainer.check(tiny_config.replace(judge=learnt))
+    with pytest.raises(ValueError, match="'judge' cannot be used here. It was learnt on another policy") as raised:
+        trainer.check(tiny_config.replace(judge={**learnt, "policy": "0" * 64}))
+    assert len(str(raised.value)) < 200
+
+
+@pytest.mark.parametrize("judge", ["", "good_text", RECIPE])
+def test_no_other_judge_was_learnt(judge: str) -> None:
+    assert learned_judge(judge) is None

@@ -246,6 +246,13 @@ def test_a_loss_that_is_no_number_stops_before_the_step(
     assert moved(before, trainer.policy) == set()
 
 
+def test_rewards_that_are_too_large_are_blamed_where_they_are(trainer: Trainer, batch: Batch) -> None:
+    before, huge = weights(trainer.policy), batch._replace(returns=batch.returns * 1e25)
+    with pytest.raises(FloatingPointError, match=r"rewards add up to \de\+2\d, so scale them to about -1 to 1"):
+        trainer.optimiser.epoch(huge, ALL, CONFIG)
+    assert moved(before, trainer.policy) == set()
+
+
 def test_final_looks_and_does_not_touch(trainer: Trainer, batch: Batch) -> None:
     trainer.optimiser.epoch(batch, ALL, CONFIG)
     before, slope = weights(trainer.policy), gradient(trainer.policy)

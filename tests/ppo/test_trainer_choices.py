@@ -128,6 +128,22 @@ def greedy_answer(policy: Policy, rollout: object, row: int) -> str:
     return policy.decode(ids[0, len(prompt) :].tolist())
 
 
+def test_the_reference_judges_the_greedy_answers_at_the_temperature_of_all(
+    make_trainer: MakeTrainer, config: Config
+) -> None:
+    """By transformers' own forward of each answer alone, without padding."""
+    trainer = make_trainer(config)
+    collected, _ = trainer._draw(config.replace(estimator="remax", temperature=0.5), 1)
+    rollout, greedy = collected.rollout, collected.greedy
+    assert greedy is not None and len(greedy.rows) > 1
+    for row, ids, mask, found in zip(*greedy[3:4], *greedy[:3], strict=True):
+        prompt = rollout.prompt_ids[row][rollout.prompt_mask[row]]
+        with torch.no_grad():
+            logits = trainer.reference.lm(torch.cat([prompt, ids[mask]])[None]).logits[0, len(prompt) - 1 : -1]
+        likely = torch.distributions.Categorical(logits=2 * logits).log_prob(ids[mask])
+        torch.testing.assert_close(found[mask], likely, rtol=1e-4, atol=1e-5)
+
+
 def test_the_greedy_answers_change_neither_the_samples_nor_their_scores(
     make_trainer: MakeTrainer, run_update: RunUpdate, config: Config
 ) -> None:

@@ -20,7 +20,7 @@ def evidence(component: Any, prompt: str, text: str, tokens: Sequence[str], refe
     """What a component has to show for its value of a response, as plain values.
 
     Args:
-        component: of ``Trainer.components_under``; one with nothing to show for it gives nothing.
+        component: of ``RewardModel.under``; one with nothing to show for it gives nothing.
         prompt: the response's prompt.
         text: the response.
         tokens: its tokens, one text each; an end-of-text after them is not in ``text``.
