@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -162,14 +163,24 @@ app.command()(preferences)
 
 
 def main() -> None:
-    """Run the command line. An error that says what to do is one line on stderr and exit code 2."""
+    """Run the command line. An error that says what to do is one line on stderr and exit code 2, a warning a note."""
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = _note
+            app()
     except Exception as error:
         if os.environ.get("PPO_EXPLORER_TRACEBACK") or not _explains_itself(error):
             raise
         print(f"error: {_one_line(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _note(message: Warning | str, category: type[Warning], filename: str, lineno: int, *more: Any) -> None:
+    """One line for what our own code warns of; where it stands in the code tells nobody anything."""
+    if Path(filename).is_relative_to(Path(__file__).parent):
+        print(f"note: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
 
 
 def _explains_itself(error: Exception) -> bool:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import json
-import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,11 +15,10 @@ from explorer.config import CHOICES, DEFAULT_WEIGHTS, FIELDS, Config
 from explorer.memory import keep_freed_memory
 from explorer.presets import PRESETS
 from explorer.prompt_sets import prompt_sets
+from explorer.train_report import Report, parting, summary
 
 if TYPE_CHECKING:
     from explorer.ppo.policy import Policy
-    from explorer.recording.snapshot import Snapshot
-    from explorer.recording.storage import Recording
 
 #: The exit code of a program that Ctrl-C ended.
 INTERRUPTED = 130
@@ -140,7 +137,7 @@ def train(
             changes |= _learnt(labels, load_policy(policy, device, bf16), None, None)
         changes |= {} if weight_learned is None else {"weight_learned": weight_learned}
         trainer = Trainer.resume(resume, from_update, changes, policy=policy, device=device, bf16=bf16 or None)
-    before, folder = trainer.updates, out or resume
+    before, folder, report = trainer.updates, out or resume, Report(as_json)
     origin = trainer.origin
     if origin is not None and folder is not None and origin.is_in(folder):
         updates += origin.ahead  # as after a kill: they are there, and are made once more on the way
@@ -151,7 +148,7 @@ def train(
             keep_every=keep_every,
             checkpoint_every=checkpoint_every,
             checkpoint_megabytes=checkpoint_megabytes,
-            on_snapshot=_print_line if as_json else None,
+            on_snapshot=report,
         )
     except FloatingPointError as error:
         if os.environ.get("PPO_EXPLORER_TRACEBACK"):
@@ -161,9 +158,11 @@ def train(
     if save_policy is not None:
         trainer.policy.save(save_policy)
     if not as_json:
-        print(_summary(recording, folder, save_policy))
+        print(summary(recording, folder, save_policy))
         if resume is not None and out is not None and origin is not None and not origin.is_in(out):
-            print(_parting(resume, recording))
+            print(parting(resume, recording))
+    for warning in report.warnings():
+        print(f"warning: {warning}", file=sys.stderr)
     if (made := trainer.updates - before) < updates:
         print(f"Interrupted after {made} of {updates} updates.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
@@ -298,40 +297,3 @@ def _check_before_loading(
         check_free(new)
     if policy is not None:
         check_unused(policy)
-
-
-def _print_line(snapshot: Snapshot) -> None:
-    print(json.dumps({"update": snapshot.update, "metrics": plain(snapshot.metrics)}, allow_nan=False), flush=True)
-
-
-def plain(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """What JSON can hold: null where a metric is no number."""
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-
-
-def _parting(parent: Path, fork: Recording) -> str:
-    """Where a fork parts from the run that it came from, in one sentence."""
-    from explorer.recording.branches import parting
-    from explorer.recording.folder import RecordingError
-    from explorer.recording.storage import Recording
-
-    try:
-        found = parting(Recording.load(parent), fork)
-    except RecordingError as error:
-        return f"Where it parts from '{parent}' cannot be told: {error}"
-    if found is None:
-        return f"The same as '{parent}' so far, bit for bit, in every update that both have."
-    rows = [f"token {found.token + 1} of"] if found.token is not None else []
-    rows += [f"response {found.response + 1}"] if found.response is not None else []
-    place = ", ".join([f"update {found.update}", found.stage, *([" ".join(rows)] if rows else [])])
-    numbers = found.words or (found.parent, found.child)
-    return f"First differs from '{parent}' in {place}: {found.quantity}, {numbers[0]!r} -> {numbers[1]!r}."
-
-
-def _summary(recording: Recording, out: Path | None, save_policy: Path | None) -> str:
-    count = recording.metrics.num_rows
-    scores = recording.metrics.column("objective/score").to_pylist() if count else []
-    parts = [f"{count} updates" + (f", score {scores[0]:+.3f} to {scores[-1]:+.3f}" if scores else "")]
-    parts += [f"recorded in {out}"] if out else []
-    parts += [f"policy in {save_policy}"] if save_policy else []
-    return "; ".join(parts) + "."

@@ -91,6 +91,18 @@ def test_what_is_no_recording_is_one_line_before_any_server_starts(monkeypatch, 
     message = failure(monkeypatch, capsys, "replay", str(missing))
     assert message == f"error: There is no folder '{missing}': give the folder of a recorded run.\n"
     assert "it is not a recorded run" in failure(monkeypatch, capsys, "replay", str(tmp_path))
+    for number in range(11):  # as in the folder of a seed grid
+        (tmp_path / f"seed-{number:03d}").mkdir()
+        (tmp_path / f"seed-{number:03d}" / "run.json").write_text("{}")
+        if number == 0:
+            one = failure(monkeypatch, capsys, "replay", str(tmp_path))
+    seeds = ", ".join(f"seed-{number:03d}" for number in range(8))
+    first = tmp_path / "seed-000"
+    begin = f"error: '{tmp_path}' has no run.json: it is not a recorded run, but holds "
+    assert one == f"{begin}the run seed-000: give the folder of one, as '{first}'.\n"
+    assert failure(monkeypatch, capsys, "replay", str(tmp_path)) == (
+        f"{begin}11 runs, {seeds} and 3 more: give the folder of one, as '{first}'.\n"
+    )
 
 
 def test_a_recording_is_shown_by_the_explorers_own_notebook_for_as_long_as_it_is_served(tmp_path, monkeypatch):

@@ -55,6 +55,12 @@ def test_json_is_one_line_an_update_and_nothing_else(run: Run, tiny_checkpoint: 
         assert expected.items() <= line["metrics"].items()
 
 
+def test_a_bug_by_name_is_warned_of_on_the_side(run: Run) -> None:
+    code, out, err = run("--updates", "1", "--set", "dropout_on=true")
+    assert code == 0 and out.startswith("1 update, score ")
+    assert err.startswith("warning: check failed: first_ratio in update 1, first ")
+
+
 def test_a_metric_that_is_no_number_is_null_in_json(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     update = headless.Trainer.update
 
@@ -226,6 +232,19 @@ def test_a_run_is_resumed_in_place_and_forked(run: Run, tmp_path: Path) -> None:
     parent = Recording.load(fork).info["parent"]
     assert (parent["folder"], parent["update"]) == ("cut", 1)
     assert parent["changed"] == {"epochs": [1, 3], "seed": [0, 5]}
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_run_that_was_made_otherwise_goes_on_with_a_note(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 4)
+        assert run("--updates", "1", "--out", str(tmp_path / "run"))[0] == 0
+    code, out, err = run("--resume", str(tmp_path / "run"), "--updates", "1", small=False)
+    assert (code, out.startswith("2 updates")) == (0, True)
+    assert err.startswith(f"note: '{tmp_path / 'run'}' was made with 4 threads and goes on with 1 thread: ")
+    assert len(err.splitlines()) == 1
 
 
 def test_a_fork_tells_where_it_parts(run: Run, tmp_path: Path) -> None:
