@@ -191,5 +191,10 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType(
     }
 )
 
+#: By which update the score and the judge of some presets are to be seen to part, as ``explorer.views.gauge.parting``
+#: has it. An update takes a second or less on two cores, so that update 20 is well within a minute. "Leash" claims
+#: nothing of the kind: of ten seeds five parted for a while, with the judge at 0.21 to 0.38 in the end.
+PARTINGS: Mapping[str, int] = MappingProxyType({"hack_the_reward": 20})
+
 #: All of them by name, in the order of the menu.
 PRESETS: Mapping[str, Config] = MappingProxyType({**LESSONS, **RECIPES})

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from explorer.config import Config, effect_of
 from explorer.ppo.metrics import METRICS
 from explorer.ppo.policy import Policy
 from explorer.ppo.trainer import Trainer
-from explorer.presets import CLAIMS, LESSONS, PRESETS, RECIPES, Claim
+from explorer.presets import CLAIMS, LESSONS, PARTINGS, PRESETS, RECIPES, Claim
 from explorer.text import LANGUAGES, labels
 from explorer.views.curves import ADAPTING, CHARTS
+from explorer.views.gauge import parting
 
 if TYPE_CHECKING:
     from tests.conftest import RunUpdate
@@ -36,6 +38,13 @@ def test_a_claim_is_about_a_number_that_is_measured(name: str) -> None:
         assert claim.metric != "objective/judge" or PRESETS[name].judge
         shown = "component/NAME" if claim.metric.startswith("component/") else claim.metric
         assert shown in {metric for chart in EVERY for metric in chart.metrics}, "no curve would show it"
+
+
+@pytest.mark.parametrize("name", PARTINGS)
+def test_what_is_to_part_is_a_score_and_a_judge_that_a_run_so_long_can_tell_of(name: str) -> None:
+    assert PRESETS[name].judge and CLAIMS[name]
+    flat, falling = np.zeros(PARTINGS[name]), np.linspace(9, -9, PARTINGS[name])
+    assert parting(np.arange(1, len(flat) + 1), flat, falling) is not None
 
 
 def test_a_claim_holds_where_the_mean_of_its_updates_is_beyond_the_edge() -> None:

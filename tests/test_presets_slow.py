@@ -7,8 +7,8 @@ within what was seen when this was written (in brackets), so that a run that fai
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from statistics import fmean
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,10 +17,11 @@ import pytest
 from explorer.config import Config
 from explorer.ppo.loading import load_policy
 from explorer.ppo.trainer import Trainer
-from explorer.presets import CLAIMS, PRESETS
+from explorer.presets import CLAIMS, PARTINGS, PRESETS
 from explorer.views.gauge import counted, parting, spread_of
 
 if TYPE_CHECKING:
+    from explorer.ppo.records import Update
     from tests.conftest import RunUpdate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
@@ -62,7 +63,7 @@ def train(name: str, seed: int, updates: int, run_update: RunUpdate) -> Run:
 def responses_of_the_untouched(trainer: Trainer, config: Config) -> dict[str, float]:
     """Mean of every component over 8 batches of 32 responses to the same prompts, before any training."""
     assert trainer.updates == 0
-    batches = [trainer.score(config, *trainer.sample(config, number)) for number in range(1001, 1009)]
+    batches = [trainer.reward_model.score(config, *trainer.sample(config, number)) for number in range(1001, 1009)]
     return {name: fmean(batch[name].mean().item() for batch in batches) for name in batches[0]}
 
 
@@ -104,35 +105,38 @@ def test_balanced_raises_the_sentiment_and_keeps_the_rest(run_update: RunUpdate)
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_what_a_preset_claims_holds_for_at_least_nine_seeds_of_ten(name: str, run_update: RunUpdate) -> None:
-    claims, held = CLAIMS[name], []
-    for seed in [drawn_seed() for _ in range(10)]:
-        trainer = Trainer(load_policy(), PRESETS[name].replace(seed=seed))
-        updates = [run_update(trainer).metrics for _ in range(max(claim.last for claim in claims))]
-        series = {claim: [metrics[claim.metric] for metrics in updates] for claim in claims}
-        held.append([claim.holds(values) for claim, values in series.items()])
-        means = {
-            claim.metric: round(fmean(values[claim.first - 1 : claim.last]), 3) for claim, values in series.items()
-        }
-        print(f"{name}, seed {seed}: {means} {held[-1]}")
-    for claim, each in zip(claims, zip(*held, strict=True), strict=True):
-        print(f"{name}: {claim}: {sum(each)} of 10")
-    print(f"{name}: all of it holds for {sum(map(all, held))} of 10")
-    assert sum(map(all, held)) >= 9
-
-
-@pytest.mark.parametrize(("name", "parts"), [("hack_the_reward", True), ("leash", False)])
-def test_score_and_judge_part_without_the_leash_and_not_with_it(name: str, parts: bool, run_update: RunUpdate) -> None:
-    found = []
+    claims, by, held, seconds = CLAIMS[name], PARTINGS.get(name), [], []
+    last = max(*(claim.last for claim in claims), by or 0)
     for seed in [drawn_seed() for _ in range(10)]:
         trainer = Trainer(load_policy(), PRESETS[name].replace(seed=seed))
         first = run_update(trainer)
-        updates = [first.metrics, *(run_update(trainer).metrics for _ in range(39))]
-        unit = spread_of(first.credit.scores, first.credit.judge)
-        score = counted(np.array([metrics["objective/score"] for metrics in updates]), unit.score)
-        judged = counted(np.array([metrics["objective/judge"] for metrics in updates]), unit.judge)
-        found.append(parting(np.arange(1, 41), score, judged))
-        print(f"{name}, seed {seed}: {found[-1]} in {sum(m['throughput/seconds'] for m in updates):.0f} s")
-    assert sum((part is not None) == parts for part in found) >= 9
+        updates = [first.metrics, *(run_update(trainer).metrics for _ in range(last - 1))]
+        seconds.append(median(metrics["throughput/seconds"] for metrics in updates))
+        series = {claim: [metrics[claim.metric] for metrics in updates] for claim in claims}
+        seen = first_seen_parted(first, updates)
+        held.append([claim.holds(values) for claim, values in series.items()])
+        if by is not None:
+            held[-1].append(seen is not None and seen <= by)
+        means = {
+            claim.metric: round(fmean(values[claim.first - 1 : claim.last]), 3) for claim, values in series.items()
+        }
+        print(f"{name}, seed {seed}: {means}, seen to have parted after update {seen}: {held[-1]}", flush=True)
+    told = [*claims, *([f"parted by update {by}"] if by else [])]
+    for claim, each in zip(told, zip(*held, strict=True), strict=True):
+        print(f"{name}: {claim}: {sum(each)} of 10")
+    in_a_minute = int(60 / median(seconds))
+    print(f"{name}: all of it holds for {sum(map(all, held))} of 10; {in_a_minute} updates fit into 60 s here")
+    assert sum(map(all, held)) >= 9
+    assert by is None or by <= in_a_minute
+
+
+def first_seen_parted(first: Update, updates: Sequence[Mapping[str, float]]) -> int | None:
+    """After which update the gauge first marks the point where score and judge have parted; None if it never does."""
+    unit = spread_of(np.asarray(first.credit.scores), np.asarray(first.credit.judge))
+    score = counted(np.array([metrics["objective/score"] for metrics in updates]), unit.score)
+    judged = counted(np.array([metrics["objective/judge"] for metrics in updates]), unit.judge)
+    numbers = np.arange(1, len(updates) + 1)
+    return next((n for n in range(1, len(updates) + 1) if parting(numbers[:n], score[:n], judged[:n])), None)
 
 
 def test_see_the_clip_leaves_one_token_in_five_outside(run_update: RunUpdate) -> None:

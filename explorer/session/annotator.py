@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from traitlets import Bool, Dict, HasTraits
 
+from explorer.recipes import learned_judge
 from explorer.recording.snapshot import Snapshot
 from explorer.session.labels import YOU, Unsaved, open_labels
 
@@ -59,9 +60,10 @@ class Annotator(HasTraits):
         self._curve: list[tuple[int, float | None, float | None]] = []  # decided labels, right in training, held out
         self._seen: tuple[Any, ...] = ()  # what the last fit and the last choice were made of
         self._bench: Workbench | None = None  # the worker's
-        self._measured = self._busy = False
+        self._measured = self._busy = self._tuning = False
         self.observe(self._look, "wanted")
         session.observe(self._look, "phase")
+        session.observe(self._follow_settings, "config")
 
     # ------------------------------------------------------------------ commands
 
@@ -186,6 +188,55 @@ class Annotator(HasTraits):
         self._session.components.put(name, recipe, weight, was=name if there else "")
         self._publish()
 
+    def tune(self) -> None:
+        """Tune the trunk that the fitted model reads to the labels; with the next label it is frozen again.
+
+        Raises:
+            ValueError: nothing has been fitted, or to too few labels.
+        """
+        from explorer.ppo.preferences.tuned_trunk import MIN_DECIDED
+
+        if self._fitted is None or self._fitted.recipe is None:
+            raise ValueError("There is no fitted model yet: label a few more pairs first.")
+        if (decided := self._fitted.summary["decided"]) < MIN_DECIDED:
+            raise ValueError(
+                f"A trunk is tuned to at least {MIN_DECIDED} choices, and there are {decided}: label more."
+            )
+        if self._tuning:
+            return
+        session, seen = self._session, self._seen
+        labels, *_, apart, _ = seen
+
+        def job() -> None:
+            fitted = None
+            try:
+                fitted = self._bench_now().tune(labels, apart)
+            finally:
+                session.loop.post(self._take_tuned, seen, fitted)
+
+        self._tuning = True
+        self._publish()
+        session.worker.submit(job)
+
+    def hold_out(self) -> None:
+        """Make a model of its own the held-out judge, fitted to pairs that are not trained on.
+
+        Those are the pairs that no component with a weight was taught by, where at least five of them are decided, and
+        every second one else; from then on the fitted model leaves the judge's pairs out, as long as it judges.
+
+        Raises:
+            PreferenceError: too few labels are decided for a judge.
+        """
+        from explorer.ppo.preferences.splitting import judges_share
+
+        taught: frozenset[bytes] = frozenset().union(*(names or () for names in self._taught_by().values()))
+        share, session = judges_share(self._open().comparisons, taught), self._session
+
+        def job() -> None:
+            session.loop.post(self._take_judge, self._bench_now().fit_judge(share))
+
+        session.worker.submit(job)
+
     @property
     def component(self) -> str:
         """The name of the component that is, or would be, the fitted model."""
@@ -193,7 +244,61 @@ class Annotator(HasTraits):
         learnt = [name for name, recipe in config.components.items() if recipe["kind"] == "learned"]
         return max(learnt, key=lambda name: config.weights[name] != 0, default=NAME)  # the first of those that count
 
+    def _taught_by(self) -> dict[str, frozenset[bytes] | None]:
+        """By component that counts, the pairs whose labels taught it; None where it does not say which."""
+        from explorer.ppo.preferences.splitting import unpacked
+
+        config = self._session.config
+        return {
+            name: unpacked(recipe)
+            for name, recipe in config.components.items()
+            if recipe["kind"] == "learned" and config.weights[name] and name not in config.set_aside
+        }
+
+    def _judge(self) -> dict[str, Any] | None:
+        """A judge that was learnt: ``{decided, held_out, pairs, shared}``; None where there is no such judge.
+
+        ``pairs`` is how many it was fitted to and ``shared`` how many of them taught what is trained on, each None
+        where a model does not say.
+        """
+        from explorer.ppo.preferences.splitting import unpacked
+
+        recipe = learned_judge(self._session.config.judge)
+        if recipe is None:
+            return None
+        own, taught = unpacked(recipe), self._taught_by().values()
+        known = own is not None and all(names is not None for names in taught)
+        shared = len(own & frozenset().union(*taught)) if known else None  # type: ignore[operator,arg-type]
+        told = {name: recipe.get(name) for name in ("decided", "held_out")}
+        return {**told, "pairs": None if own is None else len(own), "shared": shared}
+
+    def _apart(self) -> frozenset[bytes]:
+        """The pairs of a judge that was learnt, whose labels are not fitted to."""
+        from explorer.ppo.preferences.splitting import unpacked
+
+        recipe = learned_judge(self._session.config.judge)
+        return frozenset() if recipe is None else unpacked(recipe) or frozenset()
+
     # ------------------------------------------------------------------ on the loop
+
+    def _follow_settings(self, change: Any) -> None:
+        """Another judge has other pairs, and another component may share some of them."""
+        before, now = change["old"], change["new"]
+        if before.judge != now.judge or before.components != now.components or before.weights != now.weights:
+            self._look()
+
+    def _take_tuned(self, seen: tuple[Any, ...], fitted: Fitted | None) -> None:
+        """What was tuned to labels that have changed meanwhile is of no use."""
+        self._tuning = False
+        if fitted is not None and seen == self._seen:
+            self._fitted = fitted
+        self._publish()
+
+    def _take_judge(self, recipe: dict[str, Any]) -> None:
+        try:
+            self._session.set(judge=recipe)
+        except ValueError as error:
+            self._session.report(error)
 
     def _open(self) -> Unsaved:
         if self._labels is None:
@@ -217,7 +322,7 @@ class Annotator(HasTraits):
         except ValueError as error:
             self._session.report(error)
             return
-        now = (labels, self._way, self._source, self._who, self._measured)
+        now = (labels, self._way, self._source, self._who, self._apart(), self._measured)
         if not self._busy and (now != self._seen or not self._measured):
             self._busy, self._seen = True, now
             self._session.worker.submit(self._working(now))
@@ -225,7 +330,7 @@ class Annotator(HasTraits):
 
     def _working(self, now: tuple[Any, ...]) -> Any:
         session, recorded = self._session, self._session.recorded
-        labels, way, source, who, _ = now
+        labels, way, source, who, apart, _ = now
         kept = [pair.texts for _, pair in self._queue[:KEPT]]
         snapshot = recorded if isinstance(recorded, Snapshot) and source != "fresh" else None
         made_by = session.components.made_by()
@@ -238,7 +343,7 @@ class Annotator(HasTraits):
                 trainer = session.engine.trainer
                 if source != "batch":
                     bench.refresh(trainer.policy, trainer.updates)
-                fitted = bench.fit(labels)
+                fitted = bench.fit(labels, apart)
                 batch = None
                 if snapshot is not None and session.engine.has_made(made_by):
                     batch = snapshot.update, session.engine.texts_of(snapshot)
@@ -306,7 +411,9 @@ class Annotator(HasTraits):
             "bad": [str(line) for line in labels.bad],
             "measured": self._measured,
             "busy": self._busy,
+            "tuning": self._tuning,
             "curve": [list(point) for point in self._curve],
             "fitted": {} if self._fitted is None else self._fitted.summary,
             "recipe": None if self._fitted is None else self._fitted.recipe,
+            "judge": self._judge(),
         }

@@ -62,7 +62,7 @@ class Components(HasTraits):
         session, config = self._session, self._session.config
         if was:
             self._check_own(was)
-        if name != was and name in {*session.engine.trainer.components, *config.components}:
+        if name != was and name in {*session.engine.trainer.reward_model.components, *config.components}:
             raise ValueError(f"There is a component '{name}' already: give this one another name.")
         changes: dict[str, Any] = {f"component_{name}": recipe}
         if was and was != name:

@@ -18,8 +18,9 @@ def annotate_picture(session: Any) -> dict[str, Any]:
         session: a Session.
 
     Returns:
-        ``session.annotator.state`` without the recipe, and ``component``: ``{name, there, current, decided, weight}``,
-        of the component that is, or would be, the fitted model; ``current`` says that it is the last fit.
+        ``session.annotator.state`` without the recipe, its ``judge`` the one in force, and ``component``: ``{name,
+        there, current, decided, weight}``, of the component that is, or would be, the fitted model; ``current`` says
+        that it is the last fit.
     """
     annotator, config = session.annotator, session.config
     state = {name: value for name, value in annotator.state.items() if name != "recipe"}

@@ -53,6 +53,7 @@ def gauge_picture(session: Any) -> dict[str, Any]:
         been measured by it), ``unit`` (nothing is known of the untouched policy's answers), ``flat`` (they are all the
         same to score or judge). Where nothing is missing also ``updates`` int32, ``kl``, ``score`` and ``judged``
         float32 as bytes, ``total`` updates; ``means`` likewise of the last five; ``part`` as ``Parting`` or None;
+        ``edge`` as ``parting_edge``;
         ``best`` ``[[n, kl, score, judge]]``, empty until there is a sample; ``unit``; ``range`` of the axis and
         ``reach``, the KL at its end. Score and judge are in spreads, KL is in nats a response.
     """
@@ -93,6 +94,7 @@ def gauge_picture(session: Any) -> dict[str, Any]:
         "means": [part[keep].astype(np.float32).tobytes() for part in means],
         "total": len(updates),
         "part": None if parted is None else parted._asdict(),
+        "edge": parting_edge(kl, judged),
         "best": best,
         "unit": unit._asdict(),
         "range": axis(values),
@@ -163,6 +165,18 @@ def parting(updates: np.ndarray, score: np.ndarray, judged: np.ndarray) -> Parti
     if lost < FALLEN or gained < 0:
         return None
     return Parting(int(updates[best + SMOOTHED - 1]), lost, gained)
+
+
+def parting_edge(kl: np.ndarray, judged: np.ndarray) -> list[float] | None:
+    """``[kl, judge]``: where the judge's best mean is, and how low its mean has to fall for them to have parted.
+
+    Both ``[N]``; None before there is a mean of five updates.
+    """
+    if len(judged) < SMOOTHED:
+        return None
+    means = smoothed(judged)[SMOOTHED - 1 :]
+    best = int(means.argmax())
+    return [float(kl[best + SMOOTHED - 1]), float(means[best]) - FALLEN]
 
 
 def best_picture(scores: np.ndarray, judged: np.ndarray, unit: Unit) -> list[list[float]]:

@@ -40,7 +40,8 @@ const build = (model) => (root, board, sized, leaving) => {
     send("label", { id: pair.id, choice });
     refresh();
   };
-  const undo = () => state().undo && send("undo");
+  const undoable = () => state().undo || answered.size > 0; // the kernel takes them one after the other
+  const undo = () => undoable() && send("undo");
   board.exLabel = (key, repeat) => {
     const asked = key.length === 1 ? key.toLowerCase() : "";
     const shown = board.get("lower") === "annotate" && root.isConnected && !layoutOf(board).isFolded("lower") && view === "pairs";
@@ -80,12 +81,17 @@ const build = (model) => (root, board, sized, leaving) => {
   // ---------------------------------------------------------------- what they teach, and where they go
 
   const pictures = teachingPictures(board, sized);
+  const tune = make("button", { class: "ex-button explorer-annotate-tune", type: "button", onclick: () => send("tune") });
+  const tuned = make("span", { class: "ex-hint explorer-annotate-tuned", role: "status" });
+  const tuning = make("div", { class: "ex-row ex-annotate-tune" }, tune, tuned);
   const table = make("div", { class: "ex-annotate-table", role: "group", tabindex: "0" });
   const train = make("button", { class: "ex-button ex-go explorer-annotate-train", type: "button", onclick: () => send("train_on_it") });
-  const weight = make("input", { class: "explorer-annotate-weight", type: "range", min: "-2", max: "2", step: "0.05", oninput: () => board.exSettings?.edit(`weight_${state().component.name}`, Number(weight.value)) });
+  const hold = make("button", { class: "ex-button explorer-annotate-hold", type: "button", onclick: () => send("hold_out") });
+  const weighed = () => `weight_${state().component.name}`;
+  const weight = make("input", { class: "explorer-annotate-weight", type: "range", min: "-2", max: "2", step: "0.05", oninput: () => board.exSettings?.move(weighed(), Number(weight.value)), onpointerdown: (event) => board.exSettings?.take(weighed(), event), onchange: () => board.exSettings?.drop(weighed()) });
   const weighs = make("span", { class: "ex-annotate-weighs" });
   const weightLabel = make("label", { class: "ex-annotate-weight" }, make("span"), weight, weighs);
-  const inUse = make("span", { class: "ex-hint explorer-annotate-in-use" });
+  const inUse = make("p", { class: "ex-hint explorer-annotate-in-use" });
   const file = make("input", { class: "explorer-annotate-file", type: "file", accept: ".jsonl,.json,.txt", hidden: true, onchange: async () => {
     const chosen = file.files[0];
     file.value = "";
@@ -93,8 +99,10 @@ const build = (model) => (root, board, sized, leaving) => {
   } });
   const take = make("button", { class: "ex-button explorer-annotate-import", type: "button", onclick: () => file.click() });
   const give = make("button", { class: "ex-button explorer-annotate-export", type: "button", onclick: () => send("export") });
-  const foot = make("div", { class: "ex-row ex-annotate-foot" }, train, weightLabel, inUse, file, take, give);
-  root.append(tabs.node, head, told, pairs, pictures.node, table, foot);
+  const foot = make("div", { class: "ex-row ex-annotate-foot" }, train, hold, weightLabel, file, take, give);
+  const hint = make("p", { class: "ex-hint" });
+  root.append(tabs.node, hint, head, told, pairs, tuning, pictures.node, table, foot, inUse);
+  root.exTable = () => ({ pairs: () => pairTable(state()), model: () => teachingTable(state()), table: () => learntTable(model.get("table")) })[view]();
 
   leaving(hear(model, "msg:custom", ({ kind, of, message, added, bad, content }) => {
     if (kind === "refused") {
@@ -103,6 +111,7 @@ const build = (model) => (root, board, sized, leaving) => {
     } else if (of === "import") tell([say(board, "ui.annotate.imported", { added }), bad.length ? say(board, "ui.annotate.bad_lines", { count: bad.length, lines: bad.slice(0, 5).join("; ") }) : ""].filter(Boolean).join(" "));
     else if (of === "export") download(new Blob([content], { type: "application/jsonl;charset=utf-8" }), `preferences-${state().who}.jsonl`);
     else if (of === "train_on_it") tell(say(board, "ui.annotate.training", { name: state().component.name }));
+    else if (of === "hold_out") tell(say(board, "ui.annotate.holding"));
     refresh();
   }));
   leaving(listen(board, ["settings"], () => refresh()));
@@ -128,25 +137,41 @@ const build = (model) => (root, board, sized, leaving) => {
     write(a.text, pair?.a ?? "");
     write(b.text, pair?.b ?? "");
     for (const key of Object.values(SAID)) buttons[key].disabled = !open;
-    buttons.undo.disabled = !state().undo;
+    buttons.undo.disabled = !undoable();
     for (const [key, node] of Object.entries(buttons)) write(node, say(board, `ui.annotate.say.${key}`));
     write(why, !open ? "" : pair.way ? say(board, `ui.annotate.chosen.${pair.way}`, { from: say(board, `ui.annotate.from.${pair.source}`, { update: pair.update }) }) : say(board, "ui.annotate.chosen.again"));
     return component;
   };
 
+  const paintTuning = () => {
+    const { fitted = {}, tuning: busy } = state();
+    const { tuned: found, decided = 0 } = fitted;
+    tune.disabled = busy || Boolean(found) || fitted.train === undefined;
+    write(tune, say(board, busy ? "ui.annotate.tuning" : "ui.annotate.tune"));
+    const shares = found ? { pairs: found.pairs, tuned: percent(found.held_out), frozen: percent(found.frozen) } : {};
+    write(tuned, say(board, `ui.annotate.${!found ? "tune_what" : found.epochs ? "tuned" : "not_tuned"}`, { count: decided, ...shares }));
+  };
+
   const paintFoot = () => {
-    const { fitted = {}, component, labels = 0 } = state();
-    const decided = fitted.decided ?? 0;
+    const { fitted = {}, component, judge, labels = 0 } = state();
+    const { decided = 0, apart = 0 } = fitted;
     const ready = fitted.train !== undefined;
     train.disabled = !ready || component?.current;
-    write(train, say(board, component?.there ? "ui.annotate.replace" : "ui.annotate.train", { count: decided }));
+    const trunk = fitted.tuned?.epochs ? say(board, "ui.annotate.trunk") : "";
+    write(train, [say(board, component?.there ? "ui.annotate.replace" : "ui.annotate.train", { count: decided }), trunk].filter(Boolean).join(" "));
     train.title = ready ? "" : say(board, "ui.annotate.too_few", { fewest: fitted.fewest ?? 5 });
     weightLabel.hidden = !component?.there;
     write(weightLabel.firstChild, say(board, "ui.reward.weight"));
     const value = component?.there ? board.exSettings?.value(`weight_${component.name}`) ?? component.weight : 0;
     if (document.activeElement !== weight) weight.value = value;
     write(weighs, format(value, 2));
-    write(inUse, component?.there ? say(board, component.current ? "ui.annotate.in_use" : "ui.annotate.outdated", { name: component.name, count: component.decided, now: decided }) : ready ? "" : say(board, "ui.annotate.too_few", { fewest: fitted.fewest ?? 5 }));
+    hold.disabled = decided + apart < (fitted.fewest ?? 5);
+    write(hold, say(board, "ui.annotate.hold"));
+    hold.title = say(board, "ui.annotate.hold_what");
+    const fit = component?.current ? (apart ? "apart" : "in_use") : "outdated";
+    const used = component?.there ? say(board, `ui.annotate.${fit}`, { name: component.name, count: component.decided, now: decided, apart }) : ready ? "" : say(board, "ui.annotate.too_few", { fewest: fitted.fewest ?? 5 });
+    write(inUse, [used, judge ? judgeWords(board, judge) : ""].filter(Boolean).join(" "));
+    inUse.title = inUse.textContent;
     write(take, say(board, "ui.annotate.import"));
     write(give, say(board, "ui.annotate.export"));
     give.disabled = !labels;
@@ -155,6 +180,7 @@ const build = (model) => (root, board, sized, leaving) => {
   const refresh = () => {
     if (board.get("lower") !== "annotate") return;
     tabs.paint();
+    write(hint, say(board, "ui.panels.annotate.look_for"));
     const { labels = 0, fitted = {}, saved, bad = [], queue = [] } = state();
     for (const id of answered) if (!queue.some((pair) => pair.id === id)) answered.delete(id);
     for (const key of ["pairs", "model", "table"]) write(inner.buttons[key], say(board, `ui.annotate.views.${key}`));
@@ -171,12 +197,21 @@ const build = (model) => (root, board, sized, leaving) => {
     count.dataset.saved = labels; // on disk; the count beside it runs ahead
     count.title = saved ? say(board, "ui.annotate.saved", { file: saved }) : say(board, "ui.annotate.unsaved");
     pairs.hidden = view !== "pairs";
-    pictures.node.hidden = view !== "model";
+    pictures.node.hidden = tuning.hidden = view !== "model";
     table.hidden = view !== "table";
     if (view === "pairs") paintPair();
-    if (view === "model") pictures.paint(fitted, state().curve ?? []);
+    if (view === "model") {
+      paintTuning();
+      pictures.paint(fitted, state().curve ?? []);
+    }
     if (view === "table" && (needsWords(table, board) || !table.firstChild)) table.replaceChildren(...learningTable(board, model.get("table")));
     paintFoot();
   };
   return refresh;
 };
+
+// What the judge was fitted to, and whether it shares pairs with what is trained on: then it is no judge of that.
+function judgeWords(board, { decided, held_out, pairs, shared }) {
+  const key = shared === null ? "unknown" : shared ? "shared" : "other";
+  return say(board, `ui.annotate.judge.${key}`, { count: decided ?? "?", right: percent(held_out ?? NaN), pairs, shared });
+}

@@ -1,7 +1,7 @@
 // The Goodhart gauge: the score and a judge that is never optimised, both in spreads of the untouched policy, against √KL to
 // it. Best-of-n for the same score stands beside PPO; the update at which score and judge part is marked.
 
-const GAUGE = { left: 34, right: 14, top: 12, bottom: 28 }; // pixels around the picture
+const GAUGE = { left: 34, right: 14, top: 22, bottom: 28 }; // pixels around the picture: scale, titles
 const GAUGE_LINES = ["score", "judged"];
 
 function gaugeView(root, board, sized, tip, send) {
@@ -34,22 +34,17 @@ function gaugeView(root, board, sized, tip, send) {
   const paint = () => {
     const [gauge, { cursor }] = [board.get("gauge"), board.get("run")];
     if (needsWords(legend, board)) paintGaugeLegend(board, legend);
-    const stamp = [gauge, cursor, board.get("words"), size.width, size.height];
+    const due = claimedParting(board);
+    const stamp = [gauge, cursor, board.get("words"), due, size.width, size.height];
     if (stamp.every((part, i) => part === drawn[i])) return;
     drawn = stamp;
-    write(said, gaugeWords(board, gauge));
+    write(said, [gaugeWords(board, gauge), due !== null && !gauge.part && expectedParting(board, due)].filter(Boolean).join(" "));
     said.title = gauge.why === "" ? say(board, "ui.gauge.rule", { unit: gauge.unit.answers }) : "";
     legend.hidden = gauge.why !== "";
     marks = gauge.why === "" && size.width && size.height ? drawGauge(picture, size, board, gauge, cursor) : (picture.replaceChildren(), []);
     picture.setAttribute("aria-label", `${say(board, "ui.gauge.title")}. ${said.textContent}`);
   };
   return { node, paint };
-}
-
-// What a judge is called: a ready one, a component, or a recipe that was typed.
-function judgeLabel(board, judge) {
-  if (judge.startsWith("{")) return say(board, "ui.gauge.recipe");
-  return lookUp(board.get("words"), `judges.${judge}.label`) ?? lookUp(board.get("words"), `components.${judge}.label`) ?? judge;
 }
 
 function gaugeWords(board, { judge, why, part, total }) {
@@ -69,6 +64,9 @@ function paintGaugeLegend(board, legend) {
   legend.replaceChildren(...["score", "judged", "best"].map((kind) => make("span", {}, sample(kind), ` ${say(board, `ui.gauge.${kind}`)}`)));
 }
 
+// Where the judge's best mean is, and how low it is claimed to fall from there; null where nothing of the kind is claimed.
+const expectedEdge = (board, { edge }) => (edge && claimedParting(board) !== null ? edge : null);
+
 // Draws all of it; gives what can be pointed at: [{x, y, words, update}].
 function drawGauge(picture, size, board, gauge, cursor) {
   const { width, height } = size;
@@ -86,9 +84,15 @@ function drawGauge(picture, size, board, gauge, cursor) {
     draw("line", { class: value ? "ex-axis" : "ex-axis ex-gauge-zero", x1: left, x2: width - right, y1: y(value), y2: y(value) }, picture);
     draw("text", { class: "ex-tick", x: left - 4, y: y(value) + 4, "text-anchor": "end", text: fixedSigned(value, 0) }, picture);
   }
-  draw("text", { class: "ex-note", x: 0, y: height - 3, text: say(board, "ui.gauge.up") }, picture);
+  draw("text", { class: "ex-note", x: 2, y: 10, text: say(board, "ui.gauge.up") }, picture);
   draw("text", { class: "ex-note", x: width - right, y: height - 3, "text-anchor": "end", text: say(board, "ui.frontier.across") }, picture);
 
+  const edge = expectedEdge(board, gauge);
+  if (edge) {
+    const [from, fallen] = [x(edge[0]), y(Math.max(low, edge[1]))];
+    draw("rect", { class: "ex-gauge-expected", x: from, y: fallen, width: width - right - from, height: floor - fallen }, picture);
+    draw("text", { class: "ex-note", x: width - right - 3, y: fallen + 11, "text-anchor": "end", text: say(board, "ui.expected.key") }, picture);
+  }
   const updates = numbers(gauge.updates, Int32Array);
   const kl = numbers(gauge.kl, Float32Array);
   const means = gauge.means.map((values) => numbers(values, Float32Array));

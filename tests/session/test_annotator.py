@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from explorer.ppo.preferences.splitting import unpacked
+from explorer.recipes import learned_judge
 from explorer.recording.shelf import Shelf
 from explorer.session.annotator import AHEAD
 from explorer.session.labels import FOLDER
@@ -250,3 +252,113 @@ def test_the_learning_curve_grows_with_the_labels(asked: Session) -> None:
     assert [point[0] for point in asked.annotator.state["curve"]] == [5, 6]
     asked.annotator.undo()
     assert [point[0] for point in asked.annotator.state["curve"]] == [5]
+
+
+# --- a judge of its own ---
+
+
+def judge_of(session: Session) -> dict[str, Any]:
+    found = learned_judge(session.config.judge)
+    assert found is not None
+    return dict(found)
+
+
+def test_a_judge_is_fitted_to_every_second_pair_and_the_rest_is_trained_on(asked: Session) -> None:
+    label(asked, "abababab")
+    with pytest.raises(ValueError, match="at least 5 choices of A or B among them; there are 4"):
+        asked.annotator.hold_out()
+    label(asked, "abababab")
+    asked.annotator.hold_out()
+    judge = judge_of(asked)
+    assert judge["decided"] == 8
+    fitted = asked.annotator.state["fitted"]
+    assert (fitted["decided"], fitted["apart"]) == (8, 8)
+    assert asked.annotator.state["judge"] == {
+        "decided": 8,
+        "held_out": judge["held_out"],
+        "pairs": 8,
+        "shared": 0,
+    }
+    asked.annotator.train_on_it()
+    mine, own = unpacked(asked.config.components["learned"]), unpacked(judge)
+    assert mine and own and not mine & own and len(mine | own) == 16
+    assert asked.annotator.state["judge"]["shared"] == 0
+    asked.train(2)
+    values = asked.recorded.credit
+    assert values.judge.shape == (asked.config.batch_size,)
+    assert values.judge.tolist() != values.reward_components["learned"].tolist()
+    # More labels teach what is trained on; the judge stays as it was, until it is held out anew.
+    label(asked, "ab")
+    assert (asked.annotator.state["fitted"]["decided"], judge_of(asked)) == (10, judge)
+
+
+def test_pairs_that_judge_and_are_trained_on_too_are_told_until_the_model_is_replaced(asked: Session) -> None:
+    label(asked, "abababababab")
+    asked.annotator.train_on_it()
+    asked.annotator.hold_out()
+    assert asked.annotator.state["judge"] | {"held_out": 0} == {"decided": 6, "held_out": 0, "pairs": 6, "shared": 6}
+    asked.annotator.train_on_it()
+    assert asked.config.components["learned"]["decided"] == 6
+    assert asked.annotator.state["judge"]["shared"] == 0
+    asked.set(weight_learned=0.0)
+    assert asked.annotator.state["judge"]["shared"] == 0
+
+
+def test_a_judge_takes_the_pairs_that_came_after_those_that_are_trained_on(asked: Session) -> None:
+    label(asked, "ababab")
+    asked.annotator.train_on_it()
+    trained = unpacked(asked.config.components["learned"])
+    label(asked, "bababa")
+    asked.annotator.hold_out()
+    judge = unpacked(judge_of(asked))
+    assert trained and judge and len(judge) == 6 and not trained & judge
+    assert asked.annotator.state["judge"]["shared"] == 0
+
+
+def test_another_judge_gives_the_pairs_back(asked: Session) -> None:
+    label(asked, "ababababab")
+    asked.annotator.hold_out()
+    assert asked.annotator.state["fitted"]["decided"] == 5
+    asked.set(judge="good_text")
+    assert asked.annotator.state["fitted"]["decided"] == 10
+    assert asked.annotator.state["judge"] is None
+
+
+def test_whose_pairs_are_not_known_is_told_to_be_so(asked: Session) -> None:
+    label(asked, "ababababab")
+    asked.annotator.train_on_it()
+    recipe = {part: value for part, value in asked.config.components["learned"].items() if part != "pairs"}
+    asked.components.put("learned", recipe, was="learned")
+    asked.annotator.hold_out()
+    assert asked.annotator.state["judge"]["shared"] is None
+
+
+# --- a tuned trunk ---
+
+
+def test_the_trunk_is_tuned_on_demand_trained_on_and_frozen_again_with_the_next_label(asked: Session) -> None:
+    with pytest.raises(ValueError, match="no fitted model yet"):
+        asked.annotator.tune()
+    label(asked, "abababababab")
+    frozen = asked.annotator.state["recipe"]
+    asked.annotator.tune()
+    state = asked.annotator.state
+    found = state["fitted"]["tuned"]
+    assert not state["tuning"] and found["pairs"] > 0
+    assert 0 <= found["held_out"] <= 1 and 0 <= found["frozen"] <= 1
+    assert ("trunk" in state["recipe"]) == (found["epochs"] > 0)
+    asked.annotator.train_on_it()
+    assert dict(asked.config.components["learned"]) == state["recipe"]
+    asked.train(1)
+    assert asked.recorded.credit.reward_components["learned"].shape == (asked.config.batch_size,)
+    label(asked, "a")
+    assert "tuned" not in asked.annotator.state["fitted"] and "trunk" not in asked.annotator.state["recipe"]
+    asked.annotator.undo()
+    assert asked.annotator.state["recipe"] == frozen
+
+
+def test_too_few_labels_to_tune_by_are_told(asked: Session) -> None:
+    label(asked, "ababab")
+    with pytest.raises(ValueError, match="at least 10 choices, and there are 6"):
+        asked.annotator.tune()
+    assert not asked.annotator.state["tuning"] and "tuned" not in asked.annotator.state["fitted"]

@@ -22,6 +22,7 @@ from explorer.views.gauge import (
     gauge_picture,
     judge_series,
     parting,
+    parting_edge,
     reach,
     sample_scores,
     smoothed,
@@ -69,6 +70,16 @@ def test_a_short_run_says_nothing() -> None:
     judged = np.where(FIRST <= 2, 9.0, 0.0)
     assert parting(FIRST[:9], FIRST[:9] / 10, judged[:9]) is None
     assert parting(FIRST[:10], FIRST[:10] / 10, judged[:10]) is not None
+
+
+def test_the_edge_is_where_they_would_part_half_a_spread_below_the_judges_best() -> None:
+    kl = FIRST**2.0
+    judged = np.where(FIRST <= 8, 1.0, 0.6)
+    assert parting_edge(kl[:4], judged[:4]) is None
+    assert parting_edge(kl, judged) == [25.0, 0.5]
+    assert parting(FIRST, FIRST / 10, judged) is None  # it has not fallen so low
+    low = np.where(FIRST <= 8, 1.0, 0.499)
+    assert parting_edge(kl, low) == [25.0, 0.5] and parting(FIRST, FIRST / 10, low) is not None
 
 
 def test_noise_alone_parts_them_hardly_ever() -> None:
@@ -137,6 +148,7 @@ def test_a_component_is_a_judge_of_updates_that_were_made_before_it_was_chosen(s
 def test_the_first_update_is_the_untouched_policys(snapshots: list[Snapshot]) -> None:
     picture = gauge_picture(page(snapshots, "coherence"))
     assert (picture["why"], picture["total"], picture["part"], picture["best"]) == ("", 3, None, [])
+    assert picture["edge"] is None
     assert np.frombuffer(picture["updates"], np.int32).tolist() == [1, 2, 3]
     assert picture["unit"]["answers"] == 8
     assert floats(picture, "score")[0] == pytest.approx(0, abs=1e-5)

@@ -64,6 +64,29 @@ def test_a_claim_is_pale_on_the_side_where_it_wants_the_curve(tmp_path: Path) ->
     }
 
 
+def test_where_score_and_judge_are_to_part_all_is_pale(tmp_path: Path) -> None:
+    program = """
+      const judge = "objective/judge";
+      const [least, most, first, last] = [null, null, 19, 20];
+      const charts = [{ key: "score", lines: [{ metric: judge }] }];
+      const found = [[{ metric: judge, first, last, least, most, parts: true }], []].map((claims) => {
+        traits.run = { claims };
+        const pale = tracesExpected(board, charts, { of: () => "1 2 3" }).map(({ x, y }) => [x, y]);
+        const edges = [[9, 0.5], null].map((edge) => expectedEdge(board, { edge }));
+        return [pale, claimWords(board, judge, "judge"), ...edges];
+      });
+      console.log(JSON.stringify(found));
+    """
+    (parted, nothing) = said(tmp_path, "tracesExpected, claimWords, expectedEdge", program)
+    assert parted == [
+        [[[19, 20, 20, 19, 19, None], [-1, -1, 1, 1, -1, None]]],
+        ["Expected: score and judge part by update 20."],
+        [9, 0.5],
+        None,
+    ]
+    assert nothing == [[], [], None, None]
+
+
 def test_a_claim_is_told_in_words(tmp_path: Path) -> None:
     program = """
       const claim = (first, last, least, most) => ({ metric: "policy/entropy", first, last, least, most });

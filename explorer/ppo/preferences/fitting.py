@@ -13,13 +13,11 @@ from explorer.ppo.preferences.label_file import BadLine, read_labels
 from explorer.ppo.preferences.learned import recipe_of
 from explorer.ppo.preferences.pool import Pool, draw_pool
 from explorer.ppo.preferences.reward_model import fit_reward_model
+from explorer.ppo.preferences.splitting import FEWEST
 from explorer.ppo.preferences.standardise import Features
 
 #: Responses of the reference by which features and scores are measured, at least.
 SAMPLES = 256
-
-#: The fewest decided labels that are trained on: so many that each of five folds has one to hold out.
-FEWEST = 5
 
 #: Bad lines that a message names; it counts the rest.
 NAMED = 5
@@ -75,4 +73,4 @@ def recipe_from_labels(
     check_enough(labels.comparisons)
     reference = policy.frozen_copy()
     features = Features(reference, draw_samples(reference, prompts, config or Config()))
-    return recipe_of(fit_reward_model(features, labels.comparisons), reference)
+    return recipe_of(fit_reward_model(features, labels.comparisons), reference, labels.comparisons)

@@ -6,62 +6,78 @@ run it again elsewhere. What it needs besides is the reference whose states it r
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 import weakref
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from explorer.ppo.policy import Policy
-from explorer.ppo.preferences.comparisons import PreferenceError
+from explorer.ppo.preferences.comparisons import Comparison, PreferenceError
 from explorer.ppo.preferences.features import Block, block_width, check_blocks, contributions, pooled
+from explorer.ppo.preferences.packing import pack, unpack
 from explorer.ppo.preferences.pool import Pool
 from explorer.ppo.preferences.reward_model import RewardModel
+from explorer.ppo.preferences.shifts import shifted, shifts_of
+from explorer.ppo.preferences.splitting import names_of, packed
 from explorer.ppo.rewards.responses import Responses
 from explorer.ppo.state import weights_digest
 
-#: The widest head: more words than any vocabulary whose words are read one by one, many times over.
-MAX_NUMBERS = 1_000_000
 
-
-def recipe_of(model: RewardModel, reference: Policy) -> dict[str, Any]:
-    """A reward model as the recipe of a component: as JSON a few thousand characters at 50 labels, 23,000 at most.
+def recipe_of(model: RewardModel, reference: Policy, labels: Iterable[Comparison] = ()) -> dict[str, Any]:
+    """A reward model as the recipe of a component: as JSON a few thousand characters at 50 labels.
 
     The head is kept in half precision, which changes a score by about a thousandth. Most of its numbers are 0, since
-    a word that stands in no label has no weight, and take no room.
+    a word that stands in no label has no weight, and take no room. A tuned trunk is kept by its shifts.
 
     Args:
         model: on the reference's own frozen features.
-        reference: the frozen policy that its features are of.
+        reference: the frozen policy that its features, or the trunk that was tuned for it, are of.
+        labels: those that it was fitted to, so that the recipe names their pairs; without them it names none.
 
     Raises:
-        PreferenceError: it has a tuned trunk, which is too large for a recipe.
+        PreferenceError: it reads a policy that is not the reference with shifts.
     """
     features = model.features
-    digest = weights_digest(reference.lm)
-    if features.policy is not reference and weights_digest(features.policy.lm) != digest:
-        raise PreferenceError("A reward model with a tuned trunk cannot be a component: fit one on the frozen policy.")
     weights = features.scale * model.head / model.stretch
     unit = float(weights.abs().max()) or 1.0
-    numbers = (weights / unit).numpy().astype("<f2")
+    pairs, trunk = packed(names_of(labels)), _trunk_of(features.policy, reference)
     return {
         "kind": "learned",
-        "policy": digest,
+        "policy": weights_digest(reference.lm),
         "reads": [f"{block.source} {block.pooling}" for block in features.blocks],
-        "head": base64.b64encode(zlib.compress(numbers.tobytes(), 9)).decode("ascii"),
+        "head": pack(weights / unit),
         "unit": unit,
         "offset": float(features.mean @ weights) + model.centre / model.stretch,
         "wordless": -model.centre / model.stretch,
         "decided": model.said.get("a", 0) + model.said.get("b", 0),
         "ties": model.said.get("tie", 0),
         "held_out": None if math.isnan(model.held_out.accuracy) else model.held_out.accuracy,
+        **({"pairs": pairs} if pairs else {}),
+        **({"trunk": trunk} if trunk else {}),
     }
+
+
+def _trunk_of(policy: Policy, reference: Policy) -> str:
+    """A tuned trunk's shifts as text; "" where it is the reference itself."""
+    if policy is reference or weights_digest(policy.lm) == weights_digest(reference.lm):
+        return ""
+    same = [p.shape for p in policy.lm.parameters()] == [p.shape for p in reference.lm.parameters()]
+    shifts = shifts_of(policy, reference) if same else None
+    if shifts is None or not _alike(shifted(reference, shifts), policy):
+        raise PreferenceError(
+            "The reward model's tuned trunk is not this policy with shifts, which is all that a component can hold: "
+            "fit one on this policy, or tune it by shifts."
+        )
+    return pack(shifts)
+
+
+def _alike(one: Policy, other: Policy) -> bool:
+    """Whether two policies are one but for the last digits, which taking a difference and adding it again may turn."""
+    pairs = zip(one.lm.parameters(), other.lm.parameters(), strict=True)
+    return all(torch.allclose(a, b, rtol=0.0, atol=1e-6) for a, b in pairs)
 
 
 class Learned:
@@ -74,37 +90,44 @@ class Learned:
         unit: by which the head is multiplied.
         offset: what is taken off.
         wordless: the value of a response without words, which has nothing to read.
-        decided, ties, held_out: what it was fitted to, for who asks.
+        trunk: the shifts of a trunk that was tuned for it, as the head; "" reads that policy as it is.
+        decided, ties, held_out, pairs: what it was fitted to, for who asks.
 
     Raises:
-        ValueError: the head is damaged, or nothing is read.
+        ValueError: the head or the trunk is damaged, or nothing is read.
     """
 
     def __init__(
-        self, policy: str, reads: Sequence[str], head: str, unit: float, offset: float, wordless: float, **fitted: Any
+        self,
+        policy: str,
+        reads: Sequence[str],
+        head: str,
+        unit: float,
+        offset: float,
+        wordless: float,
+        trunk: str = "",
+        **fitted: Any,
     ) -> None:
         self.digest, self.offset, self.wordless, self.fitted = policy, offset, wordless, fitted
         parted = [name.rpartition(" ") for name in reads]
         self.blocks = tuple(Block(source, pooling) for source, _, pooling in parted if source)
         if len(self.blocks) != len(reads) or not reads:
             raise ValueError("Its 'reads' must name hidden states and how they are pooled, as in \"final asked\".")
-        self.weights = torch.from_numpy(_numbers(head).astype(np.float64)) * unit
-        if not bool(self.weights.isfinite().all()):
-            raise ValueError("Its head has a weight that is no number: fit it anew.")
+        self.weights = unpack(head, "head") * unit
+        self.shifts = unpack(trunk, "trunk").float() if trunk else None
         self._checked: weakref.ref[Policy] | None = None
+        self._tuned: Policy | None = None
 
     def __call__(self, responses: Responses) -> Tensor:
         """``[B]`` float32 scores. Raises PreferenceError where the reference is another than it was fitted on."""
-        self.check(responses.reference)
-        raw = pooled(responses.reference, _pool(responses), self.blocks).double()
+        raw = pooled(self._read(responses.reference), _pool(responses), self.blocks).double()
         scores = raw @ self.weights - self.offset
         return torch.where(raw.isnan().any(1), self.wordless, scores).float()
 
     def token_parts(self, responses: Responses) -> tuple[Tensor, Tensor]:
         """What each token adds to its response's value ``[B, T]``, and what is no token's ``[B]``: they add up."""
-        self.check(responses.reference)
         pool = _pool(responses)
-        parts, whole = contributions(responses.reference, pool, self.blocks, self.weights)
+        parts, whole = contributions(self._read(responses.reference), pool, self.blocks, self.weights)
         words = (pool.mask & (pool.ids != responses.reference.end_of_text)).any(1)
         return parts, torch.where(words, whole - self.offset, self.wordless).float()
 
@@ -120,7 +143,13 @@ class Learned:
         width = sum(block_width(reference, block) for block in self.blocks)
         if len(self.weights) != width:
             raise PreferenceError(f"Its head has {len(self.weights)} weights and needs {width}: fit it anew.")
+        self._tuned = None if self.shifts is None else shifted(reference, self.shifts)
         self._checked = weakref.ref(reference)
+
+    def _read(self, reference: Policy) -> Policy:
+        """The policy whose states it reads: the reference, or the trunk that was tuned for it."""
+        self.check(reference)
+        return reference if self._tuned is None else self._tuned
 
     def check_for(self, name: str, reference: Policy) -> None:
         """As ``check``, and the message begins with the component's name."""
@@ -133,19 +162,6 @@ class Learned:
 def learned(parts: Mapping[str, Any]) -> Learned:
     """The component of a recipe's parts. Raises ValueError as ``Learned``."""
     return Learned(**parts)
-
-
-def _numbers(head: str) -> np.ndarray:
-    """The head's numbers; ValueError where it is damaged. However much a bomb would come to, little is unpacked."""
-    try:
-        packed = base64.b64decode(head, validate=True)
-        unpacking = zlib.decompressobj()
-        raw = unpacking.decompress(packed, 2 * MAX_NUMBERS)
-        if not unpacking.eof or unpacking.unused_data or len(raw) % 2 or not raw:
-            raise ValueError
-        return np.frombuffer(raw, dtype="<f2")
-    except (binascii.Error, zlib.error, ValueError):
-        raise ValueError("Its head is damaged: fit it anew.") from None
 
 
 def _pool(responses: Responses) -> Pool:

@@ -99,7 +99,7 @@ def measure(
             for count in sorted(pairs):
                 model = fit_reward_model(features, labels[:count], members=0, seed=seed)
                 if tuned:
-                    model = tune(model, pool, labels[:count], seed=seed)
+                    model = tune(model, pool, labels[:count], seed=seed).model
                 yield Cell(rule, seed, count, model.evaluate(fresh).accuracy, *_own(model))
 
 

@@ -35,7 +35,7 @@ def lesson_recipe(reference: Policy) -> dict[str, Any]:
     """
     pool = draw_samples(reference, prompt_sets()["stories"], Config())
     labels = SimulatedAnnotator(rule=RULE).label(asked_pairs(pool, 0), decided=PAIRS)
-    return recipe_of(fit_reward_model(Features(reference, pool), labels, members=0), reference)
+    return recipe_of(fit_reward_model(Features(reference, pool), labels, members=0), reference, labels)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """A reward model with a trunk of its own: a copy of the frozen reference, tuned to the labels.
 
 The copy starts where the frozen model ends, with its head, so that nothing that was learnt is lost. First it sees the
-labels that are not held out, a few times over, in AdamW steps; how often is best, not at all among the answers, the
-held-out labels say. Then another copy sees all labels so often. The held-out numbers are those of the first copy, and a
-hair too good, by a choice among few.
+labels that are not held out, a few times over, in AdamW steps; after each time a head is fitted to its states as to the
+frozen ones, and how often is best, not at all among the answers, the held-out labels say. Then another copy sees all
+labels so often. The held-out numbers are those of the first copy, and a hair too good, by a choice among few.
+
+What is tuned are the biases and the gains of the norms alone: see ``shifts``.
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
+import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +22,11 @@ from torch.nn.functional import softplus
 from explorer.ppo.policy import Policy
 from explorer.ppo.preferences.comparisons import Comparison, PreferenceError
 from explorer.ppo.preferences.cross_validation import FOLDS, folds
-from explorer.ppo.preferences.features import pooled_with_gradient
+from explorer.ppo.preferences.evaluation import Evaluation
+from explorer.ppo.preferences.features import Block, pooled_with_gradient
 from explorer.ppo.preferences.pool import Pool, pool_of_comparisons
 from explorer.ppo.preferences.reward_model import RewardModel, fit_reward_model
+from explorer.ppo.preferences.shifts import shifted, shifts_of, tuned_parameters
 from explorer.ppo.preferences.standardise import Features
 from explorer.ppo.sampling import generator
 from explorer.ppo.streams import LABELLING
@@ -29,8 +34,22 @@ from explorer.ppo.streams import LABELLING
 #: Comparisons in one step.
 PAIRS = 16
 
+#: What a tuned trunk is read by besides: states that nobody predicts the next word from any more.
+STATES = Block("final", "mean")
+
+#: The head's step size, of the trunk's: it starts at its best, and shifts start at 0.
+HEAD_SHARE = 0.1
+
 #: The fewest decided comparisons of which a fifth can be held out.
 MIN_DECIDED = 2 * FOLDS
+
+
+class Tuned(NamedTuple):
+    """A model with a tuned trunk, beside the frozen one."""
+
+    model: RewardModel  # its ``held_out`` is of the labels that the first copy did not see
+    frozen: Evaluation  # how well the frozen trunk did on these same labels, its head fitted to the same others
+    epochs: int  # how often the labels were seen; 0 where the frozen trunk was best, and is the model's
 
 
 def tune(
@@ -39,9 +58,9 @@ def tune(
     comparisons: Sequence[Comparison],
     *,
     epochs: int = 4,
-    learning_rate: float = 5e-4,
+    learning_rate: float = 5e-3,
     seed: int = 0,
-) -> RewardModel:
+) -> Tuned:
     """Tune a copy of the trunk that a reward model reads, and fit its head anew on top.
 
     Ties count as half a comparison won and half one lost while the trunk is tuned.
@@ -51,7 +70,7 @@ def tune(
         samples: the reference's own, by which scores are measured.
         comparisons: as for ``fit_reward_model``; a fifth of the pairs is held out at first.
         epochs: how often each label is seen at most, from 1.
-        learning_rate: AdamW's, falling to 0 in a line.
+        learning_rate: AdamW's for the shifts, falling to 0 in a line; the head's is a tenth of it.
         seed: of what is held out and of the order.
 
     Raises:
@@ -66,31 +85,24 @@ def tune(
     if sum(c.decided for c in used) < MIN_DECIDED or not held or not any(c.decided for c in seen):
         raise PreferenceError(f"A trunk is tuned to at least {MIN_DECIDED} decided comparisons: label some more.")
 
-    trial = _Learner(_start(frozen, seen, seed), seen, learning_rate)
-    copies, losses = [frozen.features.policy], [trial.loss(held)]
+    reference, read = frozen.features.policy, (*frozen.features.blocks, STATES)
+    fit = functools.partial(fit_reward_model, penalty=frozen.penalty, seed=seed)  # the penalty that all labels chose
+    starting = Features(reference, samples, read)
+    trial = _Learner(fit(starting, seen, members=0), seen, learning_rate)
+    judged = [fit(frozen.features, seen, members=0).evaluate(held)]
     for epoch in range(epochs):
         trial.see(generator(seed, epoch, LABELLING, 5), epoch / epochs, 1 / epochs)
-        copies.append(trial.copy())
-        losses.append(trial.loss(held))
-    enough = losses.index(min(losses))
-    judged = _refit(copies[enough], frozen, samples, seen, seed).evaluate(held)
+        judged.append(fit(Features(trial.copy(), samples, read), seen, members=0).evaluate(held))
+    enough = min(range(len(judged)), key=lambda n: judged[n].log_loss)
 
-    learner = _Learner(_start(frozen, used, seed), used, learning_rate)
-    for epoch in range(enough):
-        learner.see(generator(seed, epoch, LABELLING, 5), epoch / epochs, 1 / epochs)
-    tuned = learner.copy() if enough else frozen.features.policy
-    return dataclasses.replace(_refit(tuned, frozen, samples, used, seed), held_out=judged, said=frozen.said)
-
-
-def _start(frozen: RewardModel, seen: Sequence[Comparison], seed: int) -> RewardModel:
-    """The head that the frozen trunk has for these comparisons alone."""
-    return fit_reward_model(frozen.features, seen, penalty=frozen.penalty, members=0, seed=seed)
-
-
-def _refit(policy: Policy, frozen: RewardModel, samples: Pool, seen: Sequence[Comparison], seed: int) -> RewardModel:
-    """A head on a policy's states, with the frozen model's penalty."""
-    features = Features(policy, samples, frozen.features.blocks)
-    return fit_reward_model(features, seen, penalty=frozen.penalty, members=len(frozen.members), seed=seed)
+    features = frozen.features
+    if enough:
+        learner = _Learner(fit(starting, used, members=0), used, learning_rate)
+        for epoch in range(enough):
+            learner.see(generator(seed, epoch, LABELLING, 5), epoch / epochs, 1 / epochs)
+        features = Features(learner.copy(), samples, read)
+    model = fit(features, used, members=len(frozen.members))
+    return Tuned(dataclasses.replace(model, held_out=judged[enough], said=frozen.said), judged[0], enough)
 
 
 class _Learner(nn.Module):
@@ -98,17 +110,17 @@ class _Learner(nn.Module):
 
     def __init__(self, start: RewardModel, seen: Sequence[Comparison], learning_rate: float) -> None:
         super().__init__()
-        self.policy = start.features.policy.frozen_copy("tuned trunk")
-        self.features, self.rate, self.penalty = start.features, learning_rate, start.penalty
-        # Words and places stay what they are: most words of the language are in no label.
-        for block in (*self.policy.lm.transformer.h, self.policy.lm.transformer.ln_f):
-            block.requires_grad_(True)
+        self.reference = start.features.policy
+        self.policy = self.reference.frozen_copy("tuned trunk")
+        self.features, self.penalty = start.features, start.penalty
+        for parameter in tuned_parameters(self.policy):
+            parameter.requires_grad_(True)
         self.head = nn.Parameter(start.head.float())
         self.seen, self.rows = pool_of_comparisons(self.policy, seen)
         self.won = torch.tensor([{"a": 1.0, "b": 0.0}.get(c.choice, 0.5) for c in seen])
-        self.optimiser = torch.optim.AdamW(
-            [p for p in self.parameters() if p.requires_grad], lr=learning_rate, weight_decay=0.01
-        )
+        shifts = {"params": tuned_parameters(self.policy), "rate": learning_rate}
+        head = {"params": [self.head], "rate": HEAD_SHARE * learning_rate}
+        self.optimiser = torch.optim.AdamW([shifts, head], weight_decay=0.01)
 
     def rewards(self, pool: Pool) -> Tensor:
         raw = pooled_with_gradient(self.policy, pool, self.features.blocks)
@@ -119,7 +131,7 @@ class _Learner(nn.Module):
         batches = torch.randperm(len(self.rows), generator=order).split(PAIRS)
         for number, batch in enumerate(batches):
             for group in self.optimiser.param_groups:
-                group["lr"] = self.rate * (1 - done - share * number / len(batches))
+                group["lr"] = group["rate"] * (1 - done - share * number / len(batches))
             texts, places = torch.unique(self.rows[batch], return_inverse=True)
             rewards = self.rewards(self.seen[texts.tolist()])[places]
             margins, won = rewards[:, 0] - rewards[:, 1], self.won[batch]
@@ -129,17 +141,6 @@ class _Learner(nn.Module):
             loss.backward()
             self.optimiser.step()
 
-    @torch.no_grad()
-    def loss(self, held: Sequence[Comparison]) -> float:
-        """Mean of −log P(the chosen one wins) over decided comparisons."""
-        pool, rows = pool_of_comparisons(self.policy, held)
-        rewards = self.rewards(pool)[rows]
-        sign = torch.tensor([1.0 if c.choice == "a" else -1.0 for c in held])
-        return float(softplus(-sign * (rewards[:, 0] - rewards[:, 1])).mean())
-
     def copy(self) -> Policy:
         """The policy as it is now, never to learn again."""
-        made = copy.deepcopy(self.policy)
-        for parameter in made.parameters():
-            parameter.requires_grad_(False).grad = None
-        return made
+        return shifted(self.reference, shifts_of(self.policy, self.reference))

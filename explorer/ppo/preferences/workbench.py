@@ -17,11 +17,13 @@ from explorer.ppo.preferences.annotator import SimulatedAnnotator
 from explorer.ppo.preferences.choosing import choose_pairs
 from explorer.ppo.preferences.comparisons import Comparison, PreferenceError, counts
 from explorer.ppo.preferences.contradictions import find_contradictions
-from explorer.ppo.preferences.fitting import FEWEST, SAMPLES
+from explorer.ppo.preferences.fitting import SAMPLES, check_enough
 from explorer.ppo.preferences.learned import recipe_of
 from explorer.ppo.preferences.pool import Pool, asked_pairs, draw_pool, pool_of
 from explorer.ppo.preferences.reward_model import RewardModel, fit_reward_model
+from explorer.ppo.preferences.splitting import FEWEST, Names, without
 from explorer.ppo.preferences.standardise import Features
+from explorer.ppo.preferences.tuned_trunk import tune
 
 #: Responses that are drawn at a time: as many as leave a run that is going on its worker again within half a second.
 AT_ONCE = 64
@@ -113,8 +115,8 @@ class Workbench:
         self._samples.append(self._draw(self.reference))
         self._fresh = self._fresh or (0, self._samples[0])
         if sum(map(len, self._samples)) >= SAMPLES:
-            self._features = Features(self.reference, _joined(self._samples))
-            self._samples = self._samples[:1]
+            self._samples = [_joined(self._samples)]
+            self._features = Features(self.reference, self._samples[0])
 
     def refresh(self, policy: Policy, update: int, after: int = 5) -> None:
         """Draw responses from the policy as it is now, where those that are there are ``after`` updates old."""
@@ -190,20 +192,26 @@ class Workbench:
 
     # ------------------------------------------------------------------ what the labels teach
 
-    def fit(self, labels: Sequence[Comparison]) -> Fitted:
-        """Fit a model to all labels, and keep it to choose by.
+    def fit(self, labels: Sequence[Comparison], apart: Names = frozenset()) -> Fitted:
+        """Fit a model to labels, and keep it to choose by.
+
+        Args:
+            labels: all there are; contradictions are counted among all of them.
+            apart: the pairs of a judge, whose labels it is not fitted to.
 
         Returns:
-            Its summary ``{said, decided, fewest, contradictions, both_ways}`` and, where at least ``fewest`` are
+            Its summary ``{said, decided, apart, fewest, contradictions, both_ways}`` and, where at least ``fewest`` are
             decided, ``{seconds, train, held_out, equal_tie, penalty, members, scores}``: ``train`` and ``held_out`` as
             ``Evaluation.plain``, ``equal_tie`` the probability of a tie between equals, ``scores`` pairs (score, spread
             of the ensemble) of fresh responses, lowest first.
         """
-        wrong = find_contradictions(labels)
+        wrong, every = find_contradictions(labels), counts(labels)
+        labels = without(labels, apart) if apart else labels
         said = counts(labels)
         summary: dict[str, Any] = {
             "said": said,
             "decided": said["a"] + said["b"],
+            "apart": every["a"] + every["b"] - said["a"] - said["b"],
             "fewest": FEWEST,
             "contradictions": wrong.count,
             "both_ways": wrong.both_ways,
@@ -217,9 +225,43 @@ class Workbench:
         started = time.perf_counter()
         self._model = model = fit_reward_model(self._features, labels, penalty=self._known_penalty(len(labels)))
         self._penalty = (len(labels), model.penalty) if self._known_penalty(len(labels)) is None else self._penalty
+        summary |= {"seconds": time.perf_counter() - started, **self._learnt(model)}
+        return Fitted(summary, recipe_of(model, self.reference, labels))
+
+    def tune(self, labels: Sequence[Comparison], apart: Names = frozenset()) -> Fitted:
+        """The same as ``fit``, with a trunk that is tuned to the labels; pairs are still chosen by the frozen one.
+
+        Args:
+            labels: as for ``fit``, and at least 10 of them decided.
+            apart: as for ``fit``.
+
+        Returns:
+            As ``fit``, with ``{tuned: {pairs, held_out, frozen, epochs}}``: the share of so many held-out labels that
+            the tuned trunk has right, and the frozen one, and how often each label was seen; 0 leaves the trunk as it
+            was, which is then what the recipe has.
+
+        Raises:
+            PreferenceError: too few labels are decided.
+        """
+        fitted, started = self.fit(labels, apart), time.perf_counter()
+        used = without(labels, apart)
+        if self._model is None:
+            check_enough(used)
+        assert self._model is not None
+        found = tune(self._model, self._samples[0], used)
+        told = {
+            "pairs": found.model.held_out.pairs,
+            "held_out": found.model.held_out.accuracy,
+            "frozen": found.frozen.accuracy,
+            "epochs": found.epochs,
+        }
+        summary = fitted.summary | self._learnt(found.model)
+        summary |= {"seconds": time.perf_counter() - started, "tuned": told}
+        return Fitted(summary, recipe_of(found.model, self.reference, used))
+
+    def _learnt(self, model: RewardModel) -> dict[str, Any]:
         tie = math.exp(min(model.log_tie, 50.0))
-        summary |= {
-            "seconds": time.perf_counter() - started,
+        return {
             "train": model.train.plain(),
             "held_out": model.held_out.plain(),
             "equal_tie": tie / (2 + tie),
@@ -227,7 +269,12 @@ class Workbench:
             "members": len(model.members),
             "scores": self._scores(model),
         }
-        return Fitted(summary, recipe_of(model, self.reference))
+
+    def fit_judge(self, labels: Sequence[Comparison]) -> dict[str, Any]:
+        """A judge's recipe: a model of its own, fitted to its share of the labels; it is not chosen by."""
+        while self._features is None:
+            self.draw_some()
+        return recipe_of(fit_reward_model(self._features, labels, members=0), self.reference, labels)
 
     def _known_penalty(self, labels: int) -> float | None:
         """The last choice, where there are many labels and hardly more than then: to choose takes most of a fit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import zlib
 
@@ -11,9 +12,12 @@ import torch
 
 from explorer.config import Config
 from explorer.ppo.preferences.comparisons import PreferenceError
-from explorer.ppo.preferences.learned import MAX_NUMBERS, Learned, recipe_of
+from explorer.ppo.preferences.learned import Learned, recipe_of
+from explorer.ppo.preferences.packing import MAX_NUMBERS, pack
 from explorer.ppo.preferences.pool import Pool
 from explorer.ppo.preferences.reward_model import fit_reward_model
+from explorer.ppo.preferences.shifts import shifted, tuned_parameters
+from explorer.ppo.preferences.standardise import Features
 from explorer.ppo.rewards import Responses, from_recipe
 from explorer.ppo.rewards.score import run_component
 from explorer.recipes import checked_recipes
@@ -86,9 +90,40 @@ def test_it_says_whose_states_it_reads(recipe, tiny_policy, other_pool):
         run_component("mine", made(recipe), responses_of(other_pool[range(2)], tiny_policy.frozen_copy()))
 
 
-def test_a_tuned_trunk_is_refused(model, tiny_policy):
-    with pytest.raises(PreferenceError, match="tuned trunk"):
+def test_a_trunk_that_is_not_the_reference_with_shifts_is_refused(model, tiny_policy, reference, pool):
+    with pytest.raises(PreferenceError, match="tuned trunk is not this policy with shifts"):
         recipe_of(model, tiny_policy.frozen_copy())
+    other = reference.frozen_copy()
+    other.lm.transformer.h[0].mlp.c_fc.weight += 0.01
+    features = Features(other, pool[range(16)], model.features.blocks)
+    with pytest.raises(PreferenceError, match="tuned trunk is not this policy with shifts"):
+        recipe_of(dataclasses.replace(model, features=features), reference)
+
+
+@pytest.fixture(scope="module")
+def tuned(features, pool, label):
+    """A trunk that is moved so far that nobody can miss it, by numbers that half precision holds."""
+    count = sum(parameter.numel() for parameter in tuned_parameters(features.policy))
+    signs = torch.randint(0, 2, (count,), generator=torch.Generator().manual_seed(1)) * 2 - 1
+    moved = shifted(features.policy, signs / 8)
+    return fit_reward_model(Features(moved, pool), label(pool, "mentions_animal", 20), members=0)
+
+
+def test_a_tuned_trunk_is_part_of_the_recipe(tuned, reference, other_pool, pool):
+    recipe = json.loads(json.dumps(recipe_of(tuned, reference)))
+    batch = responses_of(other_pool[range(40)], reference)
+    component = made(recipe)
+    known = tuned(batch)
+    assert float((component(batch) - known).abs().max()) < 0.01
+    frozen = made({part: value for part, value in recipe.items() if part != "trunk"})
+    assert float((frozen(batch) - known).abs().max()) > 0.05  # it is the trunk that makes the difference
+    parts, rest = component.token_parts(batch)
+    assert torch.allclose(parts.sum(1) + rest, component(batch), atol=1e-4)
+    assert len(json.dumps(recipe)) < 30_000
+    with pytest.raises(ValueError, match="Its trunk is damaged"):
+        made({**recipe, "trunk": recipe["trunk"][:-8]})
+    with pytest.raises(PreferenceError, match="Its trunk has 1 shifts"):
+        made({**recipe, "trunk": pack(torch.ones(1))})(batch)
 
 
 @pytest.mark.parametrize(

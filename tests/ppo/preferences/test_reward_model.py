@@ -102,7 +102,7 @@ def test_a_policy_is_trained_on_it(model):
     trainer = Trainer(
         config=Config(batch_size=8, response_length=8, epochs=1, weights={"mine": 1.0}), rewards={"mine": len}
     )
-    trainer.components["mine"] = model
+    trainer.reward_model.components["mine"] = model
     (done,) = (stage for stage in trainer.stages() if stage.name == "done")
     assert done.components is not None and done.components["mine"].std() > 0
 
