@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from explorer.ppo.loading import load_policy
 from explorer.ppo.policy import Policy
 from explorer.ppo.state import weights_digest
 from explorer.recording.background import BackgroundWriter
+from explorer.recording.breaking_off import told_with_the_lost
 from explorer.recording.folder import RecordingError
 from explorer.recording.history import History
 from explorer.recording.origin import Origin, find_origin
@@ -72,7 +74,8 @@ class Trainer(trainer.Trainer):
             Trainer.resume("run", 20, {"clip_range": 0.1}).train(20, out="fork")    # another way from update 20 on
 
         Each update draws the random numbers that it drew before, as they belong to (seed, update). So without a change
-        it is bit-identical to a run that was never stopped, on the same machine with the same number of threads.
+        it is bit-identical to a run that was never stopped, on the same machine with the same number of threads. Where
+        PyTorch's version, the number of threads or the device is another than at the checkpoint, a warning says so.
 
         Args:
             folder: the run's folder.
@@ -98,6 +101,13 @@ class Trainer(trainer.Trainer):
             live.config = config if isinstance(config, Config) else live.config.replace(**config)
             origin.check_changes(live.config)
         live.origin = origin
+        if unlike := live._unlike():
+            then, here = unlike
+            warnings.warn(
+                f"'{origin.folder}' was made with {then} and goes on with {here}: after update {origin.update} it "
+                f"is not bit for bit the run that would never have stopped. For that one, go on with {then}.",
+                stacklevel=2,
+            )
         return live
 
     def update(self, config: Config | None = None) -> Snapshot:
@@ -196,41 +206,62 @@ class Trainer(trainer.Trainer):
         Closing it, or an exception in it, keeps the state after the last whole update and lets go of the folder.
         Arguments and errors as for ``train``, with the first update.
         """
-        with self._writer(out, self._info(), keep_every, checkpoint_every, checkpoint_megabytes) as writer:
-            repeat = Repeat(Recording.load(out), self.updates)
-            kept = written = self.updates
-            safe_at = monotonic()
-            try:
-                for _ in range(updates):
-                    self.config = repeat.config_at(self.updates + 1) or self.config
-                    snapshot = self.update()
-                    if snapshot.update in repeat.updates:
-                        self._check_same(snapshot, repeat, out)
-                    else:
-                        writer.append(snapshot)
-                    written = snapshot.update
-                    yield snapshot
-                    # After whoever asked has seen it: the state has the knobs of the next update.
-                    due = checkpoint_every and self.updates % checkpoint_every == 0
-                    if due or (checkpoint_every and monotonic() - safe_at >= PASSING_SECONDS):
-                        writer.checkpoint(self.state(), passing=not due)
-                        kept = self.updates if due else kept
-                        safe_at = monotonic()
-            finally:
-                # An interrupt can come between an update's end and its recording: then its state is not kept either.
-                if checkpoint_every and kept < self.updates == written and not writer.failed:
-                    writer.checkpoint(self.state())
+        writer = self._writer(out, self._info(), keep_every, checkpoint_every, checkpoint_megabytes)
+        try:
+            with writer:
+                yield from self._recorded(writer, updates, out, checkpoint_every)
+        except RecordingError as error:
+            if not writer.failed:
+                raise
+            raise told_with_the_lost(error, Path(out), writer.last, self.updates) from error.__cause__
+
+    def _recorded(
+        self, writer: BackgroundWriter, updates: int, out: str | Path, checkpoint_every: int
+    ) -> Generator[Snapshot, None, None]:
+        repeat = Repeat(Recording.load(out), self.updates)
+        kept = written = self.updates
+        safe_at = monotonic()
+        try:
+            for _ in range(updates):
+                self.config = repeat.config_at(self.updates + 1) or self.config
+                snapshot = self.update()
+                if snapshot.update in repeat.updates:
+                    self._check_same(snapshot, repeat, out)
+                else:
+                    writer.append(snapshot)
+                written = snapshot.update
+                yield snapshot
+                # After whoever asked has seen it: the state has the knobs of the next update.
+                due = checkpoint_every and self.updates % checkpoint_every == 0
+                if due or (checkpoint_every and monotonic() - safe_at >= PASSING_SECONDS):
+                    writer.checkpoint(self.state(), passing=not due)
+                    kept = self.updates if due else kept
+                    safe_at = monotonic()
+        finally:
+            # An interrupt can come between an update's end and its recording: then its state is not kept either.
+            if checkpoint_every and kept < self.updates == written and not writer.failed:
+                writer.checkpoint(self.state())
 
     def _check_same(self, snapshot: Snapshot, repeat: Repeat, out: str | Path) -> None:
         """Raises RecordingError where an update that is made once more is not the one that is recorded."""
         found = repeat.difference(snapshot)
         if found is not None:
+            unlike = self._unlike()
+            others = "as with another version of PyTorch, another device, other threads or other rewards"
+            reason = others if unlike is None else f"as it was made with {unlike[0]}, and not with {unlike[1]}"
             raise RecordingError(
                 f"'{out}' cannot be gone on with in place: update {snapshot.update}, made once more from the newest "
                 f"state, is not the one that is recorded ({found.quantity} is {found.child} and was {found.parent}), "
-                "as with another version of PyTorch, another device, other threads or other rewards. What is recorded "
-                "stays as it is: go on as it was begun, or record into a new folder."
+                f"{reason}. What is recorded stays as it is: go on as it was begun, or record into a new folder."
             )
+
+    def _unlike(self) -> tuple[str, str] | None:
+        """What the checkpoint was made with, and what this trainer computes with instead; None where with the same."""
+        if self.origin is None:
+            return None
+        import torch
+
+        return self.origin.unlike(str(torch.__version__), torch.get_num_threads(), str(self.policy.device))
 
     def _info(self) -> dict[str, Any]:
         """What a recording says of the run: a branch where it was resumed and has made no update since."""

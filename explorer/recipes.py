@@ -28,7 +28,10 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = MappingProxyType(
         "gendered": ((), ()),
         "sum": (("weights",), ()),
         # Learnt from labels: explorer.ppo.preferences.learned makes the recipe and says what its parts are.
-        "learned": (("policy", "reads", "head", "unit", "offset", "wordless"), ("decided", "ties", "held_out")),
+        "learned": (
+            ("policy", "reads", "head", "unit", "offset", "wordless"),
+            ("decided", "ties", "held_out", "pairs", "trunk"),
+        ),
     }
 )
 
@@ -85,6 +88,14 @@ def checked_judge(judge: Any) -> str:
     if not isinstance(judge, str):
         raise TypeError(f"judge is {judge!r:.80}, but must be the name of a judge or of a component, or a recipe.")
     return judge.strip()
+
+
+def learned_judge(judge: str) -> Recipe | None:
+    """The recipe of a judge that was learnt from labels, as ``Config.judge`` holds it; None of any other judge."""
+    if not judge.startswith("{"):
+        return None
+    recipe: dict[str, Any] = json.loads(judge)
+    return MappingProxyType(recipe) if recipe["kind"] == "learned" else None
 
 
 def as_text(recipe: Recipe) -> str:

@@ -19,8 +19,8 @@ from explorer.train_command import (
     Settings,
     build_config,
     find_prompts,
-    plain,
 )
+from explorer.train_report import plain
 
 if TYPE_CHECKING:
     from explorer.seed_grid import SeedGrid

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -35,6 +36,7 @@ from explorer.recording.storage import Recording
 from explorer.session.session import Session
 from tests.conftest import TINY_PROMPTS
 from tests.learned import learned
+from tests.taught import taught
 
 SMALL: dict[str, Any] = {
     **{"batch_size": 8, "group_size": 2, "response_length": 6, "epochs": 2},
@@ -114,6 +116,102 @@ def test_a_fork_draws_the_same_random_numbers(
     assert found.parent != found.child
 
 
+#: What is changed at update 2 of four, from which settings, and where the fork must part by what the change does.
+FORKS: dict[str, tuple[Config, dict[str, Any], str, str]] = {
+    # A limit of 0 ends an update with its second epoch, the first that sees a ratio other than 1.
+    "early stop": (Config(**{**SMALL, "epochs": 4}), {"target_kl": 0.0}, "final", "new_logprobs"),
+    "other K": (Config(**SMALL), {"epochs": 3}, "final", "new_logprobs"),
+    # The whole batch is looked at before the first step; with minibatches the later rows after it.
+    "other minibatches": (Config(**SMALL), {"minibatches": 4}, "epoch 1", "new_logprobs"),
+    # Rows that the parent has not: they come after the fresh ones, in the first epoch already.
+    "replay on": (Config(**SMALL), {"replay_rollouts": 2}, "epoch 1", "new_logprobs"),
+    # The critic's rate moves the critic alone, in its first step.
+    "separate critic": (Config(**SMALL, critic="separate"), {"value_learning_rate": 0.05}, "epoch 2", "values"),
+    "learning rate": (Config(**SMALL), {"learning_rate": 2e-3}, "epoch 2", "new_logprobs"),
+    "schedule, minibatches": (
+        *(Config(**SMALL, minibatches=2, lr_schedule="linear"), {"lr_decay_updates": 50}),
+        *("epoch 1", "new_logprobs"),
+    ),
+    "temperature": (Config(**SMALL), {"temperature": 0.3}, "sample", "response_ids"),
+}
+
+#: The columns in the order in which an update computes them, by what the numerics say and not by the code.
+SAMPLED = (
+    *("response_ids", "response_mask", "old_logprobs", "old_values", "entropies", "ref_logprobs"),
+    *("ref_kl", "rewards", "deltas", "advantages", "returns", "whitened_advantages"),
+)
+SEEN = ("new_logprobs", "values", "ratios", "entropies", "advantages", "zero_gradient", "policy_terms")
+
+
+def first_place(parent: Path, fork: Path, update: int, quantity: str, epoch: int | None) -> tuple[Any, ...] | None:
+    """Where a column of the files first differs, row by row in the plain order of responses and positions.
+
+    ``epoch`` is None for what is sampled, else that epoch's rows; 0 is the final one. Gives response, position and both
+    values; a row that only one of the files has is None in the other.
+    """
+    rows: list[dict[tuple[int, int], Any]] = []
+    for run in (parent, fork):
+        table = pq.read_table(run / ("tokens" if epoch is None else "epochs") / f"{update:06d}.parquet").to_pylist()
+        wanted = [row for row in table if epoch is None or (row["final"] if epoch == 0 else row["epoch"] == epoch)]
+        rows.append({(row["response"], row["position"]): row[quantity] for row in wanted})
+    for place in sorted({*rows[0], *rows[1]}):
+        one, other = (run.get(place) for run in rows)
+        if repr(one) != repr(other):  # as Python writes a number it comes back bit for bit, and -0.0 is not 0.0
+            return *place, one, other
+    return None
+
+
+@pytest.mark.parametrize("name", FORKS)
+def test_a_fork_parts_at_the_first_number_that_the_files_of_both_tell(
+    make: Make, resume: Resume, tmp_path: Path, name: str
+) -> None:
+    config, change, stage, quantity = FORKS[name]
+    run, other = tmp_path / "run", tmp_path / "fork"
+    parent = make(config).train(4, out=run, checkpoint_every=2)
+    same = resume(run, 2).train(2)
+    assert learned(list(same)) == learned(list(parent))[2:]
+    assert parting(parent, same) is None
+
+    fork = resume(run, 2, change).train(2, out=other)
+    assert fork.info["parent"]["update"] == 2
+    assert {knob: after for knob, (_, after) in fork.info["parent"]["changed"].items()} == change
+    found = parting(parent, fork)
+    assert found is not None
+    assert (found.update, found.stage, found.quantity) == (3, stage, quantity)
+    epoch = None if stage == "sample" else 0 if stage == "final" else int(stage.removeprefix("epoch "))
+    assert (found.response, found.token, found.parent, found.child) == first_place(run, other, 3, quantity, epoch)
+    # Nothing that is computed before has moved.
+    before = SAMPLED[: SAMPLED.index(quantity)] if epoch is None else SAMPLED
+    assert [column for column in before if first_place(run, other, 3, column, None)] == []
+    if epoch is not None:
+        both = min(len(parent[2].trained), len(fork[0].trained))
+        earlier = range(1, epoch if epoch else both + 1)
+        assert [(k, column) for k in earlier for column in SEEN if first_place(run, other, 3, column, k)] == []
+        there = SEEN[: SEEN.index(quantity)]
+        assert [column for column in there if first_place(run, other, 3, column, epoch)] == []
+    else:
+        spelled = (parent[2].tokens.responses, fork[0].tokens.responses)
+        assert found.words == tuple(texts[found.response][found.token] for texts in spelled)
+
+
+def test_other_threads_or_another_pytorch_are_told_and_do_not_keep_a_run_from_going_on(
+    make: Make, resume: Resume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 3)
+        patch.setattr(torch, "__version__", "2.0.1")
+        made = make().train(2, out=run)
+    assert made.info["threads"] == 3
+    with pytest.warns(
+        UserWarning, match=r"with PyTorch 2\.0\.1, 3 threads and goes on with PyTorch .*, 1 thread: "
+    ) as told:
+        trainer = resume(run)
+    assert "not bit for bit" in str(told[0].message) and len(told) == 1
+    assert trainer.train(1, out=run).updates == [1, 2, 3]
+    assert resume(run).updates == 3  # its newest state has been made here
+
+
 def test_a_fork_names_its_parent_and_what_was_changed(make: Make, resume: Resume, tmp_path: Path) -> None:
     parent = make().train(4, out=tmp_path / "run", checkpoint_every=2)
     trainer = resume(tmp_path / "run", 2, {"clip_range": 0.3, "weight_length": 0.5})
@@ -178,6 +276,27 @@ def test_prompts_and_rewards_come_along(make: Make, resume: Resume, tmp_path: Pa
     resumed = resume(tmp_path / "run", 1, rewards={"mine": mine})
     assert resumed.prompts == ["The cat"]
     assert learned([resumed.update()]) == learned([whole[1]])
+
+
+def test_a_judge_that_was_learnt_is_recorded_and_comes_along_to_a_run_gone_on_with_and_to_a_branch(
+    make: Make, resume: Resume, make_tiny_policy: Callable[[], Policy], tmp_path: Path
+) -> None:
+    config = CONFIGS["default"]
+    first, second = (taught(make_tiny_policy(), config, TINY_PROMPTS, seed) for seed in (0, 1))
+    whole = list(make(config.replace(judge=first)).train(4))
+    make(config.replace(judge=first)).train(2, out=tmp_path / "run")
+    recorded = Recording.load(tmp_path / "run")
+    assert [snapshot.config.judge for snapshot in recorded] == [config.replace(judge=first).judge] * 2
+    assert all(snapshot.credit.judge is not None for snapshot in recorded)
+    resume(tmp_path / "run").train(2, out=tmp_path / "run")
+    assert learned(list(Recording.load(tmp_path / "run"))) == learned(whole)
+
+    branch = resume(tmp_path / "run", 2)
+    branch.config = branch.config.replace(judge=second)
+    made = list(branch.train(2, out=tmp_path / "branch"))
+    assert [made[-1].credit.judge.tobytes() == whole[-1].credit.judge.tobytes()] == [False]
+    assert made[-1].credit.scores.tobytes() == whole[-1].credit.scores.tobytes()  # another judge changes nothing else
+    assert Recording.load(tmp_path / "branch")[-1].config.judge == config.replace(judge=second).judge
 
 
 def test_where_a_run_ends_its_state_is_kept(make: Make, tmp_path: Path) -> None:
@@ -323,6 +442,10 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing_before(
     held = Recording.load(tmp_path / "run")
     assert learned(list(held)) == learned(list(whole))[: len(held)]
     assert f"every update up to {len(held)}" in message or (len(held) == 0 and "no update yet" in message)
+    lost = [*range(len(held) + 1, made + 1)]
+    assert ("lost" in message) == bool(lost)
+    assert not lost or (f"{lost[0]} to {made} are lost" if lost[1:] else f"update {made} is lost") in message
+    assert "make room there and resume the run" in message
     assert len(held) >= made - 2  # all but the one that failed, and the one computed meanwhile
     resumed = resume(tmp_path / "run")
     again = resumed.train(5 - resumed.updates, out=tmp_path / "run")

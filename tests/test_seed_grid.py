@@ -167,6 +167,19 @@ def test_a_grid_may_get_more_seeds_and_more_updates(make: Make, whole: Any) -> N
     assert made(grid) == whole
 
 
+def test_a_grid_from_before_a_setting_is_the_same_grid(make: Make, whole: Any) -> None:
+    """One that was begun before there was a judge had none."""
+    first = make(seeds=[0])
+    list(first.steps())
+    content = json.loads((first.out / "grid.json").read_text())
+    assert (content["config"].pop("judge"), content["config"].pop("set_aside")) == ("", [])
+    (first.out / "grid.json").write_text(json.dumps(content))
+    list(make().steps())
+    assert made(first) == whole
+    with pytest.raises(RecordingError, match=r"another judge \( there, gendered here\)"):
+        list(make(config=CONFIG.replace(judge="gendered")).steps())
+
+
 def test_an_interrupt_in_the_middle_of_an_update_loses_that_update(
     make: Make, whole: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

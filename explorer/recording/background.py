@@ -46,6 +46,11 @@ class BackgroundWriter:
         """Whether something went wrong, so that nothing more is written."""
         return self._error is not None
 
+    @property
+    def last(self) -> int:
+        """The last update that is safe, once it has settled or failed; 0 before the first."""
+        return self._writer.last
+
     def append(self, snapshot: Snapshot) -> None:
         """Add the next update; waits until the one before is safe. Raises RecordingError as ``RunWriter`` does."""
         self._give("update", lambda: self._writer.append(snapshot))

@@ -3,7 +3,8 @@
     checkpoints/000012.safetensors    the state after update 12; that from which the run started is kept too
 
 The tensors are those of ``explorer.ppo.state``; all else stands as JSON in the header's metadata, under ``facts``:
-``version``, ``run`` (its id), ``updates``, ``config``, ``prompts``, ``coefficients``, ``born``, ``temperatures``.
+``version``, ``run`` (its id), ``updates``, ``config``, ``prompts``, ``coefficients``, ``born``, ``temperatures``, and
+``torch`` and ``threads``, on which the last digits of what follows depend.
 safetensors holds numbers and no code, and nothing here is ever unpickled.
 
 For the bundled policy a checkpoint weighs 12.6 MB, and up to 13.3 MB with the sixteen batches that replay may ask for:
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.config import Config
 from explorer.recording.folder import MAX_JSON_BYTES, RecordingError, damaged, inside, numbered_files, replace_file
+from explorer.recording.older import facts_from
 from explorer.recording.thinning import to_drop
 
 if TYPE_CHECKING:
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
 
 CHECKPOINTS_FOLDER = "checkpoints"
 
-#: The form of a checkpoint. A newer one is refused by name.
-CHECKPOINT_VERSION = 1
+#: The form of a checkpoint. A newer one is refused by name, an older one is read by ``explorer.recording.older``; raise
+#: it with every fact, tensor or setting that is added or changed.
+CHECKPOINT_VERSION = 2
 
 #: More than the largest GPT-2 with its moments and a critic of its own.
 MAX_CHECKPOINT_BYTES = 64 * 2**30
@@ -79,6 +82,8 @@ def write_checkpoint(root: Path, state: State, run: str, *, durable: bool = Fals
         "coefficients": dataclasses.asdict(state.coefficients),
         "born": list(state.born),
         "temperatures": list(state.temperatures),
+        "torch": state.torch,
+        "threads": state.threads,
     }
     path = checkpoint_path(root, state.updates)
     path.parent.mkdir(exist_ok=True)
@@ -158,16 +163,16 @@ def read_checkpoint(root: Path, update: int, run: str) -> State:
                 _check_name(name, file.get_slice(name).get_dtype())
             # Read, not mapped: what a state holds is its own, whatever happens to the file.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        config = Config.from_flat(facts["config"])
-        # Before they were kept, a batch to be replayed was taken to be of the config's own temperature.
-        temperatures = facts.get("temperatures", [config.temperature] * len(facts["born"]))
+        facts = facts_from(facts["version"], facts)
         return State(
             updates=update,
-            config=config,
+            config=Config.from_flat(facts["config"]),
             prompts=tuple(_texts(facts["prompts"])),
             coefficients=Coefficients(**facts["coefficients"]),
             born=tuple(facts["born"]),
-            temperatures=tuple(temperatures),
+            temperatures=tuple(facts["temperatures"]),
+            torch=_known(facts["torch"], str),
+            threads=_known(facts["threads"], int),
             tensors=tensors,
         )
     except RecordingError:
@@ -198,6 +203,13 @@ def _facts(metadata: Mapping[str, str] | None) -> dict[str, Any]:
 def _check_name(name: str, kind: str) -> None:
     if not _NAME.fullmatch(name) or kind not in _TYPES:
         raise ValueError(f"it holds a '{name[:80]}' of type {kind}")
+
+
+def _known(value: Any, kind: type) -> Any:
+    """What a state says that it was made with; None where it is older and does not say."""
+    if value is not None and type(value) is not kind:
+        raise TypeError(f"it was made with {str(value)[:80]!r}")
+    return value
 
 
 def _texts(values: Any) -> list[str]:

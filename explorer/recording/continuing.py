@@ -27,6 +27,7 @@ from explorer.recording.folder import (
     write_table,
 )
 from explorer.recording.metrics import last_metrics, metrics_of, read_metrics, read_part
+from explorer.recording.settings import last_settings
 from explorer.recording.tables import Tables
 
 
@@ -36,12 +37,14 @@ class Left(NamedTuple):
     Attributes:
         info: what is known of the run.
         configs: as ``run.json`` has them.
+        settings: the last of them, whole; None where there is none.
         rows: the metrics in the newest part, by update; empty where a new part is due.
         last: the last update, 0 where there is none.
     """
 
     info: dict[str, Any]
     configs: list[dict[str, Any]]
+    settings: dict[str, Any] | None
     rows: dict[int, dict[str, float]]
     last: int
 
@@ -70,8 +73,9 @@ def drop_after(root: Path, update: int | None = None) -> Left:
     try:
         info, configs = dict(content["info"]), list(content["configs"])
         kept = [entry for entry in configs if entry["from_update"] <= update]
+        settings = last_settings(SCHEMA_VERSION, kept)
         start = _start(info)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(root / "run.json", error) from None
     rows = _drop_metrics(root, update)
     if kept != configs:
@@ -86,7 +90,7 @@ def drop_after(root: Path, update: int | None = None) -> Left:
             checkpoint_path(root, number).unlink()
     for unfinished in [*root.glob(".*.part"), *root.glob("*/.*.part")]:
         unfinished.unlink()
-    return Left(info, kept, rows if len(rows) < METRICS_ROWS else {}, max(rows, default=0))
+    return Left(info, kept, settings, rows if len(rows) < METRICS_ROWS else {}, max(rows, default=0))
 
 
 def _start(info: dict[str, Any]) -> int:

@@ -27,6 +27,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pyarrow as pa
@@ -36,8 +37,8 @@ from explorer.recording.bounded import Bound, read_bounded
 from explorer.recording.pages import VALUE_BYTES
 
 #: The form of the files. A newer one is refused by name, an older one is read by ``explorer.recording.older``; raise it
-#: with every change of a column.
-SCHEMA_VERSION = 4
+#: with every column, setting or other field that is added or changed: ``tests/recording/schema_pinned.json`` has them.
+SCHEMA_VERSION = 5
 RUN_FILE = "run.json"
 METRICS_FOLDER = "metrics"
 #: How many updates a part of ``metrics/`` holds: rewriting it with each of them stays cheap, opening a long run too.
@@ -48,6 +49,9 @@ METRICS_ROWS = 128
 MAX_JSON_BYTES = 8 * 2**20
 MAX_TABLE_BYTES = 256 * 2**20
 MAX_TABLE_ROWS = 50_000_000
+
+#: How many of the runs in a folder a sentence names.
+NAMED_RUNS = 8
 
 _PART = re.compile(r"(\d{6,9})\.parquet")
 BLOCK_NAME = re.compile(r"(\d{6,9})-\d{6,9}\.parquet")
@@ -61,6 +65,19 @@ class ElsewhereError(RecordingError):
     """A run cannot be gone on with in its own folder, and can in another: nothing is wrong with it."""
 
 
+class NoRoomError(RecordingError):
+    """A folder takes no more, as on a full disk.
+
+    Args:
+        held: what has happened and what the folder holds, the beginning of a sentence.
+        then: what to do about it, its end.
+    """
+
+    def __init__(self, held: str, then: str = "make room there, or record into another folder") -> None:
+        super().__init__(f"{held}: {then}.")
+        self.held = held
+
+
 def check_unused(folder: Path) -> None:
     """See that a folder is new or empty. Raises RecordingError where it holds something already, or is none."""
     if "\0" in str(folder):
@@ -72,14 +89,38 @@ def check_unused(folder: Path) -> None:
 
 
 def write_run(root: Path, content: dict[str, Any], *, durable: bool = False) -> None:
-    """Write ``run.json``. Raises RecordingError where the content is more than JSON can hold."""
+    """Write ``run.json``, each change of the settings on a line of its own.
+
+    Raises:
+        RecordingError: the content is more than JSON can hold.
+        ElsewhereError: the settings have changed more often than fits into the file; it stays as it was.
+    """
     try:
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        if len(text.encode()) >= MAX_JSON_BYTES:
+        text = _run_text(content)
+        long = len(text.encode()) >= MAX_JSON_BYTES
+        if long and len(content["configs"]) < 2:
             raise ValueError(f"it is longer than {MAX_JSON_BYTES} bytes")
     except (TypeError, ValueError) as error:
         raise RecordingError(f"what is known of the run cannot be written as JSON: {error}.") from None
-    replace_file(root / RUN_FILE, lambda path: path.write_text(text + "\n", encoding="utf-8"), durable=durable)
+    if long:
+        raise ElsewhereError(
+            f"the settings of '{root}' have changed {len(content['configs']) - 1} times, more often than its "
+            f"{RUN_FILE} holds: what is recorded stays as it is; go on in another folder."
+        )
+    replace_file(root / RUN_FILE, lambda path: path.write_text(text, encoding="utf-8"), durable=durable)
+
+
+def _run_text(content: dict[str, Any]) -> str:
+    rest = {name: value for name, value in content.items() if name != "configs"}
+    whole = json.dumps({**rest, "configs": []}, indent=1, ensure_ascii=False, allow_nan=False)
+    if not content["configs"]:
+        return whole + "\n"
+    # Whole settings are spread over lines for people; changes, of which there may be 100,000, are not.
+    entries = (
+        indent(json.dumps(entry, indent=1 if "config" in entry else None, ensure_ascii=False, allow_nan=False), "  ")
+        for entry in content["configs"]
+    )
+    return whole.removesuffix("[]\n}") + "[\n" + ",\n".join(entries) + "\n ]\n}\n"
 
 
 def read_run(root: Path) -> dict[str, Any]:
@@ -90,7 +131,8 @@ def read_run(root: Path) -> dict[str, Any]:
     """
     if "\0" in str(root) or not root.is_dir():
         raise RecordingError(f"There is no folder {str(root)!r}: give the folder of a recorded run.")
-    path = inside(root, RUN_FILE, "it is not a recorded run.")
+    there = (root / RUN_FILE).exists()
+    path = inside(root, RUN_FILE, "" if there else _instead(root))
     try:
         content = read_json(path)
         version = content["schema_version"]
@@ -105,6 +147,19 @@ def read_run(root: Path) -> dict[str, Any]:
         )
     checked: dict[str, Any] = content
     return checked
+
+
+def _instead(root: Path) -> str:
+    """What to say of a folder that is no recorded run: which runs lie in it, as in that of a seed grid."""
+    try:
+        runs = sorted(path.name for path in root.iterdir() if (path / RUN_FILE).is_file() and not path.is_symlink())
+    except OSError:
+        runs = []
+    if not runs:
+        return "it is not a recorded run."
+    named = ", ".join(runs[:NAMED_RUNS]) + (f" and {len(runs) - NAMED_RUNS} more" if len(runs) > NAMED_RUNS else "")
+    what = f"the run {named}" if len(runs) == 1 else f"{len(runs)} runs, {named}"
+    return f"it is not a recorded run, but holds {what}: give the folder of one, as '{root / runs[0]}'."
 
 
 def read_json(path: Path) -> Any:

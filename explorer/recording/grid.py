@@ -27,6 +27,7 @@ from explorer.recording.folder import (
     read_json,
     replace_file,
 )
+from explorer.recording.older import FIRST_WITH_STATES, config_from
 from explorer.recording.storage import Recording
 
 GRID_FILE = "grid.json"
@@ -91,6 +92,7 @@ def read_grid(root: str | Path) -> dict[str, Any]:
         version = content.pop("grid_version")
         if type(version) is not int or version < 1 or not isinstance(content["config"], dict):
             raise ValueError("it does not say what the grid is of")
+        content["config"] = config_from(FIRST_WITH_STATES, content["config"])  # an older grid may lack what came later
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
         raise damaged(path, error, "restore it, or give another folder") from None
     if version > GRID_VERSION:

@@ -43,6 +43,8 @@ class Origin:
         policy_digest: that of the policy with which the run was begun.
         bf16: whether its transformers computed in bfloat16.
         device: where they did.
+        torch: the version of PyTorch that made the checkpoint; None where that is not known.
+        threads: how many threads it did that with; None likewise.
     """
 
     folder: Path
@@ -55,6 +57,8 @@ class Origin:
     policy_digest: str
     bf16: bool
     device: str
+    torch: str | None = None
+    threads: int | None = None
 
     def is_in(self, folder: str | Path) -> bool:
         """Whether a folder is the run's own."""
@@ -74,6 +78,23 @@ class Origin:
                 f"'{self.folder}' was begun with another policy (its weights' digest is {self.policy_digest[:12]}, and "
                 f"here {digest[:12]}): give the policy that it was begun with."
             )
+
+    def unlike(self, torch: str, threads: int, device: str) -> tuple[str, str] | None:
+        """What the checkpoint was made with, and with what else the run goes on: ``("2 threads", "1 thread")``.
+
+        Args:
+            torch: the version of PyTorch with which the run goes on.
+            threads: on how many threads it computes.
+            device: where it does.
+
+        Returns:
+            Both in words; None where nothing that is known differs. Then what follows is, on the same machine, bit for
+            bit what would have followed.
+        """
+        was, now = (self.torch, self.threads, self.device), (torch, threads, device)
+        differing = [i for i in range(len(was)) if was[i] is not None and was[i] != now[i]]
+        then, here = (", ".join(_machine(*made)[i] for i in differing) for made in (was, now))
+        return (then, here) if differing else None
 
     def check_changes(self, config: Config) -> None:
         """Raises RecordingError where ``config`` changes what cannot be changed in the middle of a run."""
@@ -132,6 +153,8 @@ def find_origin(folder: str | Path, update: int | None = None) -> tuple[Origin, 
     if not all(isinstance(value, str) for value in known.values()) or not isinstance(info.get("bf16"), bool):
         raise RecordingError(f"'{root / 'run.json'}' lacks the run's id, policy_digest, device or bf16: restore it.")
     state = read_checkpoint(root, wanted, str(known["id"]))
+    versions = info.get("versions")
+    begun_with = versions.get("torch") if isinstance(versions, dict) else None  # all that an older state leaves to know
     origin = Origin(
         folder=root,
         run=str(known["id"]),
@@ -143,8 +166,16 @@ def find_origin(folder: str | Path, update: int | None = None) -> tuple[Origin, 
         policy_digest=str(known["policy_digest"]),
         bf16=info["bf16"],
         device=str(known["device"]),
+        torch=state.torch or (begun_with if isinstance(begun_with, str) else None),
+        threads=state.threads,
     )
     return origin, state
+
+
+def _machine(torch: str | None, threads: int | None, device: str) -> tuple[str, str, str]:
+    """Each in words, on one line whatever stands in the file."""
+    version = " ".join(str(torch).split())[:40]
+    return f"PyTorch {version}", "1 thread" if threads == 1 else f"{threads} threads", device
 
 
 def states_of(root: Path, recording: Recording) -> list[int]:

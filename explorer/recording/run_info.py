@@ -21,8 +21,8 @@ PACKAGES = ("torch", "transformers")
 def run_info(live: Trainer, config: Config, prompts: Sequence[str], origin: Origin | None = None) -> dict[str, Any]:
     """What there is to say of a run that a trainer is about to make.
 
-    Its id, when it was begun (UTC), versions, seed, policy and the digest of its weights at the very start, device,
-    precision and prompts; and its parent, where it is a branch.
+    Its id, when it was begun (UTC), versions, PyTorch's number of threads, seed, policy and the digest of its weights
+    at the very start, device, precision and prompts; and its parent, where it is a branch.
 
     Args:
         live: the trainer that makes it.
@@ -30,6 +30,8 @@ def run_info(live: Trainer, config: Config, prompts: Sequence[str], origin: Orig
         prompts: the training prompts of its first update.
         origin: the checkpoint from which the trainer goes on, where it was put back to one.
     """
+    import torch
+
     import explorer
     from explorer.ppo.state import weights_digest
 
@@ -38,6 +40,7 @@ def run_info(live: Trainer, config: Config, prompts: Sequence[str], origin: Orig
         "id": uuid.uuid4().hex,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {"explorer": explorer.__version__, **{name: version(name) for name in PACKAGES}},
+        "threads": torch.get_num_threads(),
         "seed": config.seed,
         "policy": live.policy.name,
         "policy_digest": weights_digest(live.reference),

@@ -29,7 +29,8 @@ from explorer.recording.folder import (
 from explorer.recording.index import Parts
 from explorer.recording.labels import Label, add_label, read_labels
 from explorer.recording.metrics import metrics_of, metrics_table, read_metrics
-from explorer.recording.older import config_from, tables_from
+from explorer.recording.older import tables_from
+from explorer.recording.settings import settings_of
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.tables import Tables, from_tables, most_of
 from explorer.recording.writer import RunWriter
@@ -87,10 +88,7 @@ class Recording:
         content = read_run(root)
         try:
             version = content["schema_version"]
-            configs = {
-                _whole(entry["from_update"]): _config(config_from(version, entry["config"]))
-                for entry in content["configs"]
-            }
+            configs = {update: Config.from_flat(flat) for update, flat in settings_of(version, content["configs"])}
             info = {**content["info"], "schema_version": version}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(root / "run.json", error) from None
@@ -277,18 +275,6 @@ class Recording:
         return _in_force(self.configs, update)
 
 
-def _config(values: Mapping[str, Any]) -> Config:
-    config = Config.from_flat(values)
-    # A flat config without weights has none; the constructor would take the default ones.
-    return config if any(name.startswith("weight_") for name in values) else config.replace(weights={})
-
-
 def _in_force(configs: Mapping[int, Config], update: int) -> Config:
     starts = sorted(configs)
     return configs[starts[bisect.bisect_right(starts, update) - 1]]
-
-
-def _whole(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{value!r} is no whole number")
-    return value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from explorer.config import Config
 from explorer.recording.beginning import check_free, clear
+from explorer.recording.breaking_off import held_by
 from explorer.recording.checkpoints import checkpoint_path, copy_checkpoints, thin_checkpoints, write_checkpoint
 from explorer.recording.claim import Claim
 from explorer.recording.compacting import Compactor
@@ -17,6 +18,7 @@ from explorer.recording.folder import (
     METRICS_FOLDER,
     METRICS_ROWS,
     SCHEMA_VERSION,
+    NoRoomError,
     RecordingError,
     part_path,
     read_run,
@@ -24,7 +26,8 @@ from explorer.recording.folder import (
     write_table,
 )
 from explorer.recording.index import loose_updates
-from explorer.recording.metrics import metrics_table
+from explorer.recording.metrics import last_metrics, metrics_table
+from explorer.recording.settings import entry_of
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.tables import Tables, to_tables
 
@@ -126,12 +129,13 @@ class RunWriter:
         writer = cls.__new__(cls)
         writer._prepare(path, keep_every, megabytes, durable)
         read_run(writer.root)  # says what is no recording
+        writer._last, _ = last_metrics(writer.root)  # so that whatever cannot be written, it is told what is there
         with writer._claiming(), writer._telling():
             left = drop_after(writer.root, update)
             writer._compactor = Compactor(writer.root, loose_updates(writer.root), durable)
         writer._info, writer._configs, writer._last = left.info, left.configs, left.last
         writer._rows = dict(left.rows)
-        writer._config = Config.from_flat(left.configs[-1]["config"]) if left.configs else None
+        writer._config = Config.from_flat(left.settings) if left.settings is not None else None
         return writer
 
     def _prepare(self, path: str | Path, keep_every: int, megabytes: float, durable: bool) -> None:
@@ -170,8 +174,15 @@ class RunWriter:
         return str(self._info.get("id", ""))
 
     def append(self, snapshot: Snapshot) -> None:
-        """Add the next update. Raises RecordingError where it does not come after the last one."""
+        """Add the next update.
+
+        Raises:
+            RecordingError: it does not come after the last one.
+            ElsewhereError: its settings are others, and have changed more often than ``run.json`` holds; nothing is
+                written.
+        """
         self._check_order(snapshot.update)
+        self._write_settings(snapshot.update, snapshot.config)
         if self._last == 0 or snapshot.update % self.keep_every == 0:
             self._write_parts(snapshot)
             self._unkept = None
@@ -181,13 +192,10 @@ class RunWriter:
         self._compactor.advance(self._last)
 
     def append_metrics(self, update: int, config: Config, metrics: Mapping[str, float]) -> None:
-        """Add the next update without its snapshot. Raises RecordingError as ``append`` does."""
+        """Add the next update without its snapshot. Raises RecordingError and ElsewhereError as ``append`` does."""
         self._check_order(update)
+        self._write_settings(update, config)
         with self._telling():
-            if config != self._config:
-                self._configs.append({"from_update": update, "config": config.flat()})
-                self._write_run()
-                self._config = config
             if len(self._rows) >= METRICS_ROWS:
                 self._rows = {}
             self._rows[update] = dict(metrics)
@@ -244,15 +252,28 @@ class RunWriter:
         if update <= self._last:
             raise RecordingError(f"update {update} cannot be added after update {self._last}: record it elsewhere.")
 
+    def _write_settings(self, update: int, config: Config) -> None:
+        if config == self._config:
+            return
+        before = self._config.flat() if self._config is not None else None
+        with self._telling():
+            self._write_run(entry_of(update, config.flat(), before))
+        self._config = config
+
     def _write_parts(self, snapshot: Snapshot) -> None:
         with self._telling():
             for folder, table in to_tables(snapshot)._asdict().items():
                 write_table(part_path(self.root, folder, snapshot.update), table, durable=self._durable)
         self._compactor.add(snapshot.update)
 
-    def _write_run(self) -> None:
+    def _write_run(self, *changed: dict[str, Any]) -> None:
+        self._configs.extend(changed)
         content = {"schema_version": SCHEMA_VERSION, "info": self._info, "configs": self._configs}
-        write_run(self.root, content, durable=self._durable)
+        try:
+            write_run(self.root, content, durable=self._durable)
+        except BaseException:
+            del self._configs[len(self._configs) - len(changed) :]
+            raise
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -260,12 +281,7 @@ class RunWriter:
         try:
             yield
         except OSError as error:
-            reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
-            held = f"every update up to {self._last}" if self._last else "no update yet"
-            raise RecordingError(
-                f"'{self.root}' cannot be written to ({reason[:200]}); it holds {held}: make room there, or record "
-                "into another folder."
-            ) from error
+            raise NoRoomError(held_by(self.root, error, self._last)) from error
 
 
 def _unusable(root: Path, error: OSError) -> RecordingError:

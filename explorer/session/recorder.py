@@ -9,7 +9,8 @@ A run that was cut off has updates after its newest state. They are made once mo
 written anew. Where one comes out otherwise, the run goes on as a branch from there.
 
 A folder that takes no more, as on a full disk, ends neither the training nor the run: each update tries again, and
-writes all that is missing once there is room.
+writes all that is missing once there is room. One whose ``run.json`` takes no more changes of settings is left as it
+is, and what it does not hold begins a branch.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from explorer.config import Config
 from explorer.recording.background import BackgroundWriter
 from explorer.recording.checkpoints import checkpoint_updates
 from explorer.recording.claim import Claim
-from explorer.recording.folder import ElsewhereError, RecordingError
+from explorer.recording.folder import ElsewhereError, NoRoomError, RecordingError
 from explorer.recording.origin import Origin
 from explorer.recording.repeating import Repeat
 from explorer.recording.run_info import run_info
@@ -166,6 +167,9 @@ class Recorder:
         if self._writer is not None:
             try:
                 self._writer.settle()
+            except ElsewhereError as error:
+                self._branch_off(error)
+                self.keep()
             except Exception as error:
                 self._break_off(error)
 
@@ -212,8 +216,22 @@ class Recorder:
                 writer.settle()
                 self._failure = None
                 self._on_mended()
+        except ElsewhereError as error:
+            self._branch_off(error)
         except Exception as error:
             self._break_off(error)
+
+    def _branch_off(self, error: ElsewhereError) -> None:
+        """The run's folder takes no more changes of settings: what it does not hold begins a branch."""
+        writer, self._writer, self._own = self._writer, None, False
+        if writer is not None:
+            with suppress(Exception):
+                writer.close()
+        self._let_go()
+        self._passing.clear()
+        self._unwritten.give_again()
+        self._on_error(RecordingError(f"The run goes on as a branch: {error}"))
+        self._record()  # in the new folder, whose settings have not changed yet
 
     def _open(self) -> BackgroundWriter:
         """The folder of the run: its own, or a new one."""
@@ -294,6 +312,10 @@ class Recorder:
             return
         try:
             self._writer.checkpoint(state, passing)
+        except ElsewhereError as error:
+            self._branch_off(error)
+            self._keep(passing)
+            return
         except Exception as error:
             self._break_off(error)
             return
@@ -317,8 +339,12 @@ class Recorder:
         self._failure = error
         if first or not self._said:
             self._said = True
-            then = " Each update tries again, and then writes what is missing." if _takes_no_more(error) else ""
-            self._on_error(RecordingError(f"The run goes on, but is not recorded: {error}{then}"))
+            found, then = str(error), ""
+            if _takes_no_more(error):
+                then = " Each update tries again, and then writes what is missing."
+            if isinstance(error, NoRoomError):
+                found = f"{error.held}. What comes after waits in memory, and is lost with this page: make room there."
+            self._on_error(RecordingError(f"The run goes on, but is not recorded: {found}{then}"))
 
     def _states_there(self) -> list[int]:
         try:

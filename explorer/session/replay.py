@@ -39,8 +39,12 @@ class Replay(Screen):
         self.phase = "replay"
         self.parts = GradientParts(self)
 
-    def set(self, **changes: Any) -> None:
+    def set(self, *, held: bool = False, **changes: Any) -> None:
         """Change settings that re-score the batch on screen; with the value that was recorded, one is as recorded.
+
+        Args:
+            held: as of a Session; where nothing is trained there is nothing to keep a passing value from.
+            changes: fields of Config, and ``weight_NAME``.
 
         Raises:
             TypeError: no such field.

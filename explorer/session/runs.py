@@ -219,6 +219,7 @@ class Runs(HasTraits):
             parent = where.parent if where is not None else None
             differs = read_parted(entry.folder, where.run).parting if where is not None else None
             repeat = Repeat(line.own, state.updates)
+            unlike = session.engine.unlike(origin)
             self._put_to(origin, state, rewound=False)
             session.recorder.go_on(origin, state, None if claim is None else Resumed(claim=claim, repeat=repeat))
         except BaseException:
@@ -227,7 +228,7 @@ class Runs(HasTraits):
             session.loop.post(self._come_back)
             raise
         self._from, self._parent = (entry.id, line.recording), parent if differs is None else None
-        session.loop.post(self._opened, line, state, bool(repeat.updates), claim is not None, differs)
+        session.loop.post(self._opened, line, state, bool(repeat.updates), claim is not None, differs, unlike)
 
     def _go_back(self, run: str, update: int) -> None:
         session = self._session
@@ -243,13 +244,14 @@ class Runs(HasTraits):
             # A state of before the run branched off is one of its parent's, or of that one's.
             source = entry if origin.run == entry.id else shelf.find(origin.run)
             parent = line if source is entry else line_of(shelf, source)
+            unlike = session.engine.unlike(origin)
             self._put_to(origin, state, rewound=True)
             session.recorder.go_on(origin, state, None)
         except BaseException:
             session.loop.post(self._come_back)
             raise
         self._from, self._parent = (origin.run, parent.recording), parent.recording
-        session.loop.post(self._went_back, source, line, parent.recording, update, state)
+        session.loop.post(self._went_back, source, line, parent.recording, update, state, unlike)
 
     def _put_to(self, origin: Origin, state: State, rewound: bool) -> None:
         from explorer.ppo.state import weights_digest
@@ -295,7 +297,7 @@ class Runs(HasTraits):
         else:
             self._show(change(self._place))
 
-    def _opened(self, line: Line, state: State, ahead: bool, free: bool, differs: Parting | None) -> None:
+    def _opened(self, line: Line, state: State, ahead: bool, free: bool, differs: Parting | None, unlike: bool) -> None:
         session = self._session
         try:
             if line.recording.metrics.num_rows != session.updates:  # it went on until its page let go of it
@@ -305,7 +307,7 @@ class Runs(HasTraits):
                 then = line.recording.config_at(last_update(line.recording)) if ahead and free else state.config
                 self._take_settings(then, "")
             session.prompts = state.prompts
-            begun = "" if line.own.metrics.num_rows else "only_begun"
+            begun = "only_begun" if not line.own.metrics.num_rows else "unlike" if unlike else ""
             session.note = "taken" if not free else "cut_off" if ahead else begun
             branch = self.branch
             if differs is None and branch is not None and branch.parent is not None:
@@ -318,7 +320,7 @@ class Runs(HasTraits):
         finally:
             self._end_opening()
 
-    def _went_back(self, source: Entry, line: Line, parent: Recording, update: int, state: State) -> None:
+    def _went_back(self, source: Entry, line: Line, parent: Recording, update: int, state: State, unlike: bool) -> None:
         session, recording = self._session, line.recording
         try:
             following = update + 1 in parent.metrics.column("update").to_pylist()
@@ -331,6 +333,7 @@ class Runs(HasTraits):
             self._show(Place(states=states, branch=branch, runs=frozenset(line.runs)))
             session.prompts = state.prompts
             session.put_on(History(recorded=until(recording, update)), live=True)
+            session.note = "unlike" if unlike else ""
             self._lay_behind(run_behind(called(source), History(recorded=parent), source.id))
         finally:
             self._end_opening()

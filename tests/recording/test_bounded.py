@@ -283,7 +283,7 @@ def test_json_that_grows_while_it_is_read_is_cut(tmp_path: Path) -> None:
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="longer than"):
-        write_run(tmp_path, {"schema_version": 1, "info": {"prompts": ["x" * MAX_JSON_BYTES]}})
+        write_run(tmp_path, {"schema_version": 1, "info": {"prompts": ["x" * MAX_JSON_BYTES]}, "configs": []})
     assert not os.listdir(tmp_path)
 
 

@@ -55,8 +55,9 @@ def test_a_state_comes_back_bit_for_bit(state: State, written: Path) -> None:
     for name, tensor in state.tensors.items():
         assert found.tensors[name].dtype == tensor.dtype
         assert torch.equal(found.tensors[name], tensor)
-    plain = [(s.updates, s.config, s.prompts, s.coefficients, s.born, s.temperatures) for s in (found, state)]
+    plain = [{**vars(s), "tensors": None} for s in (found, state)]
     assert plain[0] == plain[1]
+    assert (found.torch, found.threads) == (torch.__version__, 1)
     assert found.coefficients.kl != found.coefficients.kl_from
 
 
@@ -148,7 +149,7 @@ CHANGED: dict[str, tuple[dict[str, Any], str]] = {
     "another type": ({"tensors": lambda t: t | {"weights/x": torch.zeros(1, dtype=torch.float64)}}, "of type F64"),
     "another update": ({"facts": lambda f: f | {"updates": 3}}, "holds update 3"),
     "another run": ({"facts": lambda f: f | {"run": "x"}}, "belongs to another run"),
-    "a newer version": ({"facts": lambda f: f | {"version": 2}}, "checkpoint version 2"),
+    "a newer version": ({"facts": lambda f: f | {"version": 3}}, "checkpoint version 3, .* reads up to 2"),
     "no version": ({"facts": lambda f: f | {"version": None}}, "version is None"),
     "facts that are a list": ({"facts": lambda f: [f]}, "is damaged"),
     "no config": ({"facts": lambda f: {k: v for k, v in f.items() if k != "config"}}, "config"),
@@ -158,6 +159,10 @@ CHANGED: dict[str, tuple[dict[str, Any], str]] = {
     "prompts that are a text": ({"facts": lambda f: f | {"prompts": "The"}}, "no list of texts"),
     "unknown coefficients": ({"facts": lambda f: f | {"coefficients": {"x": 1}}}, "is damaged"),
     "temperatures that are a number": ({"facts": lambda f: f | {"temperatures": 3}}, "is damaged"),
+    "no temperatures": ({"facts": lambda f: {k: v for k, v in f.items() if k != "temperatures"}}, "temperatures"),
+    "no threads": ({"facts": lambda f: {k: v for k, v in f.items() if k != "threads"}}, "threads"),
+    "threads that are a text": ({"facts": lambda f: f | {"threads": "two"}}, "was made with 'two'"),
+    "a version of PyTorch that is a list": ({"facts": lambda f: f | {"torch": [2, 9]}}, "was made with"),
     "births that are a number": ({"facts": lambda f: f | {"born": 3}}, "is damaged"),
 }
 
@@ -235,10 +240,24 @@ def test_a_pipe_in_its_place_is_not_waited_for(written: Path) -> None:
         read_checkpoint(written, 2, RUN)
 
 
-def test_a_checkpoint_without_temperatures_is_of_its_configs_own(state: State, written: Path) -> None:
-    """As those are that were written before the temperatures were kept."""
+def test_a_checkpoint_of_version_1_is_read(state: State, written: Path) -> None:
+    """It tells neither PyTorch nor threads; an old one no temperatures either, which then are the config's own."""
     cooler = dataclasses.replace(state, config=state.config.replace(temperature=0.5))
     write_checkpoint(written, cooler, RUN)
-    rewritten(checkpoint_path(written, 2), facts=lambda f: {k: v for k, v in f.items() if k != "temperatures"})
-    assert read_checkpoint(written, 2, RUN).temperatures == (0.5, 0.5)
-    assert state.temperatures == (1.0, 1.0)
+    later = ("whiten_rewards", "judge", "set_aside")
+
+    def aged(facts: dict[str, Any], *without: str) -> dict[str, Any]:
+        config = {name: value for name, value in facts["config"].items() if name not in later}
+        return {k: v for k, v in facts.items() if k not in ("torch", "threads", *without)} | {
+            "version": 1,
+            "config": config,
+        }
+
+    rewritten(checkpoint_path(written, 2), facts=aged)
+    newer = read_checkpoint(written, 2, RUN)
+    assert newer.temperatures == state.temperatures == (1.0, 1.0)
+    assert (newer.config, newer.torch, newer.threads) == (cooler.config, None, None)
+    rewritten(checkpoint_path(written, 2), facts=lambda f: aged(f, "temperatures"))
+    found = read_checkpoint(written, 2, RUN)
+    assert found.temperatures == (0.5, 0.5)
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in state.tensors.items())

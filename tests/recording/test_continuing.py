@@ -108,6 +108,21 @@ def test_a_cut_at_any_step_of_dropping_leaves_a_folder_that_opens_and_drops_agai
     assert not list(recorded.rglob("*.part"))
 
 
+def test_a_disk_that_is_full_as_a_run_goes_on_is_told_with_what_is_there(
+    recorded: Path, snapshots: list[Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Any, target: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder.os, "replace", full)
+        with pytest.raises(
+            RecordingError, match=r"No space left on device\); it holds every update up to 7: make room"
+        ):
+            RunWriter.go_on(recorded, 2)
+    assert learned(list(Recording.load(recorded)))[:2] == learned(snapshots[:2])
+
+
 def test_nothing_behind_a_link_is_dropped(
     recorded: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

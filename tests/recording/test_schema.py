@@ -7,9 +7,9 @@ import json
 import os
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,19 +17,19 @@ import pytest
 
 from explorer import recording
 from explorer.bundled import asset_path
-from explorer.config import Config
+from explorer.config import FIELDS, Config
 from explorer.headless import Trainer
 from explorer.ppo.metrics import METRICS
 from explorer.ppo.policy import Policy
 from explorer.recording import compacting
 from explorer.recording.branches import Parting
-from explorer.recording.checkpoints import checkpoint_path
+from explorer.recording.checkpoints import CHECKPOINT_VERSION, checkpoint_path
 from explorer.recording.elsewhere import write_elsewhere
 from explorer.recording.folder import METRICS_ROWS, SCHEMA_VERSION
 from explorer.recording.parted import Parted, write_parted
 from explorer.recording.shelf import Shelf
 from explorer.recording.snapshot import Snapshot
-from explorer.recording.storage import Recording
+from explorer.recording.storage import Recording, RunWriter
 from explorer.seed_grid import SeedGrid
 from explorer.session.session import Session
 from tests.conftest import TINY_PROMPTS
@@ -97,8 +97,17 @@ def test_the_run_file_is_described(run: Path) -> None:
 
 def test_every_file_is_described(run: Path) -> None:
     assert {path.name for path in run.iterdir()} == {*FOLDERS, "run.json"}
-    others = {"info", "index.json", "labels.jsonl", "name.txt", "parting.json", "checkpoints", "facts"}
+    others = {"info", "configs", "index.json", "labels.jsonl", "name.txt", "parting.json", "checkpoints", "facts"}
     assert set(described()) == {*FOLDERS, "run.json", *others, "grid.json", "elsewhere.json"}
+
+
+def test_the_settings_in_it_are_described_field_by_field(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path / "run", {})
+    for update, clip_range in enumerate((0.2, 0.3), start=1):
+        run.append_metrics(update, Config(clip_range=clip_range), {})
+    entries = json.loads((tmp_path / "run" / "run.json").read_text())["configs"]
+    found = {name: value for entry in entries for name, value in entry.items()}
+    assert described()["configs"] == {name: JSON_TYPES[type(value)] for name, value in found.items()}
 
 
 def listed() -> set[str]:
@@ -238,6 +247,81 @@ def placed(name: str) -> str:
     for own, whole in ((r"^weights/.*", "weights/NAME"), (r"^adam/.*/", "adam/NAME/"), (r"^replay/\d+/", "replay/I/")):
         name = re.sub(own, whole, name)
     return name
+
+
+# --- the numbers of the forms ---
+
+PINNED = Path(__file__).with_name("schema_pinned.json")
+
+
+def settings_written(values: Iterable[str]) -> list[str]:
+    """The names of settings, one for all components and one for all weights."""
+    return sorted({re.sub("^(component|weight)_.*", r"\1_NAME", name) for name in values})
+
+
+def in_recordings(run: Path, whole: Path) -> dict[str, Any]:
+    """Every column, setting and other field of a recording, as it is written by now."""
+    columns: dict[str, dict[str, str]] = {}
+    for folder in FOLDERS:
+        (part,) = (run / folder).iterdir()
+        columns[folder] = {}
+        for field in pq.read_schema(part):
+            columns[folder] |= written(field.name, field.type)
+    columns["metrics"] = {"update": "int32"} | dict.fromkeys(METRICS, "double")
+    content = json.loads((whole / "run.json").read_text())
+    return columns | {
+        "run.json": sorted(content),
+        "info": sorted(content["info"]),
+        "settings": settings_written([*content["configs"][0]["config"], "component_NAME"]),
+    }
+
+
+def in_states(whole: Path) -> dict[str, Any]:
+    """Every fact, tensor and setting of a state, as it is written by now."""
+    from safetensors import safe_open
+
+    with safe_open(checkpoint_path(whole, 3), framework="numpy") as file:
+        facts = json.loads(file.metadata()["facts"])
+        tensors = {placed(name): file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    settings = settings_written([*facts["config"], "component_NAME"])
+    return {"facts": sorted(facts), "tensors": tensors, "settings": settings}
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "where"),
+    [
+        ("recordings", SCHEMA_VERSION, "SCHEMA_VERSION in explorer/recording/folder.py"),
+        ("states", CHECKPOINT_VERSION, "CHECKPOINT_VERSION in explorer/recording/checkpoints.py"),
+    ],
+)
+def test_what_is_written_is_pinned_to_its_number(run: Path, whole: Path, kind: str, number: int, where: str) -> None:
+    """Whoever adds, drops or changes a column, a setting, a fact or a tensor has to raise the number of the form."""
+    found = in_recordings(run, whole) if kind == "recordings" else in_states(whole)
+    pinned = json.loads(PINNED.read_text(encoding="utf-8"))[kind]
+    assert pinned["number"] == number, f"{where} is {number}: pin what {kind} of it have in {PINNED.name}."
+    differing = [
+        f"{place}: {sorted(pairs(found[place]) ^ pairs(pinned[place]))}"
+        for place in found
+        if found[place] != pinned[place]
+    ]
+    assert not differing, (
+        f"The {kind} that are written are not those of number {number}: {'; '.join(differing)}. Raise {where} to "
+        f"{number + 1}, say in explorer/recording/older.py what older ones lack, describe it in "
+        f"assets/recording/README.md, make the bundled recording again, and pin it anew in {PINNED.name}."
+    )
+    assert found == {place: what for place, what in pinned.items() if place != "number"}
+
+
+def pairs(fields: Mapping[str, str] | list[str]) -> set[str]:
+    """Each field, with its type where it has one."""
+    return {f"{name} ({kind})" for name, kind in fields.items()} if isinstance(fields, Mapping) else set(fields)
+
+
+def test_a_setting_that_is_added_is_missed_by_its_number(run: Path, whole: Path) -> None:
+    """The lists are of what is really there: every field of the Config, and of the run's own tables."""
+    plain = {name for name in FIELDS if name not in ("weights", "components")}
+    settings = in_recordings(run, whole)["settings"]
+    assert set(settings) == plain | {"component_NAME", "weight_NAME"} == set(in_states(whole)["settings"])
 
 
 JSON_TYPES = {int: "int", str: "string", list: "list", dict: "object", bool: "bool", float: "float"}

@@ -29,7 +29,7 @@ from explorer.ppo import trainer
 from explorer.ppo.policy import Policy
 from explorer.presets import PRESETS
 from explorer.recording import folder
-from explorer.recording.older import config_from
+from explorer.recording.older import LATER, config_from
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording, RecordingError, RunWriter
 from explorer.recording.what_if import what_if
@@ -188,7 +188,8 @@ def test_info_is_kept_and_names_the_schema(recorded: Path) -> None:
 def test_a_config_is_stored_where_it_changes(recorded: Path, snapshots: list[Snapshot]) -> None:
     entries = json.loads((recorded / "run.json").read_text())["configs"]
     assert [entry["from_update"] for entry in entries] == [1, 2, 3]
-    assert entries[1]["config"]["clip_range"] == 0.05
+    assert entries[1].keys() == {"from_update", "changed"}
+    assert entries[1]["changed"] == {"clip_range": 0.05, "estimator": "remax", "epochs": 3, "weight_length": 0.5}
     recording = Recording.load(recorded)
     assert [recording.config_at(n) for n in (1, 2, 3, 4)] == [s.config for s in snapshots]
 
@@ -508,9 +509,8 @@ def test_greedy_answers_that_differ_within_a_group_are_refused(recorded: Path) -
 def test_a_recording_of_schema_1_is_read(recorded: Path, snapshots: list[Snapshot]) -> None:
     """Without the groups and what follows from them: as a run before them was written, with four rows a prompt."""
     content = json.loads((recorded / "run.json").read_text())
-    for entry in content["configs"]:
-        del entry["config"]["group_size"]
-    (recorded / "run.json").write_text(json.dumps(content | {"schema_version": 1}))
+    older = whole_settings(Recording.load(recorded), ("group_size", "whiten_rewards", "judge", "set_aside", "critic"))
+    (recorded / "run.json").write_text(json.dumps(content | {"schema_version": 1, "configs": older}))
     for update in range(1, 5):
         for name in ("responses", "epochs", "tokens"):
             path = recorded / name / f"{update:06d}.parquet"
@@ -579,13 +579,21 @@ def test_the_bundled_recording_opens_whatever_its_schema() -> None:
     assert [snapshot.update for snapshot in bundled] == list(bundled.updates)
 
 
+def whole_settings(recording: Recording, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """``configs`` as they were written up to schema 4: whole at each change, without what came later."""
+    flat = {update: config.flat() for update, config in recording.configs.items()}
+    return [
+        {"from_update": update, "config": {name: value for name, value in values.items() if name not in without}}
+        for update, values in flat.items()
+    ]
+
+
 def test_a_config_from_before_rewards_could_be_whitened_had_them_plain(
     recorded: Path, snapshots: list[Snapshot]
 ) -> None:
     content = json.loads((recorded / "run.json").read_text())
-    for entry in content["configs"]:
-        assert entry["config"].pop("whiten_rewards") is False
-    (recorded / "run.json").write_text(json.dumps(content))
+    older = whole_settings(Recording.load(recorded), ("whiten_rewards", "judge", "set_aside"))
+    (recorded / "run.json").write_text(json.dumps(content | {"schema_version": 3, "configs": older}))
     recording = Recording.load(recorded)
     assert recording.configs[1].whiten_rewards is False
     for found, expected in zip(recording, snapshots, strict=True):
@@ -595,8 +603,47 @@ def test_a_config_from_before_rewards_could_be_whitened_had_them_plain(
 
 @pytest.mark.parametrize(("rows", "group_size"), [(32, 4), (30, 1), (7, 1), ("8", 1)])
 def test_a_batch_of_schema_1_without_groups_of_four_has_none(rows: object, group_size: int) -> None:
-    assert config_from(1, {"batch_size": rows, "seed": 3}) == {"group_size": group_size, "batch_size": rows, "seed": 3}
-    assert config_from(2, {"batch_size": rows}) == {"batch_size": rows}
+    found = config_from(1, {"batch_size": rows, "seed": 3})
+    assert [found[name] for name in ("group_size", "batch_size", "seed")] == [group_size, rows, 3]
+    assert "group_size" not in config_from(2, {"batch_size": rows})
+
+
+def test_a_recording_of_schema_4_had_no_judge_or_says_it_has(recorded: Path, snapshots: list[Snapshot]) -> None:
+    """The judge and the components that are set aside came after schema 4 was named: some of its files have them."""
+    content = json.loads((recorded / "run.json").read_text())
+    older = whole_settings(Recording.load(recorded), ("judge", "set_aside"))
+    (recorded / "run.json").write_text(json.dumps(content | {"schema_version": 4, "configs": older}))
+    found = Recording.load(recorded)
+    assert found.info["schema_version"] == 4
+    assert all((config.judge, config.set_aside) == ("", ()) for config in found.configs.values())
+    for loaded, whole in zip(found, snapshots, strict=True):
+        assert_same(loaded, whole)
+    older[2]["config"] |= {"judge": "gendered", "set_aside": ["length"]}
+    (recorded / "run.json").write_text(json.dumps(content | {"schema_version": 4, "configs": older}))
+    path = recorded / "responses" / "000003.parquet"
+    judged = pa.array(np.arange(8) / 8, pa.float32())
+    pq.write_table(pq.read_table(path).append_column("judge", judged), path)
+    later = Recording.load(recorded)
+    assert (later.config_at(2).judge, later.config_at(3).judge, later.config_at(3).set_aside) == (
+        *("", "gendered"),
+        ("length",),
+    )
+    assert later[2].credit.judge is not None
+    assert later[2].credit.judge.tobytes() == judged.to_numpy().tobytes()
+    assert later[1].credit.judge is None
+
+
+def test_the_settings_that_came_later_are_those_by_which_older_runs_went() -> None:
+    """Each with what a run without it did: a default that changes one day must not change an older run."""
+    named = {name for later in LATER.values() for name in later} | {"group_size"}
+    first = set(Config().flat()) - named
+    oldest = Config.from_flat(config_from(1, {name: Config().flat()[name] for name in first}))
+    assert (oldest.objective, oldest.clip_range_high, oldest.kl_in, oldest.aggregation) == (
+        *("clip", 0.28),
+        *("reward", "token_mean"),
+    )
+    assert (oldest.critic, oldest.judge, oldest.set_aside, oldest.whiten_rewards) == ("shared", "", (), False)
+    assert (oldest.target_kl, oldest.kl_target, oldest.lr_schedule, oldest.group_size) == (None, None, "constant", 4)
 
 
 def test_a_missing_part_is_named(recorded: Path) -> None:
@@ -638,7 +685,7 @@ def test_a_table_that_claims_to_be_larger_than_any_run_is_not_read(
 @pytest.mark.parametrize("name", TABLES)
 def test_more_rows_than_the_settings_allow_are_not_read(recorded: Path, name: str) -> None:
     content = json.loads((recorded / "run.json").read_text())
-    batch = 4 if name == "responses" else 2
+    batch, content["configs"] = 4 if name == "responses" else 2, whole_settings(Recording.load(recorded))
     for entry in content["configs"]:
         entry["config"] |= {"batch_size": batch, "minibatches": 1, "group_size": 1, "estimator": "gae"}
     table = pq.read_table(recorded / name / "000001.parquet")
@@ -731,5 +778,7 @@ def test_the_bundled_recording_is_what_the_bundled_policy_does_now(policy: Polic
     now = Trainer(policy, PRESETS["learn"]).update()
     assert recording[0].tokens == now.tokens
     assert recording[0].metrics.keys() == now.metrics.keys()
+    assert all(snapshot.seconds.keys() == now.seconds.keys() for snapshot in recording)
+    assert (recording.info["schema_version"], recording.info["threads"]) == (folder.SCHEMA_VERSION, 1)
     np.testing.assert_allclose(recording[0].final.ratios, now.final.ratios, rtol=1e-2)
     assert sum(path.stat().st_size for path in asset_path("recording").rglob("*") if path.is_file()) < 5e6

@@ -19,6 +19,7 @@ from explorer.recording import writer as writer_module
 from explorer.recording.checkpoints import checkpoint_updates
 from explorer.recording.claim import Claim
 from explorer.recording.folder import RecordingError
+from explorer.recording.lineage import line_of
 from explorer.recording.shelf import Entry, Shelf
 from explorer.recording.storage import Recording
 from explorer.session.recorder import Recorder
@@ -252,6 +253,9 @@ def test_a_full_disk_is_told_once_and_what_is_missing_is_written_as_soon_as_ther
     assert errors[0].startswith("The run goes on, but is not recorded: ")
     assert "No space left on device" in errors[0]
     assert "Each update tries again" in errors[0]
+    if at > 2:  # before, there is no folder yet
+        assert "; it holds " in errors[0]
+        assert "What comes after waits in memory, and is lost with this page: make room there." in errors[0]
     assert errors[1] == ""  # taken off the screen again
     assert (broken, session.note, session.mode) == ([True, False], "recorded_again", "paused")
     assert shown(session) == recorded(shelf.root, session.runs.run) == unbroken(8)
@@ -349,6 +353,33 @@ def test_a_run_whose_folder_is_gone_goes_on_in_another_with_all_that_was_not_wri
     assert entry.parent is not None
     assert (entry.parent["id"], entry.parent["update"], entry.parent["changed"]) == (first, 3, {})
     assert learned(list(Recording.load(entry.folder))) == unbroken(8)[3:]
+
+
+def test_a_run_whose_settings_have_changed_too_often_goes_on_as_a_branch(
+    make_session: MakeSession, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = make_session(shelf=shelf)
+    session.train(1)
+    session.pause()
+    first = only(shelf)
+    monkeypatch.setattr(folder_module, "MAX_JSON_BYTES", (first.folder / "run.json").stat().st_size + 700)
+    errors = told(session)
+    for update in range(2, 21):
+        session.set(clip_range=update / 50)
+        session.train(1)
+    session.pause()
+    assert errors[0].startswith("The run goes on as a branch: the settings of ")
+    assert not session.runs.broken
+    entries = {entry.id: entry for entry in shelf.entries()}
+    branch = entries[session.runs.run]
+    assert len(entries) >= 2 and branch.id != first.id
+    assert entries[first.id].updates > 5  # so many changes it holds
+    parent = branch.parent or {}
+    assert parent["id"] in entries and parent["changed"] == {}
+    assert shown(session) == recorded(shelf.root, branch.id)
+    line = line_of(shelf, branch).recording
+    assert [line.config_at(n).clip_range for n in range(2, 21)] == [n / 50 for n in range(2, 21)]
+    assert line.metrics.column("update").to_pylist() == [*range(1, 21)]
 
 
 def test_whatever_a_writer_raises_ends_the_recording_alone(

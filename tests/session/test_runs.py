@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from explorer.config import Config
 from explorer.ppo.policy import Policy
@@ -342,6 +343,24 @@ def test_a_run_that_another_page_holds_becomes_a_branch(
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_was_made_with_other_threads_says_so_and_goes_on(
+    make_session: MakeSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf(tmp_path / "shelf", checkpoint_every=2)
+    session = make_session(shelf=shelf)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 2)
+        session.train(2)
+        session.close()
+    again = make_session(shelf=shelf)
+    again.runs.open(session.runs.run)
+    assert (again.note, again.error) == ("unlike", {})
+    again.train(2)
+    assert (again.note, again.updates, len(shelf.entries())) == ("", 4, 1)
+    again.runs.rewind(2)  # a state of then
+    assert again.note == "unlike"
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])
