@@ -40,6 +40,39 @@ def test_a_control_re_scores_the_batch_at_once_and_the_next_update_trains_with_i
     assert page.session.shown is trained and page.board.batch["rescored"] == page.board.ghost == {}
 
 
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_control_that_is_held_re_scores_the_batch_and_no_update_trains_with_it(page: Explorer, name: str) -> None:
+    for number, (need, value) in enumerate(NEEDS.get(name, {}).items(), start=1):
+        edit(page, number, **{need: value})
+    press(page, "train", updates=1)
+    before = page.config
+    edit(page, 8, held=True, **{name: CHANGES[name]})
+    assert name in page.board.batch["rescored"] and page.board.run["held"] == [name]
+    assert page.controls.values[name] == CHANGES[name]  # every control shows what is being dragged
+    press(page, "step")
+    assert page.session.recorded.update == 2 and page.session.recorded.config == before
+    assert name in page.board.batch["rescored"]  # the new batch is scored by it too
+    edit(page, 9, **{name: CHANGES[name]})
+    press(page, "step")
+    assert page.session.recorded.config == before.replace(**{name: CHANGES[name]})
+    assert page.board.run["held"] == [] and page.board.batch["rescored"] == {}
+
+
+def test_what_a_drag_cannot_pass_is_said_and_the_run_goes_on(page: Explorer) -> None:
+    edit(page, 1, objective="two_sided")
+    press(page, "train", updates=1)
+    edit(page, 2, held=True, delta=1.0)
+    assert "“δ of two-sided” is 1" in page.session.error["message"]
+    edit(page, 3, held=True, delta=2.0)
+    assert page.session.error == {} and page.controls.values["delta"] == 2.0
+    edit(page, 4, held=True, delta=1.0)
+    edit(page, 5, delta=1.0)  # let go there
+    assert "“δ of two-sided” is 1" in page.session.error["message"]
+    assert page.controls.values["delta"] == page.config.delta == 4.0
+    press(page, "step")
+    assert (page.session.updates, page.session.recorded.config.delta) == (2, 4.0)
+
+
 def test_while_a_slider_is_dragged_the_ghost_is_sent_but_once(
     page: Explorer, to_browser: Callable[[Any], list[dict[str, Any]]]
 ) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from explorer.ppo.records import Credit, Curve, Epoch, Rollout
     from explorer.ppo.state import State
     from explorer.ppo.trainer import Stage, Trainer
+    from explorer.recording.origin import Origin
 
 #: How many training prompts are answered at a time: the panel turns over the others.
 COMPARED = 8
@@ -162,6 +163,13 @@ class Engine:
         if self._trainer is None:
             raise RuntimeError("The policy is still loading: try again in a moment.")
         return self._trainer
+
+    def unlike(self, origin: Origin) -> bool:
+        """Whether a checkpoint was made with another PyTorch, device or number of threads than go on from it here."""
+        import torch
+
+        found = origin.unlike(str(torch.__version__), torch.get_num_threads(), str(self.trainer.policy.device))
+        return found is not None
 
     @property
     def prompts(self) -> list[str]:
@@ -376,7 +384,7 @@ class Engine:
         """
         from explorer.ppo.rewards.score import run_component
 
-        component = self.trainer.components_under(config)[name]
+        component = self.trainer.reward_model.under(config)[name]
         return freeze(run_component(name, component, self._responses(snapshot, config)))
 
     def sample_reference(self, config: Config, first: int, count: int) -> tuple[Any, int]:
@@ -407,7 +415,7 @@ class Engine:
         from explorer.ppo.rewards.evidence import evidence
 
         seen = self._responses(snapshot, config)
-        component = self.trainer.components_under(config).get(name)
+        component = self.trainer.reward_model.under(config).get(name)
         tokens = snapshot.tokens.responses[response]
         if isinstance(component, Learned):
             parts, rest = (found[response] for found in component.token_parts(seen))
@@ -424,7 +432,7 @@ class Engine:
         import torch
 
         rollout = snapshot.rollout.map(lambda array: torch.from_numpy(np.array(array)))
-        return self.trainer.responses(config, rollout, list(snapshot.tokens.prompts))
+        return self.trainer.reward_model.responses(config, rollout, list(snapshot.tokens.prompts))
 
     def _pair(self, update: int | None) -> tuple[Policy, Policy]:
         """The reference, and the policy as of an update; in the middle of one the policy is no update's."""

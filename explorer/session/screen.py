@@ -29,7 +29,8 @@ class Screen(HasTraits):
     Everything here runs on the kernel's event loop.
     """
 
-    config = Instance(Config, help="The settings in the page; an update takes them when it begins.")
+    config = Instance(Config, help="The settings; an update takes them when it begins.")
+    held = Dict(help="{field: value} of what is being dragged: no update takes that before it is let go.")
     compared = Instance(Config, help="The settings that those are compared with: a preset's, or a recording's.")
     preset = Unicode("learn", help="The preset that the settings are compared with.")
     phase = Unicode("loading", help="loading, ready or failed: whether the policy is there; replay: there is none.")
@@ -52,6 +53,7 @@ class Screen(HasTraits):
     policy = Dict(help="{'name', 'parameters'} of the policy that is trained; empty while it loads.")
 
     _errors = 0
+    _laid: tuple[Any, Any, Config | None] = (None, None, None)
 
     def __init__(self, loop: Loop, config: Config, recorded: History | Iterable[Snapshot] = ()) -> None:
         super().__init__(config=config, compared=config)
@@ -66,6 +68,18 @@ class Screen(HasTraits):
         self.cursor.observe(self._render, ["update", "epoch"])
         self.cursor.observe(self._follow_newest, "follow")
         self._follow_newest()
+
+    @property
+    def tried(self) -> Config:
+        """The settings that are on the page: ``config``, with what is being dragged on top."""
+        if self._laid[0] is not self.config or self._laid[1] is not self.held:
+            try:
+                tried = self.config.replace(**self.held)
+            except (TypeError, ValueError):  # the settings below have changed, and no longer bear it
+                tried = self.config
+            self._laid = self.config, self.held, tried
+        assert self._laid[2] is not None
+        return self._laid[2]
 
     @property
     def stages_shown(self) -> bool:
@@ -96,7 +110,8 @@ class Screen(HasTraits):
     def back_to_own(self) -> None:
         """Score the update on screen as it was trained: set what re-scores back to the settings of that update."""
         if isinstance(self.recorded, Snapshot):
-            changed = self.config.differences(self.recorded.config)
+            theirs = self.recorded.config
+            changed = {**self.config.differences(theirs), **self.tried.differences(theirs)}
             self.set(**{name: own for name, (_, own) in changed.items() if effect_of(name) == "what_if"})
 
     def walk(self, updates: int = 0, epochs: int = 0) -> None:
@@ -176,7 +191,8 @@ class Screen(HasTraits):
         self._render()
 
     def _rescored(self, snapshot: Snapshot) -> Snapshot:
-        changed = self.config.differences(snapshot.config)
+        config = self.tried
+        changed = config.differences(snapshot.config)
         if self.phase != "ready":
             return snapshot
         completed = self._completed(snapshot)
@@ -185,4 +201,4 @@ class Screen(HasTraits):
         from explorer.recording.what_if import what_if
 
         epoch = self.cursor.epoch
-        return what_if(completed, self.config, epoch=epoch if 0 <= epoch < len(snapshot.epochs) else -1)
+        return what_if(completed, config, epoch=epoch if 0 <= epoch < len(snapshot.epochs) else -1)

@@ -108,21 +108,40 @@ class Session(Screen):
 
     # ------------------------------------------------------------------ commands, called on the loop
 
-    def set(self, *, reset: bool = False, **changes: Any) -> None:
+    def set(self, *, reset: bool = False, held: bool = False, **changes: Any) -> None:
         """Change settings. Re-scoring ones act on the batch on screen at once, the others from the next update.
 
         Args:
             reset: whether a field that starts the run anew may do so.
+            held: whether the values are passing ones of a control that is being dragged: they re-score the batch on
+                screen and go no further. The trainer gets the value with which this is called when it is let go.
             changes: fields of Config, ``weight_NAME`` and ``component_NAME``.
 
         Raises:
             TypeError: no such field.
-            ValueError: a value outside its range; nothing has changed.
+            ValueError: a value outside its range; nothing has changed, but that what was held is so no longer.
             ResetNeeded: the change would clear a run that has updates.
         """
+        if held:
+            on_top = {**self.held, **changes}
+            self.config.replace(**on_top)  # raises before anything has changed
+            self.held = on_top
+            self._render()
+            return
+        before = self.tried
+        try:
+            self._change(reset, changes)
+        finally:  # be it taken or refused, what was let go is held no longer
+            known = self.config.flat()
+            self.held = {name: value for name, value in self.held.items() if name not in changes and name in known}
+            if self.tried != before:  # what is let go has been scored by then
+                self._render()
+
+    def _change(self, reset: bool, changes: Mapping[str, Any]) -> None:
         config = self.config.replace(**changes)
         needing = {n: v for n, (v, _) in config.differences(self.config).items() if effect_of(n) == "reset"}
         new = config.weights.keys() != self.config.weights.keys() or config.components != self.config.components
+        new |= config.judge != self.config.judge
         if new or config.response_length != self.config.response_length:
             self.engine.check(config)
         if needing and self.live and self.history and not reset:
@@ -138,7 +157,6 @@ class Session(Screen):
         if self.phase == "failed":  # what failed may have been the setting
             self.phase = "loading"
             self.worker.submit(self._load)
-        self._render()
 
     def use_preset(self, name: str, *, reset: bool = False) -> None:
         """Take a preset's settings, keeping seed and batch shape.

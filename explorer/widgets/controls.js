@@ -11,19 +11,25 @@ const build = (model) => (root, board, sized, leaving) => {
   const tip = tooltip(root);
   let controls = [];
   let recipe = null;
-  // Edits travel as the newest value of each field: ipywidgets keeps one message under way and merges the rest.
-  const edit = (name, value) => {
+  // Edits travel as the newest value of each field: ipywidgets keeps one message under way and merges the rest. `held` are
+  // the values that a control passes while it is dragged.
+  const edit = (name, value, held = false) => {
     if (board.get("run").mode !== "paused") turnsOf(board).hold();
     const edits = model.get("edits");
     const n = 1 + Math.max(0, ...Object.values(edits).map((earlier) => earlier.n));
     board.exEdits = n;
-    model.set("edits", { ...edits, [name]: { value, n } });
+    model.set("edits", { ...edits, [name]: { value, n, held } });
     model.save_changes();
   };
+  const grip = gripOf(edit);
+  leaving(grip.leave);
+  // What a page held that has gone, as by a reload, is let go.
+  for (const [name, { value, held }] of Object.entries(model.get("edits"))) if (held) edit(name, value);
 
   // The clip picture has handles for some of the settings: what it edits goes the same way.
   board.exSettings = {
     edit,
+    ...grip,
     value: (name) => model.get("values")[name],
     field: (name) => model.get("groups").flatMap((group) => group.fields).find((field) => field.name === name),
   };
@@ -179,10 +185,12 @@ function sliderInputs(board, field, id, label, edit, value) {
   const range = make("input", { id, type: "range", min: low, max: high, step: field.log ? 0.02 : field.step, "aria-label": label });
   const number = make("input", { class: "ex-number", type: "text", inputmode: "decimal", "aria-label": `${label}, ${say(board, "ui.typed")}` });
   range.title = `${show(field.low_shown, field)} – ${show(field.high_shown, field)}`;
+  range.addEventListener("pointerdown", (event) => board.exSettings.take(field.name, event));
   range.addEventListener("input", () => {
     number.value = show(fromSlider(Number(range.value)), field);
-    edit(field.name, fromSlider(Number(range.value)));
+    board.exSettings.move(field.name, fromSlider(Number(range.value)));
   });
+  range.addEventListener("change", () => board.exSettings.drop(field.name));
   const commit = () => {
     const text = number.value.trim().replace(MINUS, "-").replace(",", ".");
     if (text === show(value(), field)) return;

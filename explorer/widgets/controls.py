@@ -100,8 +100,8 @@ class Controls(BoardView):
     Args:
         config: the settings to show.
         preset: what they are compared with.
-        on_edit: called on the loop with ``{field: value}``, once an edit; what it raises goes to ``on_error``, and the
-            sliders go back to ``config``.
+        on_edit: called on the loop with ``{field: value}`` and whether its control is still held, once an edit; what it
+            raises goes to ``on_error``, and the sliders go back to ``config``.
         on_error: called with that exception.
     """
 
@@ -112,13 +112,13 @@ class Controls(BoardView):
     values = Dict(help="The settings in force in the page.").tag(sync=True)
     preset_values = Dict(help="The preset's settings.").tag(sync=True)
     deltas = List(help="[[field, PPO's value, the preset's]]: how the preset differs from PPO.").tag(sync=True)
-    edits = Dict(help="{field: {value, n}}: the newest edit of every field; n grows with each.").tag(sync=True)
+    edits = Dict(help="{field: {value, n, held}}: the newest edit of every field; n grows with each.").tag(sync=True)
 
     def __init__(
         self,
         config: Config,
         preset: Config,
-        on_edit: Callable[[dict[str, Any]], None],
+        on_edit: Callable[[dict[str, Any], bool], None],
         on_error: Callable[[BaseException], None],
         **traits: Any,
     ) -> None:
@@ -148,13 +148,15 @@ class Controls(BoardView):
     def _take(self, change: Any) -> None:
         """Pass on what was edited since the last message, in the order in which it was edited."""
         edits: Mapping[str, Mapping[str, Any]] = change["new"]
-        fresh = sorted((e["n"], name, e["value"]) for name, e in edits.items() if e["n"] > self._taken)
+        fresh = sorted(
+            (e["n"], name, e["value"], bool(e.get("held"))) for name, e in edits.items() if e["n"] > self._taken
+        )
         if not fresh:
             return
         self._taken = fresh[-1][0]
-        for _, name, value in fresh:  # one by one: a refused edit takes no other with it
+        for _, name, value, held in fresh:  # one by one: a refused edit takes no other with it
             try:
-                self._on_edit({name: value})
+                self._on_edit({name: value}, held)
             except Exception as error:  # a message has no cell to show its error in
                 self._on_error(error)
                 self.send({"kind": "rejected"})

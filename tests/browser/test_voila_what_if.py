@@ -199,16 +199,74 @@ def test_the_cat_opens_beside_the_formula_as_a_toy_to_drag(page: ExplorerPage) -
     page.tab("advantages")
 
 
-def test_values_in_the_inspector_and_the_ladder_open_the_ledger(page: ExplorerPage) -> None:
-    for tab, value, line in (
-        ("inspector", '[data-fact="k1"]', "ref_kl"),
-        ("inspector", '[data-ledger="advantage"]', "whitened"),
-        ("ladder", ".explorer-ladder-check", "advantage"),
-    ):
-        page.tab(tab)
-        page.part(tab).locator(value).first.click()
-        expect(page.part("ledger")).to_be_visible()
-        expect(page.part("ledger").locator(".ex-asked")).to_have_attribute("data-line", line)
+#: Panel, a number or a picture in it, and the ledger's line that it opens.
+OPENS = (
+    ("objective", ".ex-formula b.ex-adv", "whitened"),
+    ("objective", '.ex-formula [data-ledger="old_probability"]', "ratio"),
+    ("kl", '.ex-kl-legend [data-kl="k3"]', "ref_kl"),
+    ("kl", ".ex-chart-tokens_old h3 b", "ratio"),
+    ("kl", ".ex-chart-tokens_old .ex-picture", "ratio"),
+    ("tokens", '.ex-score[tabindex="0"]', "score"),
+    ("advantages", '[data-ledger="value"]', "delta"),
+    ("reward", ".explorer-reward-value .ex-opens", "score"),
+    ("reward", '.ex-reward-token [tabindex="0"]', "ref_kl"),
+    ("inspector", '[data-fact="k1"]', "ref_kl"),
+    ("inspector", '[data-ledger="advantage"]', "whitened"),
+    ("inspector", '.ex-inspect-own [data-ledger="new_probability"]', "ratio"),
+    ("ladder", ".explorer-ladder-check .ex-opens", "advantage"),
+    ("ladder", "[data-estimator] [data-ledger]", "advantage"),
+)
+
+
+def test_every_number_of_a_token_opens_the_ledger_by_key(page: ExplorerPage) -> None:
+    page.tab("reward")
+    page.part("reward").locator('.ex-reward-name[data-name="coherence"]').click()
+    ledger = page.part("ledger")
+    for i, (panel, value, line) in enumerate(OPENS):
+        page.tab(panel if panel not in ("objective", "kl", "tokens") else "advantages")
+        number = page.part(panel).locator(value).first
+        number.focus()
+        expect(number).to_be_focused()
+        assert "ledger" in (number.get_attribute("aria-label") or ""), value
+        page.page.keyboard.press("Space" if number.get_attribute("role") == "button" and i % 2 else "Enter")
+        expect(ledger).to_be_visible()
+        expect(ledger.locator(".ex-asked"), value).to_have_attribute("data-line", line)
+        expect(ledger.locator(".ex-asked")).to_be_focused()
+    page.tab("advantages")
+
+
+def test_a_number_of_another_response_pins_it_and_opens_its_ledger(page: ExplorerPage) -> None:
+    ledger = page.part("ledger")
+    page.part("tokens").locator(".ex-score").nth(5).click()
+    expect(ledger.locator(".ex-ledger-whose")).to_contain_text("response 6, token 1")
+    expect(ledger.locator(".ex-asked")).to_have_attribute("data-line", "score")
+    page.press("view-response")
+    entry = page.part("kl").locator('.ex-kl-legend [data-kl="exact_kl"]')
+    expect(entry).to_have_attribute("aria-label", re.compile("response 6: open its term “.+” in the ledger"))
+    entry.click()
+    expect(ledger.locator(".ex-asked")).to_have_attribute("data-line", "ref_kl")
+    page.press("view-token")
+    page.tab("reward")
+    page.part("reward").locator(".ex-reward-row").nth(1).locator('[data-ledger="score"]').click()
+    expect(ledger.locator(".ex-ledger-whose")).to_contain_text("response 2, token 1")
+    page.part("kl").locator(".ex-chart-tokens .ex-picture").dblclick()
+    expect(ledger.locator(".ex-asked")).to_have_attribute("data-line", "ref_kl")
+    page.tab("advantages")
+
+
+def test_the_focus_stays_on_a_number_while_the_token_changes(page: ExplorerPage) -> None:
+    page.token(0, 2).click()
+    number = page.part("kl").locator('.ex-kl-legend [data-kl="k3"]')
+    number.focus()
+    page.page.keyboard.press("ArrowRight")
+    expect(page.token(0, 3)).to_have_class(re.compile("ex-pinned"), timeout=AT_ONCE)
+    expect(number).to_be_focused()
+    page.tab("inspector")
+    number = page.part("inspector").locator('[data-fact="k2"]')
+    number.focus()
+    page.page.keyboard.press("ArrowRight")
+    expect(page.part("inspector")).to_have_attribute("data-token", "0,4", timeout=AT_ONCE)
+    expect(number).to_be_focused()
     page.tab("advantages")
 
 

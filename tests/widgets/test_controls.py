@@ -26,11 +26,13 @@ class Page:
     def __init__(self) -> None:
         self.config = CONFIG
         self.taken: list[dict[str, Any]] = []
+        self.held: list[bool] = []
         self.errors: list[BaseException] = []
         self.controls = Controls(CONFIG, CONFIG, self.take, self.errors.append, board=Board())
 
-    def take(self, changes: dict[str, Any]) -> None:
+    def take(self, changes: dict[str, Any], held: bool) -> None:
         self.taken.append(changes)
+        self.held.append(held)
         self.config = self.config.replace(**changes)
         self.controls.show(self.config, CONFIG)
 
@@ -178,6 +180,16 @@ def test_an_edit_is_taken_once(page: Page, from_browser: Say) -> None:
     from_browser(page.controls, edits=edits(clip_range=(0.3, 1), kl_coef=(0.1, 2)))
     from_browser(page.controls, edits=edits(clip_range=(0.4, 3), kl_coef=(0.1, 2)))
     assert page.taken == [{"clip_range": 0.3}, {"kl_coef": 0.1}, {"clip_range": 0.4}]
+
+
+def test_an_edit_says_whether_its_control_is_still_held(page: Page, from_browser: Say) -> None:
+    from_browser(page.controls, edits={"clip_range": {"value": 0.3, "n": 1, "held": True}})
+    from_browser(
+        page.controls,
+        edits={"clip_range": {"value": 0.4, "n": 3, "held": False}, "kl_coef": {"value": 0.1, "n": 2, "held": True}},
+    )
+    assert page.taken == [{"clip_range": 0.3}, {"kl_coef": 0.1}, {"clip_range": 0.4}]
+    assert page.held == [True, True, False]
 
 
 def test_edits_of_several_fields_come_in_their_order(page: Page, from_browser: Say) -> None:
