@@ -148,7 +148,9 @@ class Explorer(ipywidgets.Box):
         self.runs = Runs(board=self.board)
         self.runs.on_msg(lambda widget, content, buffers: self._command(content))
         self.curves = Curves(self.board, list(config.weights))
-        self.curves.on_msg(lambda widget, content, buffers: content["kind"] == "scrub" and self._command(content))
+        self.curves.on_msg(
+            lambda widget, content, buffers: content["kind"] in ("scrub", "walk") and self._command(content)
+        )
         self._asked: dict[str, Any] = {}
         self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl, LedgerPanel)]
@@ -175,7 +177,7 @@ class Explorer(ipywidgets.Box):
         self.session.observe(lambda change: self._watch_page(), "updates")
         if not isinstance(self.session, Replay):
             self.session.grid.observe(lambda change: self._watch_page(), "progress")
-        self.session.observe(lambda change: self._draw_toy(), ["config", "phase"])
+        self.session.observe(lambda change: self._draw_toy(), ["config", "held", "phase"])
         self.board.observe(lambda change: self._draw_toy(), "lower")
         self._draw_toy()
         self.session.observe(lambda change: self._draw_close(), ["shown", "phase"])
@@ -277,7 +279,7 @@ class Explorer(ipywidgets.Box):
         """The toy follows ε, the objective, γ and λ of the page; it needs PyTorch, which a replay loads for it."""
         if self.board.lower in ("toy", "ladder") and isinstance(self.session, Replay):
             self.session.load_scoring()
-        self.toy.under(self.session.config if self.session.phase == "ready" else None)
+        self.toy.under(self.session.tried if self.session.phase == "ready" else None)
 
     def _draw_close(self) -> None:
         """The batch seen closely; the ladder's estimators need PyTorch."""
@@ -313,7 +315,7 @@ class Explorer(ipywidgets.Box):
         self.session.dismiss()
 
     def _annotate(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Label, choose what is labelled, or train on what the labels teach; gives what there is to tell."""
+        """Label, choose what is labelled, train on or judge by what the labels teach; gives what there is to tell."""
         annotator, kind = self._training.annotator, message["kind"]
         if kind == "import":
             added, bad = annotator.take_in(str(message["content"]))
@@ -328,16 +330,19 @@ class Explorer(ipywidgets.Box):
             ),
             "simulate": lambda: annotator.simulate(message["count"], message["noise"]),
             "train_on_it": lambda: annotator.train_on_it(message.get("weight")),
+            "hold_out": annotator.hold_out,
+            "tune": annotator.tune,
         }
-        if kind == "train_on_it":
+        if kind in ("train_on_it", "hold_out"):
             self._withdraw()
         commands[kind]()
         return {"name": annotator.component}
 
-    def _edit(self, changes: dict[str, Any]) -> None:
+    def _edit(self, changes: dict[str, Any], held: bool) -> None:
+        """Take what a control was moved to; ``held``: it still is being moved."""
         self._withdraw()
         try:
-            self.session.set(**changes)
+            self.session.set(held=held, **changes)
             self.session.dismiss()
         except ResetNeeded as needed:
             self._ask(lambda: self._training.set(reset=True, **changes), self._named(needed.changes))
@@ -372,7 +377,7 @@ class Explorer(ipywidgets.Box):
     def _ask(self, action: Callable[[], None], what: str = "") -> None:
         """Ask before a reset; ``what`` needs it. Whatever else is done meanwhile withdraws the question."""
         self._asked["action"] = action
-        key = "ui.reset_confirm_for" if what else "ui.reset_confirm"
+        key = ("ui.reset_kept" if self._training.library.kept else "ui.reset_confirm") + ("_for" if what else "")
         question = text(self.board.language, key, what=what, updates=self.session.updates)
         self.player.send({"kind": "confirm", "text": question})
 

@@ -36,6 +36,11 @@ TEMPLATE = "ppo-explorer"
 #: What the page needs of the browser extensions that happen to be installed; the others would only slow its start.
 EXTENSIONS = ["@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget"]
 
+#: Seconds after which a kernel ends that does nothing and has no page: that of a browser that crashed, or of a computer
+#: that fell asleep, which say no goodbye. It holds half a gigabyte; its run is on disk, and a reload goes on with it.
+#: Looked for seldom, since one that a page has just been given is not connected for a second.
+ABANDONED_SECONDS, LOOKED_FOR_SECONDS = 3600, 900
+
 #: How many ports after the wanted one are tried.
 PORTS_TRIED = 50
 
@@ -181,6 +186,8 @@ def _configuration(theme: str) -> ServerConfig:
             "extension_allowlist": EXTENSIONS,
             "show_tracebacks": True,  # the page's reader is the one who started it
         },
+        # Voila spares the kernel that it keeps ready.
+        "MappingKernelManager": {"cull_idle_timeout": ABANDONED_SECONDS, "cull_interval": LOOKED_FOR_SECONDS},
     }
     return ServerConfig(settings)
 

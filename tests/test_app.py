@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from explorer import app
-from explorer.app import Explorer
+from explorer.app import PAGE_GONE_SECONDS, Explorer
 from explorer.config import DEFAULT_WEIGHTS, Config
 from explorer.ppo.policy import Policy
 from explorer.presets import PRESETS
@@ -74,9 +74,9 @@ def press(page: Explorer, kind: str, **values: Any) -> None:
     page.player._handle_msg({"content": {"data": data}, "buffers": []})
 
 
-def edit(page: Explorer, n: int, **fields: Any) -> None:
-    """What the sliders send."""
-    state = {"edits": {name: {"value": value, "n": n} for name, value in fields.items()}}
+def edit(page: Explorer, n: int, /, held: bool = False, **fields: Any) -> None:
+    """What the sliders send; ``held`` while a pointer holds them."""
+    state = {"edits": {name: {"value": value, "n": n, "held": held} for name, value in fields.items()}}
     page.controls._handle_msg(
         {"content": {"data": {"method": "update", "state": state, "buffer_paths": []}}, "buffers": []}
     )
@@ -320,6 +320,31 @@ def test_train_step_and_stage(page: Explorer) -> None:
     assert page.board.run["finished"] == "sample"
 
 
+def test_training_pauses_once_its_page_has_not_been_heard_of_for_long(
+    page: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(app.time, "monotonic", lambda: now[0])
+    page.board.heartbeat += 1
+    watch = page.session.observe
+    watch(lambda change: now.__setitem__(0, now[0] + PAGE_GONE_SECONDS / 2.5), "updates")  # how long an update takes
+    press(page, "train", updates=10)
+    assert page.session.note == "page_gone"
+    gone = page.session.updates
+    assert 3 <= gone <= 4
+    page.board.heartbeat += 1  # the page is back, and its reader presses Train again
+    press(page, "train", updates=1)
+    assert page.session.updates == gone + 1
+
+
+def test_a_notebook_whose_page_sends_no_heartbeat_trains_on(page: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(app.time, "monotonic", lambda: now[0])
+    page.session.observe(lambda change: now.__setitem__(0, now[0] + 10 * PAGE_GONE_SECONDS), "updates")
+    press(page, "train", updates=3)
+    assert page.session.updates == 3
+
+
 def test_scrubbing_takes_every_panel_back(page: Explorer) -> None:
     press(page, "train", updates=3)
     newest = page.board.batch
@@ -437,6 +462,25 @@ def test_an_edit_that_needs_a_reset_asks_first(page: Explorer, monkeypatch: pyte
     assert (page.config.seed, page.session.updates) == (5, 0)
     press(page, "confirm", yes=True)  # an answer to nothing
     assert page.session.error == {}
+
+
+@pytest.mark.parametrize(
+    ("runs", "answer"),
+    [
+        (None, "A new run begins; this one, now at update 1, stays under “Runs”. Reset now?"),
+        (False, "The run, now at update 1, will be cleared. Reset now?"),
+    ],
+)
+def test_the_question_says_whether_the_run_is_kept(
+    runs: bool | None, answer: str, make_page: MakePage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = make_page(runs=runs)
+    questions = asked(page, monkeypatch)
+    press(page, "train", updates=1)
+    press(page, "reset")
+    assert questions[-1]["text"] == answer
+    edit(page, 1, seed=5)
+    assert questions[-1]["text"].endswith(answer[1:])
 
 
 @pytest.mark.parametrize(
@@ -1122,6 +1166,10 @@ def test_the_annotator_labels_tells_and_trains(page: Explorer) -> None:
     assert ask_annotator(page, "train_on_it") == {"kind": "taken", "of": "train_on_it", "name": "learned"}
     assert page.board.annotate["component"]["current"]
     assert "weight_learned" in weighed(page)
+    for choice in "babab":
+        ask_annotator(page, "label", id=page.board.annotate["queue"][0]["id"], choice=choice)
+    assert ask_annotator(page, "hold_out")["kind"] == "taken"
+    assert page.board.annotate["judge"]["pairs"] == 5
     press(page, "step")
     assert "learned" in page.board.batch["components"]
     assert "component/learned" in scored(page)
@@ -1134,6 +1182,7 @@ def test_what_the_annotator_cannot_do_is_told_in_its_panel(page: Explorer) -> No
         ("simulate", {"count": 5, "noise": 0}, "You are the annotator"),
         ("follow", {"way": "best"}, "way is 'best'"),
         ("train_on_it", {}, "no fitted model yet"),
+        ("hold_out", {}, "label some more"),
         ("nonsense", {}, "nonsense"),
     ):
         told = ask_annotator(page, kind, **values)

@@ -33,6 +33,20 @@ def serving(folder: Path, *options: str) -> Iterator[str]:
 
 
 @contextmanager
+def serving_impatiently(folder: Path, abandoned: int) -> Iterator[str]:
+    """The same, whose kernels are ended after so many seconds without a page; looked for every second."""
+    program = f"""
+import explorer.serve
+explorer.serve.ABANDONED_SECONDS, explorer.serve.LOOKED_FOR_SECONDS = {abandoned}, 1
+from explorer.cli import main
+main()
+"""
+    command = ["-c", program, "serve", "--port", "0", "--no-browser"]
+    with _running(command, folder, r"PPO Explorer is at (http://\S+)") as address:
+        yield address
+
+
+@contextmanager
 def replaying(folder: Path, run: Path) -> Iterator[str]:
     """``ppo-explorer replay`` of a recorded run on a free port; gives its address."""
     command = ["-m", "explorer", "replay", str(run), "--port", "0", "--no-browser"]

@@ -30,10 +30,19 @@ FIRST_TRANSFER = 10_000_000
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory, open_page: OpenPage) -> Iterator[tuple[ExplorerPage, Traffic]]:
+def sent() -> list[bytes]:
+    """What the page has sent to its kernel."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def opened(
+    tmp_path_factory: pytest.TempPathFactory, open_page: OpenPage, sent: list[bytes]
+) -> Iterator[tuple[ExplorerPage, Traffic]]:
     """A page that has just been asked for."""
     with serving(tmp_path_factory.mktemp("dark"), "--theme", "dark") as address:
         page = open_page()
+        page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(_bytes(frame))))
         traffic = Traffic(page)
         page.goto(address)
         yield ExplorerPage(page), traffic
@@ -69,6 +78,13 @@ def test_then_train_can_be_pressed_and_every_panel_is_drawn(explorer: ExplorerPa
         assert explorer.part(key).locator("svg path, svg rect").count() > 10
     assert explorer.part("curves").locator(".scatterlayer .js-line").count() >= 10
     assert "recorded" in explorer.status and "press Train" in explorer.status
+
+
+def test_the_kernel_hears_of_its_page_before_anything_can_be_pressed(
+    opened: tuple[ExplorerPage, Traffic], sent: list[bytes], explorer: ExplorerPage
+) -> None:
+    """Or it would train for ever where a page is closed at once."""
+    assert any(b'"heartbeat"' in frame for frame in sent)
 
 
 def test_the_first_transfer_is_under_10_megabytes(opened: tuple[ExplorerPage, Traffic], explorer: ExplorerPage) -> None:
@@ -182,3 +198,7 @@ OUT_OF_SIGHT = """(root) => {
 SCROLLING = """(root) => [...root.querySelectorAll('.explorer-view')].filter((view) => view.checkVisibility())
   .filter((view) => view.scrollHeight > view.clientHeight + 1 || view.scrollWidth > view.clientWidth + 1)
   .map((view) => view.classList[1])"""
+
+
+def _bytes(frame: str | bytes) -> bytes:
+    return frame.encode() if isinstance(frame, str) else frame
