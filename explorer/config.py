@@ -300,7 +300,10 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
         raise TypeError(f"{name} is {value!r}, but must be a number from {_plain(low)} to {_plain(high)}.")
     number = float(value)
     if math.isnan(number) or not low <= number <= high:
-        raise ValueError(f"{name} is {value!r}, but must be from {_plain(low)} to {_plain(high)}.")
+        # 0, as it was typed, and not 0.0.
+        whole = isinstance(field.default, int) and abs(number) < 1e15 and number.is_integer()
+        shown = _plain(int(number)) if whole else repr(value)
+        raise ValueError(f"{name} is {shown}, but must be from {_plain(low)} to {_plain(high)}.")
     if isinstance(field.default, int):
         if number != int(number):
             raise ValueError(f"{name} is {value!r}, but must be a whole number from {_plain(low)} to {_plain(high)}.")

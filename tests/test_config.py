@@ -128,6 +128,12 @@ def test_a_choice_names_its_alternatives(name: str) -> None:
     assert all(choice in str(refused.value) for choice in CHOICES[name])
 
 
+@pytest.mark.parametrize(("value", "shown"), [(0.0, "0"), (-3, "-3"), (1e300, r"1e\+300"), (0.5, "0.5")])
+def test_a_whole_number_out_of_range_is_shown_as_it_was_typed(value: float, shown: str) -> None:
+    with pytest.raises(ValueError, match=f"^batch_size is {shown}, but must be from 2 to "):
+        Config(batch_size=value)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, 2.001, -2.001])
 def test_a_weight_out_of_range_is_named(value: float) -> None:
     with pytest.raises(ValueError, match=rf"the weight of 'coherence' is {value!r}.*-2 to 2"):

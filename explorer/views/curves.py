@@ -165,7 +165,11 @@ class Series:
         self._metrics = dict(zip(charts, metrics, strict=True))
 
     def picture(
-        self, history: History, cursor: int, behind: Mapping[str, Any] | None = None, due: int = 0
+        self,
+        history: History,
+        cursor: int,
+        behind: Mapping[str, Any] | None = None,
+        claims: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
         """``{lines: {metric: {updates: int32, values: float32}}, span: [0, last], ranges: {chart: [low, high]}}``.
 
@@ -177,7 +181,8 @@ class Series:
             history: the run.
             cursor: the update on screen, which every line keeps.
             behind: what is drawn behind the lines (``explorer.views.behind``): the axes take it in.
-            due: the last update of which something is claimed: the axis of the updates takes that in too.
+            claims: what is claimed of the run (``explorer.views.run.claims_in_force``): the axes take it in, those of
+                values as long as it is claimed.
         """
         reach = (behind or {}).get("reach", {})
         last = history.updates[-1] if len(history) else 0
@@ -192,11 +197,15 @@ class Series:
             if chart.beside is not None:
                 series[chart.beside] = history.series(chart.beside)
             lines |= {metric: _line(updates, values, cursor) for metric, (updates, values) in series.items()}
+        ranges = {
+            chart.key: axis_range(chart, edges_of(claims, metrics), self._ranges[chart.key])
+            for chart, metrics in self._metrics.items()
+        }
         return {
             "lines": lines,
             "frontier": frontier_dots(history, cursor),
-            "span": span(max(last, (behind or {}).get("last", 0), due)),
-            "ranges": dict(self._ranges),
+            "span": span(max(last, (behind or {}).get("last", 0), *(claim["last"] for claim in claims))),
+            "ranges": ranges,
         }
 
 
@@ -223,6 +232,14 @@ def frontier_dots(history: History, cursor: int = 0) -> dict[str, Any]:
         "score": score[keep].astype(np.float32).tobytes(),
         "total": len(updates),
     }
+
+
+def edges_of(claims: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[float]:
+    """Where an axis of these metrics has to reach, so that some of what each claim asks for is on it."""
+    own = [claim for claim in claims if claim["metric"] in metrics]
+    above = [float(np.nextafter(claim["least"], np.inf)) for claim in own if claim["least"] is not None]
+    below = [float(np.nextafter(claim["most"], -np.inf)) for claim in own if claim["most"] is not None]
+    return above + below
 
 
 def axis_range(chart: Chart, values: Any, present: Sequence[float] | None) -> list[float]:

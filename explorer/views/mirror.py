@@ -41,7 +41,8 @@ class Mirror:
         self, session: Session | Replay, board: Board, player: Player, controls: Controls, curves: Curves
     ) -> None:
         self.session, self.board, self.player, self.controls, self.curves = session, board, player, controls, curves
-        self._sampled_at, self._drawn_due = -1, 0
+        self._sampled_at = -1
+        self._drawn_claims: list[dict[str, Any]] = []
         self._haunted: tuple[Any, int, dict[str, Any]] = (None, -1, {})
         self._run = Throttle(session.loop, self._guarded(self.draw_run))
         self._curves = Throttle(session.loop, self._guarded(self.draw_series))
@@ -53,7 +54,7 @@ class Mirror:
             (["updates"], self.draw_behind),
             (["phase", "mode", "progress", "error", "prompts", "live", "note"], self._run.request),
             (["behind"], self._others.request),
-            (["config", "preset", "compared"], self.draw_settings),
+            (["config", "held", "preset", "compared"], self.draw_settings),
             (["policy"], self.draw_policy),
             (["samples", "trial"], self.draw_samples),
             (["phase", "updates"], self.keep_samples_fresh),
@@ -136,14 +137,9 @@ class Mirror:
         """The run's curves, with the update at the cursor among their points."""
         recorded = self.session.recorded
         cursor = 0 if recorded is None else recorded.update
-        due = self._due()
-        self.board.series = self.curves.series.picture(self.session.history, cursor, self.board.behind, due)
+        claims = self._drawn_claims = claims_in_force(self.session)
+        self.board.series = self.curves.series.picture(self.session.history, cursor, self.board.behind, claims)
         self.draw_gauge()
-
-    def _due(self) -> int:
-        """The last update of which the preset claims something, 0 where it claims nothing."""
-        self._drawn_due = max((claim["last"] for claim in claims_in_force(self.session)), default=0)
-        return self._drawn_due
 
     def draw_gauge(self) -> None:
         """Score and judge against √KL, while they are on screen."""
@@ -188,9 +184,9 @@ class Mirror:
 
     def draw_settings(self) -> None:
         """The settings beside those that they are compared with."""
-        self.controls.show(self.session.config, self.session.compared)
-        before = self._drawn_due
-        if self.curves.follow(list(self.session.config.weights)) or self._due() != before:
+        self.controls.show(self.session.tried, self.session.compared)
+        others = self.curves.follow(list(self.session.config.weights))
+        if others or claims_in_force(self.session) != self._drawn_claims:
             self.draw_series()
         self.draw_gauge()
         self._run.request()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.presets import CLAIMS, PRESETS
+from explorer.presets import CLAIMS, PARTINGS, PRESETS, Claim
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import lacking
 from explorer.views.stages import stage_picture
@@ -38,8 +38,9 @@ def run_picture(session: Any) -> dict[str, Any]:
         "seconds": step_seconds(session.recorded),
         "error": dict(session.error),
         "note": session.note,
-        "edited": session.recorded is not None and bool(session.config.differences(session.recorded.config)),
+        "edited": session.recorded is not None and bool(session.tried.differences(session.recorded.config)),
         "later": waiting_fields(session),
+        "held": list(session.held),
         "preset": session.preset,
         "claims": claims_in_force(session),
         "prompts": list(session.prompts),
@@ -66,13 +67,21 @@ def step_seconds(shown: Any) -> dict[str, dict[str, float]]:
 
 
 def claims_in_force(session: Any) -> list[dict[str, Any]]:
-    """What the preset on the page claims, while the settings are its own, whatever the seed; see ``presets.Claim``."""
+    """What the preset on the page claims, while the settings are its own, whatever the seed.
+
+    Returns:
+        As ``presets.Claim``, each with ``parts``: False; or True for a claim that has no edge, that score and judge
+        have parted by ``last``.
+    """
     claims, config, preset = CLAIMS.get(session.preset, ()), session.config, PRESETS[session.preset]
     # A component of the reader's own that counts nothing changes nothing.
     idle = {f"component_{n}" for n in config.components if n not in preset.components and not config.weights.get(n)}
     if not claims or set(config.differences(preset)) - {"seed", *idle}:
         return []
-    return [claim._asdict() for claim in claims]
+    found: list[dict[str, Any]] = [{**claim._asdict(), "parts": False} for claim in claims]
+    if (by := PARTINGS.get(session.preset)) is not None:
+        found.append({**Claim("objective/judge", by - 1, by)._asdict(), "parts": True})
+    return found
 
 
 def waiting_fields(session: Any) -> dict[str, str]:
@@ -89,7 +98,7 @@ def waiting_fields(session: Any) -> dict[str, str]:
     )  # with those that have been measured on this batch since
     found = {
         field: lack
-        for field, lack in lacking(session.config, session.recorded).items()
+        for field, lack in lacking(session.tried, session.recorded).items()
         if lack != "component" or field.removeprefix("weight_") not in measured
     }
-    return found | ({"critic": "critic"} if session.config.critic != session.recorded.config.critic else {})
+    return found | ({"critic": "critic"} if session.tried.critic != session.recorded.config.critic else {})

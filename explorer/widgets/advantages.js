@@ -20,7 +20,8 @@ const SYMBOLS = { ratio: "ex-of-ratio", advantage: "ex-of-advantage" };
 function build(root, board, sized, leaving) {
   const tabs = lowerTabs(root, board, "advantages", leaving);
   const hint = make("p", { class: "ex-hint" });
-  const picture = draw("svg", { class: "ex-picture", role: "img", tabindex: "0" });
+  const picture = draw("svg", { class: "ex-picture", role: "group" });
+  entersLedger(picture, "advantage");
   root.append(tabs.node, hint, picture);
   const size = sized(picture);
   let columns = null;
@@ -33,9 +34,7 @@ function build(root, board, sized, leaving) {
   };
   picture.addEventListener("mousemove", (event) => hover(board, tokenAt(event)));
   picture.addEventListener("mouseleave", () => hover(board, null));
-  picture.addEventListener("click", (event) => {
-    if (!openFrom(board, event)) pin(board, tokenAt(event));
-  });
+  picture.addEventListener("click", (event) => pin(board, tokenAt(event)));
 
   let drawn = null;
   return () => {
@@ -53,7 +52,7 @@ function build(root, board, sized, leaving) {
       drawn = stamp;
       write(hint, say(board, ghostOf(board) ? "ui.ghost.lanes" : "ui.panels.advantages.look_for"));
       columns = drawRows(picture, size, board, batch, row);
-      picture.setAttribute("aria-label", `${say(board, "ui.panels.advantages.title")}: ${batch.prompts[row]}`);
+      picture.setAttribute("aria-label", `${say(board, "ui.panels.advantages.title")}: ${batch.prompts[row]}. ${say(board, "ui.ledger.enter")}`);
     }
     markColumns(picture, board, columns);
   };
@@ -83,7 +82,8 @@ function drawRow(picture, board, batch, row, spec, { top, tall, step, count, wid
   const group = draw("g", { class: "ex-lane" }, picture);
   const middle = top + tall / 2;
   const y = (value) => middle - clamp(position(scale, value), -1, 1) * (tall / 2);
-  draw("text", { class: `ex-lane-title ex-opens ${SYMBOLS[spec.scale] ?? ""}`, "data-ledger": spec.scale === "return" ? "value" : spec.scale, x: 0, y: middle - 1, text: say(board, `ui.${spec.title}`) }, group);
+  const title = draw("text", { class: `ex-lane-title ${SYMBOLS[spec.scale] ?? ""}`, x: 0, y: middle - 1, text: say(board, `ui.${spec.title}`) }, group);
+  toLedger(title, board, spec.scale === "return" ? "value" : spec.scale, title.textContent, row);
   draw("text", { class: "ex-lane-note", x: 0, y: middle + 12, text: say(board, `ui.${spec.scale === "advantage" && !batch.whiten ? "rows.unwhitened" : spec.note}`, { low: edgeText(batch.clip[0]), high: edgeText(batch.clip[1]) }) }, group);
   for (const [edge, at] of [[scale.high, top + 5], [scale.low, top + tall + 3]]) {
     draw("text", { class: "ex-tick", x: LEFT - 4, y: at, "text-anchor": "end", text: format(edge, edge % 1 ? 1 : 0) }, group);

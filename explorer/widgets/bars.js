@@ -32,7 +32,8 @@ function rewardBars(board, sized) {
   const own = Math.random().toString(36).slice(2, 8);
   const title = make("h3");
   const scale = draw("svg", { class: "ex-reward-scale", "aria-hidden": "true" });
-  const list = make("div", { class: "ex-reward-bars", role: "listbox", tabindex: "0" });
+  const list = make("div", { class: "ex-reward-bars", role: "listbox" });
+  entersLedger(list, "score");
   const picture = draw("svg", { class: "ex-reward-picture", role: "presentation" }, list);
   const node = make("div", { class: "ex-reward-side" }, title, scale, list);
   const size = sized(list);
@@ -75,7 +76,7 @@ function rewardBars(board, sized) {
     const batch = board.get("batch");
     const there = hasBatch(batch) && batch.scores !== null;
     write(title, say(board, there ? "ui.reward.bars" : "ui.reward.no_values"));
-    list.setAttribute("aria-label", title.textContent);
+    list.setAttribute("aria-label", `${title.textContent}. ${say(board, "ui.ledger.enter")}`);
     const pinned = pinnedOf(board)?.[0] ?? -1;
     const order = there ? (board.exStrip?.order ?? [...batch.tokens.keys()]).filter((row) => row < batch.rows) : [];
     const stamp = [batch, pinned, order.join(), names.join("\n"), board.get("words"), size.width];
@@ -113,7 +114,8 @@ function rewardBars(board, sized) {
       }
       const [cx, cy] = [x(score), i * ROW + 7.5];
       draw("path", { class: "ex-reward-score", d: `M${cx} ${cy - 5}L${cx + 4} ${cy}L${cx} ${cy + 5}L${cx - 4} ${cy}Z`, "data-score": score }, group);
-      draw("text", { x: size.width - 2, y: i * ROW + 12, "text-anchor": "end", class: "ex-reward-number", text: signed(score) }, group);
+      // An option holds no button: by key it is Enter in the list that opens the pinned response's.
+      draw("text", { x: size.width - 2, y: i * ROW + 12, "text-anchor": "end", class: "ex-reward-number ex-opens", text: signed(score), "data-ledger": "score", "data-token": row }, group);
     });
     const place = order.indexOf(pinned) * ROW;
     if (moved && place >= 0 && (place < list.scrollTop || place + ROW > list.scrollTop + list.clientHeight)) list.scrollTop = place - ROW;

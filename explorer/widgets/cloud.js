@@ -93,6 +93,22 @@ function placesByProbability(batch, scales) {
   return places;
 }
 
+// How many tokens have no side, and so no place in either panel.
+function undrawnTokens(batch) {
+  const advantages = quantityOf(batch, "advantage");
+  let count = 0;
+  if (advantages) eachToken(batch, (index) => (count += advantages[index] === 0 ? 1 : 0));
+  return count;
+}
+
+// That they are not drawn is said where they would be missed.
+function noteUndrawn(group, board, batch, x, y) {
+  const count = undrawnTokens(batch);
+  if (!count) return;
+  const text = draw("text", { class: "ex-note ex-over explorer-undrawn", x, y, text: say(board, "clip.undrawn.short", { count }) }, group);
+  draw("title", { text: say(board, "clip.undrawn.long") }, text);
+}
+
 // ---------------------------------------------------------------- glyphs
 
 // A triangle points where the advantage pushes.

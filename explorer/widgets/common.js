@@ -117,6 +117,14 @@ function say(board, path, values = {}) {
 
 const wholeResponseName = (board, name) => (name === "score" ? say(board, "metrics.objective/score.label") : lookUp(board.get("words"), `components.${name.slice(10)}.label`) ?? name.slice(10));
 
+// What a judge is called: a ready one, a component, one learnt from so many choices, or a recipe that was typed.
+const judgeLabel = (board, judge) => (judge.startsWith("{") ? recipeLabel(board, judge) : lookUp(board.get("words"), `judges.${judge}.label`) ?? wholeResponseName(board, `component/${judge}`));
+
+function recipeLabel(board, recipe) {
+  const { kind, decided } = JSON.parse(recipe);
+  return kind === "learned" ? say(board, "ui.gauge.learned", { count: decided ?? "?" }) : say(board, "ui.gauge.recipe");
+}
+
 // What a quantity is called, what it is, and what its scale's ends mean.
 function quantityWords(board, name) {
   const [label, description, lowest, highest] = ["label", "what", "low", "high"].map((part) => say(board, `quantities.${name}.${part}`));

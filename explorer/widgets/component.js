@@ -130,7 +130,7 @@ function evidenceNodes(board, component, row) {
   const hole = which === "unbiasedness" ? [make("p", { class: "explorer-reward-hole" }, make("b", { text: `${say(board, "ui.reward.hole")}: ` }), say(board, "ui.reward.hole_unbiasedness"))] : [];
   const looked = pinnedOf(board)?.[0] === row; // the kernel looks closely at the pinned response alone
   if (!found) return [make("p", { class: "ex-muted", text: say(board, isReplay(board) ? "ui.reward.away" : looked ? "ui.reward.looking" : "ui.reward.pin_to_look") }), ...hole];
-  if (which === "unbiasedness") return [...(found.twin ? twinNodes(board, found.twin) : [make("p", { class: "ex-muted", text: say(board, "ui.reward.away") })]), ...hole];
+  if (which === "unbiasedness") return [...(found.twin ? twinNodes(board, found.twin, row) : [make("p", { class: "ex-muted", text: say(board, "ui.reward.away") })]), ...hole];
   if (which === "learned") return found.parts ? sharesOfTokens(board, batch, row, found) : [make("p", { class: "ex-muted", text: say(board, "ui.reward.away") })];
   if (!found.tokens) return [make("p", { class: "ex-muted", text: say(board, "ui.reward.away") })];
   const hit = new Set(found.tokens);
@@ -143,7 +143,9 @@ function perToken(board, batch, row) {
   const chances = quantityOf(batch, "ref_probability");
   const line = make("p", { class: "ex-reward-tokens" }, ...batch.tokens[row].map((token, t) => {
     const nats = Math.log(chances[row * batch.length + t]);
-    return make("span", { "data-t": t, class: `ex-reward-token ${tint({ kind: "diverging", high: 4 }, nats + 2.5)}` }, make("span", { text: visible(token) }), make("small", { text: `${nats.toFixed(1).replace("-", MINUS)}${nats < -2.5 ? "▾" : ""}`, "data-value": nats }));
+    const number = make("small", { text: `${nats.toFixed(1).replace("-", MINUS)}${nats < -2.5 ? "▾" : ""}`, "data-value": nats });
+    toLedger(number, board, "ref_probability", `“${visible(token)}” ${number.textContent}`, [row, t], { stop: -1 });
+    return make("span", { "data-t": t, class: `ex-reward-token ${tint({ kind: "diverging", high: 4 }, nats + 2.5)}` }, make("span", { text: visible(token) }), number);
   }));
   return [line, make("p", { class: "ex-muted", text: say(board, "ui.reward.per_token") })];
 }
@@ -151,14 +153,19 @@ function perToken(board, batch, row) {
 // A learnt component: what each token adds to the value, and what is no token's.
 function sharesOfTokens(board, batch, row, { parts, rest }) {
   const high = Math.max(0.05, ...parts.map(Math.abs));
-  const line = make("p", { class: "ex-reward-tokens" }, ...batch.tokens[row].map((token, t) => make("span", { class: `ex-reward-token ${tint({ kind: "diverging", high }, parts[t] ?? 0)}` }, make("span", { text: visible(token) }), make("small", { text: fixedSigned(parts[t] ?? 0), "data-value": parts[t] ?? 0 }))));
+  const line = make("p", { class: "ex-reward-tokens" }, ...batch.tokens[row].map((token, t) => {
+    const number = make("small", { text: fixedSigned(parts[t] ?? 0), "data-value": parts[t] ?? 0 });
+    toLedger(number, board, "score", `“${visible(token)}” ${number.textContent}`, [row, t], { stop: -1 });
+    return make("span", { "data-t": t, class: `ex-reward-token ${tint({ kind: "diverging", high }, parts[t] ?? 0)}` }, make("span", { text: visible(token) }), number);
+  }));
   return [line, make("p", { class: "ex-muted", text: say(board, "ui.reward.shares", { rest: signed(rest) }) })];
 }
 
-function twinNodes(board, { pieces, logprob, twin_logprob: other, count, scale }) {
+function twinNodes(board, { pieces, logprob, twin_logprob: other, count, scale }, row) {
   if (pieces.every(([, swapped]) => swapped === null)) return [make("p", { class: "ex-muted", text: say(board, "ui.reward.no_twin") })];
   const line = (key, side) => make("p", { class: "ex-reward-text", "data-side": key }, make("b", { text: `${say(board, `ui.reward.${key}`)}: ` }), ...pieces.map((piece) => (piece[1] === null ? piece[0] : make("mark", { text: piece[side] }))));
   const gap = Math.abs(logprob - other) / count;
   const numbers = say(board, "ui.reward.twin_numbers", { logprob: format(logprob, 2), twin_logprob: format(other, 2), gap: format(gap, 3), scale: format(scale, 0) });
-  return [line("story", 0), line("twin", 1), make("p", { class: "explorer-reward-twin", text: `${numbers} → ${signed(-Math.min(1, scale * gap))}` })];
+  const words = `${numbers} → ${signed(-Math.min(1, scale * gap))}`;
+  return [line("story", 0), line("twin", 1), make("p", { class: "explorer-reward-twin" }, toLedger(make("span", { text: words }), board, "score", words, row))];
 }

@@ -1,4 +1,5 @@
-// The run's curves: small charts with one scale each, and the update on screen marked; and, in their place, the frontier.
+// The run's curves: small charts with one scale each, and the update on screen marked, which a click or an arrow key moves;
+// and, in their place, the frontier.
 // Plotly draws the curves. Its script weighs megabytes, so that the view asks the kernel for it once the rest of the page
 // is on screen.
 
@@ -29,12 +30,13 @@ const build = (model) => (root, board, sized, leaving) => {
   const plots = make("div", { class: "ex-plots" }, plot, titles);
   root.prepend(head, plots, frontier.picture, gauge.node);
   const size = sized(plot);
+  const visits = visiting(plot, board, size, () => charts, (message) => model.send(message));
   // A coefficient that adapts in the update on screen takes the place of one of the charts. That of the KL stays while no
   // panel but this one would draw it: β is then a number beside it.
   const chartsNow = () => {
     const adapts = board.get("batch").adapts ?? [];
     const places = model.get("adapting");
-    const judged = lineOf(board, "objective/judge").values.some(Number.isFinite);
+    const judged = lineOf(board, "objective/judge").values.some(Number.isFinite) || claimsOf(board, "objective/judge").length > 0;
     const drawn = ({ lines, ...chart }) => ({ ...chart, lines: lines.filter(({ metric }) => judged || metric !== "objective/judge") });
     return model.get("charts").map((chart) => {
       const instead = places[chart.key];
@@ -87,6 +89,7 @@ const build = (model) => (root, board, sized, leaving) => {
     told = behind;
     charts = chartsNow();
     charts.forEach((chart, i) => paintTitle(board, names[i], chart));
+    visits.paint();
     if (!asked && board.get("drawn")) ask();
     if (view !== "curves") return view === "gauge" ? gauge.paint() : frontier.paint();
     frontier.hide();
@@ -142,7 +145,7 @@ function metricLabel(board, metric) {
 function paintTitle(board, node, chart) {
   const text = say(board, `ui.charts.${chart.key}`);
   const now = valueAt(board, chart.lines[0].metric, chart.digits);
-  const explained = chart.beside ? ` ${say(board, "ui.charts.explained", { value: valueAt(board, chart.beside, 2, true) })}` : "";
+  const explained = chart.beside ? ` ${say(board, "ui.charts.explained", { value: besideText(lineOf(board, chart.beside)) })}` : "";
   const beside = chart.coefficient ? ` β ${valueAt(board, chart.coefficient.lines[0].metric, chart.coefficient.digits)}` : explained;
   const claimed = chart.lines.some(({ metric }) => claimsOf(board, metric).length) ? say(board, "ui.expected.key") : "";
   const stamp = [text, now, beside, claimed].join();
@@ -151,11 +154,21 @@ function paintTitle(board, node, chart) {
   node.replaceChildren(text, " ", make("b", { text: now }), make("span", { class: "ex-beside ex-muted", text: beside }), claimed && make("span", { class: "ex-expected-key" }, make("i"), claimed));
 }
 
-// A metric's number at the update on screen.
-function valueAt(board, metric, digits = 2, rounded = false) {
+// A metric's number at the update on screen; a large one with fewer digits, since a title has room for no more.
+function valueAt(board, metric, digits = 2) {
   const { values, at } = lineOf(board, metric);
   if (at < 0) return "";
-  return format(rounded ? Math.round(values[at] * 100) / 100 : values[at], digits);
+  const size = Math.abs(values[at]);
+  return format(values[at], Math.max(0, digits - (size >= 100 ? 2 : size >= 10 ? 1 : 0)));
+}
+
+// The explained variance beside a title is at most 1, and below 0 has no lower end: no more than five characters.
+function besideText({ values, at }) {
+  if (at < 0) return "";
+  const value = values[at];
+  if (value < -99) return `< ${MINUS}99`;
+  const digits = value <= -9.995 ? 0 : 2;
+  return format(Number(value.toFixed(digits)), digits);
 }
 
 // What the chart's lines are, each with its stroke, its expression and what to look for.
@@ -170,7 +183,8 @@ function chartNodes(board, chart, expressions) {
     nodes.push(...meaningOf(board, key, expressions));
   });
   const beside = chart.beside ?? chart.coefficient?.lines[0].metric;
-  if (beside) nodes.push(make("p", {}, make("b", { text: metricLabel(board, beside) })), ...meaningOf(board, beside, expressions));
+  const { values, at } = beside ? lineOf(board, beside) : {};
+  if (beside) nodes.push(make("p", {}, make("b", { text: `${metricLabel(board, beside)} ` }), at < 0 ? "" : format(values[at], 3)), ...meaningOf(board, beside, expressions));
   return nodes;
 }
 
@@ -217,24 +231,22 @@ const escape = (name) => name.replace(/[&<>%]/g, (sign) => ({ "&": "&amp;", "<":
 function layout(board, charts, { width, height }, colours) {
   const { span, ranges } = board.get("series");
   const [ink, muted, grid, card] = ["--ex-ink", "--ex-muted", "--ex-line", "--ex-card"].map(colours.of);
-  const rows = Math.ceil(charts.length / COLUMNS);
   const made = {
     width, height, autosize: false, margin: { l: 0, r: 0, t: 0, b: 0 }, dragmode: false, hovermode: "closest",
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { size: 10, family: colours.font, color: muted },
     hoverlabel: { bgcolor: card, bordercolor: muted, font: { size: 11, color: ink } },
   };
   charts.forEach((chart, i) => {
-    const [column, row] = [i % COLUMNS, Math.floor(i / COLUMNS)];
-    const [wide, tall] = [width / COLUMNS, height / rows];
+    const { left, right, top, bottom } = plotBox(i, charts.length, { width, height });
     const shared = { zeroline: false, automargin: false, fixedrange: true, gridcolor: grid, linecolor: muted };
     made[axisName("xaxis", i)] = {
       ...shared, nticks: 3, tickprefix: `${say(board, "ui.charts.across")} `, showtickprefix: "first", anchor: axisName("y", i), range: [...span],
-      domain: [(column * wide + PLACE.left) / width, ((column + 1) * wide - PLACE.right) / width],
+      domain: [left / width, right / width],
     };
     made[axisName("yaxis", i)] = {
       ...shared, nticks: 4, anchor: axisName("x", i), range: ranges[chart.key].map(chart.log ? Math.log10 : Number),
       ...(chart.log ? { type: "log", dtick: 1, exponentformat: "none" } : { type: "linear" }),
-      domain: [1 - ((row + 1) * tall - PLACE.bottom) / height, 1 - (row * tall + PLACE.top) / height],
+      domain: [1 - bottom / height, 1 - top / height],
     };
   });
   return made;

@@ -20,22 +20,27 @@ function paintFormula(formula, board, batch) {
   const advantageThen = ghost ? quantityOf(ghost, "advantage")?.[index] : undefined;
   const word = make("span", { class: "ex-word", text: `“${visible(batch.tokens[row][t])}”` });
   const symbol = (kind, text) => make("i", { class: kind, text });
-  const number = (kind, text, line) => make("b", { class: `${kind} ex-opens`, text, "data-ledger": line });
+  const leads = (node, line) => toLedger(node, board, line, node.textContent, token);
+  const number = (kind, text, line, words = text) => toLedger(make("b", { class: kind, text }), board, line, words, token);
+  const chance = (name) => toLedger(make("span", { text: precise(read(name)) }), board, name, `${say(board, `quantities.${name}.label`)} ${precise(read(name))}`, token);
   const response = batch.response_ratios?.[row];
-  const quotient = response === undefined ? [precise(read("new_probability")), " / ", precise(read("old_probability")), " = "] : [];
-  const first = make("div", {}, unit(word, " ", symbol("ex-ratio", "ρ"), " = ", ...quotient, number("ex-ratio", format(ratio, 3), "ratio")));
-  if (response !== undefined) first.append(", ", unit(say(board, "ui.formula.response"), " ", symbol("ex-ratio", "s"), " = ", number("ex-ratio", format(response, 4), "ratio")));
+  const quotient = response === undefined ? [chance("new_probability"), " / ", chance("old_probability"), " = "] : [];
+  const first = make("div", {}, unit(word, " ", symbol("ex-ratio", "ρ"), " = ", ...quotient, number("ex-ratio", format(ratio, 3), "ratio", `ρ ${format(ratio, 3)}`)));
+  if (response !== undefined) first.append(", ", unit(say(board, "ui.formula.response"), " ", symbol("ex-ratio", "s"), " = ", number("ex-ratio", format(response, 4), "response_ratio", `s ${format(response, 4)}`)));
   const old = advantageThen !== undefined && signed(advantageThen) !== signed(advantage) ? [was(`${signed(advantageThen)} → `)] : [];
-  first.append(", ", unit(symbol("ex-adv", "A"), " = ", ...old, number("ex-adv", signed(advantage), "advantage")));
+  first.append(", ", unit(symbol("ex-adv", "A"), " = ", ...old, number("ex-adv", signed(advantage), "advantage", `A ${signed(advantage)}`)));
 
   const { parts, total, verdict, kl } = outcome(batch, index, row, ratio, advantage, read("gradient_share"));
-  const branch = ({ name, value, wins }) => make("span", { class: `ex-opens ex-branch${wins ? " ex-wins" : ""}`, "data-ledger": "term" }, ...coloured(name), ` = ${format(value)}${wins ? " ✓" : ""}`);
-  const lines = [first, make("div", {}, ...parts.flatMap((piece) => (piece.name ? [branch(piece)] : coloured(piece))))];
+  const branch = ({ name, value, wins }) => leads(make("span", { class: `ex-branch${wins ? " ex-wins" : ""}` }, ...coloured(name), ` = ${format(value)}${wins ? " ✓" : ""}`), "term");
+  const pieces = parts.map((piece) => (piece.name ? [branch(piece)] : coloured(piece)));
+  // Of two branches each keeps to its bracket, where the line breaks between them.
+  const whole = pieces.length === 5 ? [unit(...pieces[0], ...pieces[1], ","), " ", unit(...pieces[3], ...pieces[4])] : pieces.flat();
+  const lines = [first, make("div", {}, ...whole)];
   if (kl) {
     const written = `${MINUS} β·${batch.kl_estimator} = ${MINUS}${format(batch.loss_kl_coef, 3)}·${format(kl.nats, 4)}`;
-    lines.push(make("div", {}, unit(make("span", { class: "ex-opens", "data-ledger": "ref_kl" }, ...coloured(written))), ", ", unit(`${say(board, "ui.formula.sum")} ${format(total, 3)}`)));
+    lines.push(make("div", {}, unit(leads(make("span", {}, ...coloured(written)), "ref_kl")), ", ", unit(`${say(board, "ui.formula.sum")} ${format(total, 3)}`)));
   }
-  const end = make("em", { class: "ex-opens", "data-ledger": "pull", text: say(board, `ui.formula.${verdict}`) });
+  const end = leads(make("em", { text: say(board, `ui.formula.${verdict}`) }), "pull");
   lines.at(-1).append(" ", unit("→ ", end));
   if (advantageThen !== undefined) {
     const then = outcome(ghost, index, row, ratio, advantageThen, 0);
@@ -51,7 +56,7 @@ function paintFormula(formula, board, batch) {
 
 // A formula's text with its symbols in their colours.
 const SYMBOLS = { ρ: "ex-ratio", s: "ex-ratio", A: "ex-adv", β: "ex-price" };
-const coloured = (text) => text.split(/(ρ|s(?=[A)])|A|β)/).filter(Boolean).map((part) => (part in SYMBOLS ? make("i", { class: SYMBOLS[part], text: part }) : part));
+const coloured = (text) => text.split(/(ρ|s(?=[A,])|A|β)/).filter(Boolean).map((part) => (part in SYMBOLS ? make("i", { class: SYMBOLS[part], text: part }) : part));
 
 // What a line keeps together when it breaks; and an old number beside the new one.
 const unit = (...parts) => make("span", { class: "ex-unit" }, ...parts);
@@ -81,12 +86,13 @@ function lossKl(batch, index) {
 }
 
 // The objective at one ratio and advantage: its formula as texts and as branches of which one wins, its term, and
-// whether the branch that wins is a constant.
+// whether the branch that wins is a constant. The bounds of a ratio stand there as numbers.
 function filledIn(batch, ratio, advantage) {
   const letter = batch.response_ratios ? "s" : "ρ";
   const [plain, clipped] = [ratio * advantage, clamp(ratio, ...batch.clip) * advantage];
+  const within = `clip(${[letter, ...batch.clip.map(edgeText)].join(", ")})`;
   const smaller = (name, value) => {
-    const other = { name: `clip(${letter})A`, value: clipped, wins: clipped < value };
+    const other = { name: `${within}A`, value: clipped, wins: clipped < value };
     return { parts: ["min(", { name, value, wins: !other.wins }, ", ", other, ")"], term: Math.min(value, clipped), flat: other.wins };
   };
   const product = (formula, ...factors) => {
@@ -96,7 +102,7 @@ function filledIn(batch, ratio, advantage) {
   const log = Math.log(ratio);
   if (batch.objective === "unclipped") return { parts: [{ name: "ρA", value: plain, wins: true }], term: plain };
   if (batch.objective === "policy_gradient") return product("A log ρ", advantage, log);
-  if (batch.objective === "cispo") return product("clip(ρ)A log ρ", clamp(ratio, ...batch.clip), advantage, log);
+  if (batch.objective === "cispo") return product(`${within}A log ρ`, clamp(ratio, ...batch.clip), advantage, log);
   if (batch.objective === "kl_penalty") {
     const [price, kl] = [batch.penalty_coef, ratio - 1 - log];
     const term = plain - price * kl;
@@ -106,9 +112,13 @@ function filledIn(batch, ratio, advantage) {
     const tau = batch.temperatures[advantage > 0 ? 0 : 1];
     return product("4/τ·σ(τ(ρ−1))·A", 4 / tau / (1 + Math.exp(-tau * (ratio - 1))), advantage);
   }
-  if (batch.objective === "two_sided" && ratio > batch.pull_limit) return { ...smaller("δA", batch.pull_limit * advantage), flat: true };
+  const limit = edgeText(batch.pull_limit);
+  if (batch.objective === "two_sided") {
+    const found = smaller(`min(ρ, ${limit})A`, Math.min(ratio, batch.pull_limit) * advantage);
+    return ratio > batch.pull_limit ? { ...found, flat: true } : found;
+  }
   const inner = smaller(`${letter}A`, plain);
   const floor = batch.pull_limit * advantage;
   if (batch.objective !== "dual_clip" || advantage >= 0 || floor <= inner.term) return inner;
-  return { parts: ["max(", { name: "ρA", value: inner.term }, ", ", { name: "cA", value: floor, wins: true }, ")"], term: floor, flat: true };
+  return { parts: ["max(", { name: "ρA", value: inner.term }, ", ", { name: `${limit}·A`, value: floor, wins: true }, ")"], term: floor, flat: true };
 }

@@ -65,13 +65,16 @@ async function frame({ model, el }, key, traits, build) {
     tools.paint();
     if (tools.folded) return;
     const started = performance.now();
+    const held = heldNumber(root);
     render();
+    held();
     root.exMilliseconds = performance.now() - started; // what the benchmarks read
     board.exJoins?.forEach((join) => join());
   };
   const soon = () => turns.ask(root, paint, key);
   const own = sized(root);
   setTheme();
+  hearOpening(root, board);
   const stops = [listen(board, ["theme"], setTheme), listen(board, [...traits, "words", "layout"], soon), listen(board, ["layout"], unfolded)];
   const render = build(root, board, sized, (stop) => stops.push(stop), soon);
   root.append(...tools.nodes);
@@ -211,40 +214,6 @@ function tabRow(keys, className, show) {
 
 // The panels that share the middle's lower half: a tab row in each, of which one panel shows at a time.
 const LOWER = ["advantages", "reward", "annotate", "ledger", "ladder", "inspector", "time", "samples", "toy", "runs"];
-
-// The lines of the ledger that say where a quantity comes from; of several, the first that the settings have.
-const LEDGER_LINES = {
-  ratio: ["ratio"], old_probability: ["ratio"], new_probability: ["ratio"], advantage: ["whitened"], raw_advantage: ["advantage"],
-  reward: ["reward", "reward_whitened"], ref_kl: ["ref_kl"], ref_probability: ["ref_kl"], delta: ["delta", "advantage"],
-  log_ratio: ["ratio"], gradient_part: ["share"], value: ["delta", "advantage"], return: ["to_go", "total", "advantage"],
-  term: ["term"], pull: ["pull"], gradient_share: ["share"],
-};
-
-// Open the ledger of the pinned token where a quantity comes from.
-function openLedger(board, quantity) {
-  board.exLedgerLine = LEDGER_LINES[quantity] ?? ["score"];
-  layoutOf(board).fold("lower", false);
-  board.set("lower", "ledger");
-  board.set("wants_samples", false);
-  board.save_changes();
-  board.trigger("change:ledger");
-}
-
-// Open it for what was clicked, where that says which line it is about.
-function openFrom(board, event) {
-  const asked = event.target.closest?.("[data-ledger]")?.dataset.ledger;
-  if (asked) openLedger(board, asked);
-  return Boolean(asked);
-}
-
-// Open the article's example, one probability to drag, at its slider.
-function openToy(board) {
-  layoutOf(board).fold("lower", false);
-  board.set("lower", "toy");
-  board.set("wants_samples", false);
-  board.save_changes();
-  board.trigger("change:toy");
-}
 
 function lowerTabs(root, board, own, leaving) {
   const place = () => {

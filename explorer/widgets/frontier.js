@@ -85,6 +85,18 @@ function frontierView(root, board, sized, tip, send) {
 const dotWords = (board, { updates, kl, score }, i) =>
   say(board, "ui.frontier.dot", { update: updates[i], score: format(score[i]), kl: format(kl[i]), root: format(rooted(kl[i])) });
 
+// Where a few words beside a dot lie over the fewest of the others: to its right or left, above or below; {x, y, side}.
+function clearest(places, [x, y], [left, top, right, bottom]) {
+  const [long, tall] = [66, 13]; // pixels of “update 1234”
+  const spots = [[1, -6], [1, 15], [-1, -6], [-1, 15]].map(([side, down]) => {
+    const [from, base] = [side > 0 ? x + 9 : x - 9 - long, y + down];
+    const inside = from >= left && from + long <= right && base - tall >= top - 12 && base <= bottom;
+    const covered = places.filter(([px, py]) => px >= from - 3 && px <= from + long + 3 && py >= base - tall && py <= base + 3).length;
+    return { x: x + 9 * side, y: Math.max(base, 12), side, cost: covered + (inside ? 0 : 1e6) };
+  });
+  return spots.reduce((best, spot) => (spot.cost < best.cost ? spot : best));
+}
+
 function drawFrontier(picture, size, board, dots, behind, cursor) {
   const { width, height } = size;
   const { ranges } = board.get("series");
@@ -126,8 +138,9 @@ function drawFrontier(picture, size, board, dots, behind, cursor) {
   if (at >= 0) {
     const [x, y] = [scale.x(dots.kl[at]), scale.y(dots.score[at])];
     draw("circle", { class: "ex-ring ex-frontier-now", cx: x, cy: y, r: 5.5, "data-update": dots.updates[at] }, picture);
-    const left_of = x > width - 90;
-    draw("text", { class: "ex-edge ex-over", x: x + (left_of ? -9 : 9), y: Math.max(12, y - 6), "text-anchor": left_of ? "end" : "start", text: say(board, "ui.update", { update: dots.updates[at] }) }, picture);
+    const places = Array.from(dots.updates, (_, i) => [scale.x(dots.kl[i]), scale.y(dots.score[i])]);
+    const spot = clearest(places, [x, y], [left, 12, width - right, floor - 4]);
+    draw("text", { class: "ex-edge ex-over", x: spot.x, y: spot.y, "text-anchor": spot.side < 0 ? "end" : "start", text: say(board, "ui.update", { update: dots.updates[at] }) }, picture);
   }
   const all = say(board, count < dots.total ? "ui.frontier.some" : "ui.frontier.all", { count, total: dots.total });
   draw("text", { class: "ex-tick", x: width - right, y: 10, "text-anchor": "end", text: all }, picture);

@@ -1,6 +1,6 @@
 // The edges of the clip as handles on the axis: dragged with the pointer, or moved by key. They edit the settings that the
-// sliders edit, the same way. They are nodes above the picture, since a redraw of that must not end a drag. A part of the
-// clip picture.
+// sliders edit, the same way, and held as long as the pointer has them. They are nodes above the picture, since a redraw of
+// that must not end a drag. A part of the clip picture.
 
 // How an edge on the axis and the value of its setting belong together.
 const EDGES = {
@@ -53,7 +53,7 @@ function handlesOn(layer, board, leaving) {
   const move = (field, value) => {
     if (value === valueOf(field)) return;
     held = { ...held, field, value };
-    settings().edit(field, value);
+    settings().move(field, value);
     placeAll();
   };
   const letGo = () => {
@@ -78,6 +78,7 @@ function handlesOn(layer, board, leaving) {
       const { part, field, scales } = handle.spot;
       const value = valueOf(field);
       grip = onAxis(event) - scales.x(EDGES[part].edgeOf(value));
+      settings().take(field, event);
       held = { field, value, dragged: true };
       node.classList.add("ex-held");
     });
@@ -99,6 +100,7 @@ function handlesOn(layer, board, leaving) {
       event.preventDefault();
       event.stopPropagation(); // the arrows of the page walk from token to token
       move(field, value);
+      settings().drop(field);
       letGo();
     });
     return handle;

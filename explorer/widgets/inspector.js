@@ -11,11 +11,12 @@ const POLICIES = ["old", "new", "ref"];
 const PROMISES = ["neutral", "as_wanted", "against", "unmoved"];
 const SIGNS = { neutral: "–", as_wanted: "✓", against: "✗", unmoved: "=" };
 
-const build = (model) => (root, board, sized, leaving) => {
+const build = (model) => (root, board, sized, leaving, again) => {
   const tabs = lowerTabs(root, board, "inspector", leaving);
   const hint = make("p", { class: "ex-hint" });
-  const picture = draw("svg", { class: "ex-picture explorer-inspector-words", role: "img", tabindex: "0" });
-  const facts = make("div", { class: "ex-inspect-facts", onclick: (event) => openFrom(board, event) });
+  const picture = draw("svg", { class: "ex-picture explorer-inspector-words", role: "group" });
+  entersLedger(picture, "ratio");
+  const facts = make("div", { class: "ex-inspect-facts" });
   // The token that the button leads to is shown everywhere else while it is pointed at: the words here stay.
   let inside = false;
   facts.addEventListener("mouseover", (event) => {
@@ -32,7 +33,7 @@ const build = (model) => (root, board, sized, leaving) => {
   root.append(tabs.node, hint, body, empty, spoken);
   root.exTable = wordTable;
   const size = sized(picture);
-  leaving(listen(model, ["picture"], () => refresh()));
+  leaving(listen(model, ["picture"], again));
 
   const refresh = () => {
     if (board.get("lower") !== "inspector") return;
@@ -45,22 +46,25 @@ const build = (model) => (root, board, sized, leaving) => {
     write(empty, there ? "" : say(board, hasBatch(batch) ? "ui.pin_hint" : "ui.no_update_yet"));
     // Both come with one change, but in messages of their own: the picture before is not drawn over this batch.
     if (!there || seen.update !== batch.update || seen.epoch !== batch.epoch) return;
-    root.dataset.token = token.join(",");
+    if (size.width) root.dataset.token = token.join(","); // which says what is drawn
     const words = alternativesAt(batch, seen, token);
-    picture.setAttribute("aria-label", drawWords(picture, size, board, words, notesOf(board, batch, seen)));
+    picture.setAttribute("aria-label", drawWords(picture, size, board, words, notesOf(board, batch, seen), token));
     paintFacts(facts, board, batch, seen, token);
     if (board.exByKey && document.activeElement === picture) write(spoken, `${picture.getAttribute("aria-label")} ${facts.querySelector(".ex-verdict")?.textContent ?? ""}`);
   };
   return refresh;
 };
 
-// The words of the picture, each with its three probabilities.
+// The words of the picture, each with its three probabilities; beside them, on each row, the facts of the place.
 function wordTable(board, model) {
   const [batch, seen, token] = [board.get("batch"), model.get("picture"), focusOf(board)];
   if (!token || !seen.place || seen.update !== batch.update) return null;
   const { listed, rest } = alternativesAt(batch, seen, token);
-  const row = (word, sampled, chances) => [token[0] + 1, token[1] + 1, word, sampled, ...POLICIES.map((policy) => chances[policy])];
-  return { columns: ["response", "token", "word", "written", ...POLICIES], rows: [...listed.map((one) => row(one.word, one.sampled, one)), row("(all others)", false, rest)] };
+  const at = token[0] * batch.length + token[1];
+  const facts = [["exact_kl [nats]", "exact_kl"], ["k1 [nats]", "k1"], ["k2 [nats]", "k2"], ["k3 [nats]", "k3"], ["entropy old [nats]", "entropy"], ["advantage", "advantage"], ["log_ratio [nats]", "log_ratio"]].map(([column, name]) => [column, quantityOf(batch, name)?.[at]]);
+  facts.push(["entropy new [nats]", real(seen.new_entropy)?.[at]], ["promise", seen.promise ? PROMISES[numbers(seen.promise.states, Uint8Array)[at]] : null]);
+  const row = (word, sampled, chances) => [batch.update, token[0] + 1, token[1] + 1, word, sampled, ...POLICIES.map((policy) => chances[policy]), ...facts.map(([, value]) => value)];
+  return { columns: ["update", "response", "token", "word", "written", ...POLICIES.map((policy) => `probability ${policy}`), ...facts.map(([column]) => column)], rows: [...listed.map((one) => row(one.word, one.sampled, one)), row("(all others)", false, rest)] };
 }
 
 // ---------------------------------------------------------------- what else could have stood there
@@ -112,7 +116,7 @@ function notesOf(board, batch, seen) {
 
 // Three columns on one scale. A filled bar is the old policy; the new one's is blue where the word became likelier and
 // orange where it became rarer, with a sign beside it and a tick where it was; the reference's is hollow.
-function drawWords(picture, { width, height }, board, { listed, rest }, notes) {
+function drawWords(picture, { width, height }, board, { listed, rest }, notes, token) {
   picture.replaceChildren();
   const rows = [...listed, { word: say(board, "ui.inspector.others"), others: true, ...rest }];
   const spoken = rows.map((row) => `${row.others ? row.word : visible(row.word)}: ${POLICIES.filter((policy) => row[policy] !== null).map((policy) => `${say(board, `ui.inspector.${policy}`)} ${format(row[policy], 3)}`).join(", ")}`);
@@ -142,7 +146,8 @@ function drawWords(picture, { width, height }, board, { listed, rest }, notes) {
       if (value !== null) draw("rect", { class: kind, x, y: middle - thick / 2, width: Math.max(0.5, clamp(value, 0, 1) * at.length), height: thick, "data-policy": policy, "data-value": value }, group);
       if (policy === "new" && value !== null) draw("path", { class: "ex-inspect-was", d: `M${x + row.old * at.length} ${middle - thick / 2 - 1.5}v${thick + 3}` }, group);
       const sign = Math.abs(change) < 0.0005 ? "" : change > 0 ? "▴" : "▾";
-      draw("text", { class: row.sampled ? "ex-edge" : "", x: x + at.length + 4, y: middle + 4, text: value === null ? "–" : `${chanceText(value)}${sign}` }, group);
+      const number = draw("text", { class: row.sampled ? "ex-edge" : "", x: x + at.length + 4, y: middle + 4, text: value === null ? "–" : `${chanceText(value)}${sign}` }, group);
+      if (row.sampled && value !== null) toLedger(number, board, `${policy}_probability`, `${say(board, `quantities.${policy}_probability.label`)} ${number.textContent}`, token);
     }
   });
   return spoken.join("; ");
@@ -154,23 +159,26 @@ const chanceText = (value) => (value > 0 && value < 0.0005 ? "<.001" : value.toF
 
 function paintFacts(facts, board, batch, seen, [row, t]) {
   const at = row * batch.length + t;
-  const opens = { exact_kl: "ref_kl", k1: "ref_kl", k2: "ref_kl", k3: "ref_kl" };
-  const line = (label, value, key) => [make("span", { text: label }), make("b", { class: key in opens ? "ex-opens" : "", text: value, "data-fact": key, "data-ledger": opens[key] })];
+  const line = (label, value, key) => {
+    const number = make("b", { text: value, "data-fact": key });
+    return [make("span", { text: `${label} ` }), key === "entropy" ? number : toLedger(number, board, key, `${label} ${value}`, [row, t])];
+  };
   const known = (name) => quantityOf(batch, name)?.[at];
   const after = real(seen.new_entropy)?.[at];
   facts.replaceChildren(
     make("h3", { text: say(board, "ui.inspector.apart", { word: visible(batch.tokens[row][t]) }) }),
     make("div", { class: "ex-inspect-numbers" },
       ...line(say(board, "quantities.exact_kl.label"), format(known("exact_kl"), 3), "exact_kl"),
-      ...["k1", "k2", "k3"].flatMap((name) => line(name, name === "k1" ? signed(known(name), 3) : format(known(name), 3), name)),
+      make("div", {}, ...["k1", "k2", "k3"].map((name) => make("span", {}, ...line(name, name === "k1" ? signed(known(name), 3) : format(known(name), 3), name)))),
       ...line(say(board, "ui.inspector.entropy"), `${format(known("entropy"), 3)} → ${format(after, 3)}`, "entropy")),
     make("h3", { text: say(board, "ui.inspector.promise") }),
-    ...promiseNodes(board, batch, seen, at),
+    ...promiseNodes(board, batch, seen, [row, t]),
   );
 }
 
 // What the advantage asked for, what happened, and whether that is the same; then how many tokens went the other way.
-function promiseNodes(board, batch, seen, at) {
+function promiseNodes(board, batch, seen, token) {
+  const at = token[0] * batch.length + token[1];
   if (!seen.promise) return [make("p", { class: "ex-muted", text: say(board, "ui.inspector.not_yet") })];
   const state = PROMISES[numbers(seen.promise.states, Uint8Array)[at]];
   const advantage = quantityOf(batch, "advantage")[at];
@@ -180,7 +188,7 @@ function promiseNodes(board, batch, seen, at) {
   const line = (key, value, text) =>
     make("div", { class: `ex-inspect-way ${value > 0 ? "ex-more" : value < 0 ? "ex-less" : ""}`, "data-way": key },
       make("span", { text: say(board, `ui.inspector.${key}`) }),
-      make("b", { text: say(board, `ui.inspector.${way(value)}`) }), make("span", { class: "ex-opens", text, "data-ledger": opens[key] }));
+      make("b", { text: say(board, `ui.inspector.${way(value)}`) }), toLedger(make("span", { text }), board, opens[key], `${say(board, `ui.inspector.${key}`)} ${text}`, token));
   const { against, as_wanted: kept, unmoved, neutral, furthest } = seen.promise;
   const counted = say(board, "ui.inspector.against_count", { against, total: against + kept + unmoved + neutral });
   const still = state === "unmoved" ? 0 : moved;

@@ -6,6 +6,8 @@ const STEPS = { ",": { updates: -1 }, ".": { updates: 1 }, "[": { epochs: -1 }, 
 const FIELDS = "input, select, textarea, [contenteditable]";
 const OWN_ARROWS = "[role=slider], [role=tab], [role=radio], [role=menu], [role=grid], [role=tree], [role=separator]";
 const OWN_KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];
+const ABOUT_IT = ".explorer-ledger, .explorer-inspector, .explorer-ladder, .ex-formula";
+const PRESSED = "button, summary, [data-ledger], [data-enter]";
 const SCROLLED = ".ex-ledger-lines"; // up and down move in what is longer than its panel
 
 // Returns what stops it. `send` tells the kernel.
@@ -25,10 +27,13 @@ function hearKeys(root, board, send) {
 }
 
 // JupyterLab and Notebook 7 take the arrows of a slider or a tab for their own, to go to another cell or to unfold a heading,
-// unless the element says that they are not: for these keys alone, as Ctrl+S is theirs wherever the focus is.
-function keepFromNotebook({ target, key, ctrlKey, altKey, metaKey }) {
-  const own = !ctrlKey && !altKey && !metaKey && OWN_KEYS.includes(key) && target.closest?.(`${OWN_ARROWS}, ${FIELDS}`);
-  target.toggleAttribute?.("data-lm-suppress-shortcuts", Boolean(own));
+// unless the element says that they are not: for these keys alone, as Ctrl+S is theirs wherever the focus is. Likewise Enter,
+// with which they would edit the cell, where it opens something.
+function keepFromNotebook({ target, key, ctrlKey, altKey, metaKey, shiftKey }) {
+  const plain = !ctrlKey && !altKey && !metaKey;
+  const moves = OWN_KEYS.includes(key) && target.closest?.(`${OWN_ARROWS}, ${FIELDS}`);
+  const presses = ["Enter", " "].includes(key) && !shiftKey && target.matches?.(PRESSED);
+  target.toggleAttribute?.("data-lm-suppress-shortcuts", Boolean(plain && (moves || presses)));
 }
 
 // Do what a key asks for; whether it asks for anything.
@@ -37,6 +42,8 @@ function take(board, { key, target, repeat }, page, send) {
   if ((key === "ArrowUp" || key === "ArrowDown") && target.closest?.(SCROLLED)) return false;
   if (key in ARROWS ? target.closest?.(OWN_ARROWS) : key === "Escape" && page.querySelector(".ex-question:not([hidden]), .ex-menu:popover-open")) return false;
   if (key === "Escape") hideTips(page);
+  // What is about the pinned token goes with it, and the focus in there would be nowhere.
+  if (key === "Escape" && pinnedOf(board) && target.closest?.(ABOUT_IT)) page.querySelector(".ex-responses")?.focus({ preventScroll: true });
   if (key in STEPS) send("walk", STEPS[key]);
   else if (!(key in ARROWS || key === "Escape") || !walk(board, key)) return false;
   board.exKeyed = performance.now();

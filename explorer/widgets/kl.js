@@ -15,7 +15,6 @@ const MARKS = {
   k3: (s) => `m0 ${-1.3 * s}l${1.3 * s} ${1.3 * s}l${-1.3 * s} ${1.3 * s}l${-1.3 * s} ${-1.3 * s}z`,
 };
 const LEFT = 30;
-const ESTIMATES = ["exact_kl", "k1", "k2", "k3"];
 const STEP_HIGH = 0.4; // nats: where a token's KL to the old policy ends on its axis
 const RESPONSE_HIGH = { reference: 4, old: 0.4 }; // nats a response: where those axes begin; they grow by doubling
 const LEVELS = { token: ["tokens", "tokens_old"], response: ["responses", "responses_old"], update: ["reference", "old"] };
@@ -40,6 +39,7 @@ function build(root, board, sized) {
     return chart;
   });
   root.append(head, legend, charts);
+  root.exTable = klTable;
   let [drawn, highs, of] = [null, { ...RESPONSE_HIGH }, null];
   return () => {
     const [batch, level] = [board.get("batch"), board.get("kl_view")];
@@ -56,7 +56,10 @@ function build(root, board, sized) {
     tabs.paint();
     legend.hidden = level === "update";
     paintLegend(legend, board, batch, level);
-    for (const [i, chart] of pair.entries()) chart.node.className = `ex-chart ex-chart-${LEVELS[level][i]}`;
+    for (const [i, chart] of pair.entries()) {
+      chart.node.className = `ex-chart ex-chart-${LEVELS[level][i]}`;
+      entersLedger(chart.picture, level === "update" ? null : chart.whose === "old" ? "log_ratio" : "exact_kl");
+    }
     if (level === "update") {
       drawSeries(pair[0], board, "objective/ref_kl", "ref_kl", "kl.reference", "units.per_response", batch.kl_target);
       drawSeries(pair[1], board, "policy/approx_kl_final", "approx_kl", "kl.old", "units.per_token");
@@ -64,26 +67,7 @@ function build(root, board, sized) {
   };
 }
 
-// ---------------------------------------------------------------- the numbers
-
-// What the estimators say of every token of a response, by whose policy the old one is compared with; null where a
-// number was not recorded. The exact KL to the policy that is trained never is: only the sampled word's change is known.
-function klOfTokens(batch, row, whose) {
-  const cut = (values) => values && Array.from(values.subarray(row * batch.length, row * batch.length + batch.tokens[row].length));
-  if (whose === "reference") return Object.fromEntries(ESTIMATES.map((name) => [name, cut(quantityOf(batch, name))]));
-  const moved = cut(quantityOf(batch, "log_ratio"));
-  const each = (fn) => moved && moved.map(fn);
-  return { exact_kl: null, k1: each((m) => -m), k2: each((m) => (m * m) / 2), k3: each((m) => Math.expm1(m) - m) };
-}
-
-// The same, summed over each response.
-function klOfResponses(batch, whose) {
-  const rows = batch.tokens.map((_, row) => klOfTokens(batch, row, whose));
-  const total = (values) => values.reduce((sum, value) => sum + value, 0);
-  return Object.fromEntries(ESTIMATES.map((name) => [name, rows.some((row) => !row[name]) ? null : rows.map((row) => total(row[name]))]));
-}
-
-const klOf = (batch, level, row, whose) => (level === "token" ? klOfTokens(batch, row, whose) : klOfResponses(batch, whose));
+// ---------------------------------------------------------------- places
 
 // The top of an axis that only grows, by doubling, until all fits.
 function grown(high, values) {
@@ -123,8 +107,16 @@ function paintLegend(legend, board, batch, level) {
     else if (token) number.textContent = (name === "k1" && value > 0 ? "+" : "") + brief(value, 2);
     entry.classList.toggle("ex-charged", charged(batch, name));
     if (charged(batch, name)) entry.append(" ", make("i", { text: say(board, `ui.kl.in_${batch.kl_in}`) }));
+    if (token && known[name]) leadFrom(entry, board, batch, level, name, token);
     legend.append(entry);
   }
+}
+
+// A number of a token opens its ledger; a response's is a sum, and opens that of the token in hand.
+function leadFrom(node, board, batch, level, quantity, [row, t], stop = 0) {
+  const [word, words] = [visible(batch.tokens[row][t]), node.textContent];
+  const sum = level === "response";
+  toLedger(node, board, quantity, `${words}, ${sum ? say(board, "ui.ledger.response", { response: row + 1 }) : `“${word}”`}`, [row, t], { stop, one: sum ? word : null });
 }
 
 // A number that keeps its width: what is close to 0 reads 0.00, and a large one needs no decimals.
@@ -149,7 +141,9 @@ function drawMarks({ whose, title, note, picture, size }, board, batch, level, h
   const high = level === "response" ? highs[whose] : whose === "old" ? STEP_HIGH : board.get("quantities").exact_kl.high;
   if (whose === "old" && known.k2) {
     const value = own < 0 ? known.k2.reduce((sum, each) => sum + each, 0) / count : known.k2[own];
-    title.append(" ", make("b", { text: `${own < 0 ? say(board, "ui.kl.mean_token") : "k2"} ${brief(value, 3)}` }));
+    const number = make("b", { text: `${own < 0 ? say(board, "ui.kl.mean_token") : "k2"} ${brief(value, 3)}` });
+    title.append(" ", number);
+    if (own >= 0) leadFrom(number, board, batch, level, "log_ratio", [row, t], -1); // by key it is Enter in the picture below
   } else if (level === "response" && known.k1) {
     const mean = known.k1.reduce((sum, each) => sum + each, 0) / count;
     title.append(" ", make("b", { text: brief(mean, 3), title: say(board, "ui.kl.mean") }));
@@ -189,7 +183,7 @@ function drawMarks({ whose, title, note, picture, size }, board, batch, level, h
   for (const [i, up] of beyond.values()) {
     draw("text", { class: "ex-beyond", x: x(i), y: up ? 7 : height - 1, "text-anchor": "middle", text: up ? "▲" : "▼" }, picture);
   }
-  picture.setAttribute("aria-label", level === "token" ? `${title.textContent}: ${batch.prompts[row]}` : title.textContent);
+  picture.setAttribute("aria-label", `${title.textContent}${level === "token" ? `: ${batch.prompts[row]}` : ""}. ${say(board, "ui.ledger.enter")}`);
 }
 
 // A series over the run on axes that the kernel lets only grow, with the update on screen marked.

@@ -10,11 +10,13 @@ export default {
 const LADDER_LEFT = 108;
 const LADDER_RIGHT = 48;
 
-const build = (model) => (root, board, sized, leaving) => {
+const build = (model) => (root, board, sized, leaving, again) => {
   const tabs = lowerTabs(root, board, "ladder", leaving);
   const hint = make("p", { class: "ex-hint" });
-  const check = make("p", { class: "ex-ladder-check explorer-ladder-check ex-opens", role: "status", "data-ledger": "raw_advantage", onclick: (event) => openFrom(board, event) });
-  const picture = draw("svg", { class: "ex-picture explorer-ladder-stack", role: "img", tabindex: "0" });
+  const sum = make("span");
+  const check = make("p", { class: "ex-ladder-check explorer-ladder-check", role: "status" }, sum);
+  const picture = draw("svg", { class: "ex-picture explorer-ladder-stack", role: "group" });
+  entersLedger(picture, "raw_advantage");
   const title = make("h3");
   const scatter = draw("svg", { class: "ex-picture explorer-ladder-critic", role: "img" });
   const explained = make("p", { class: "ex-muted explorer-ladder-explained" });
@@ -42,9 +44,9 @@ const build = (model) => (root, board, sized, leaving) => {
     hover(board, null);
   });
   picture.addEventListener("click", (event) => {
-    if (!openFrom(board, event) && tokenAt(event)) pin(board, tokenAt(event));
+    if (tokenAt(event)) pin(board, tokenAt(event));
   });
-  leaving(listen(model, ["picture"], () => refresh()));
+  leaving(listen(model, ["picture"], again));
 
   const refresh = () => {
     if (board.get("lower") !== "ladder") return tip.hide();
@@ -57,14 +59,15 @@ const build = (model) => (root, board, sized, leaving) => {
     empty.hidden = there;
     write(empty, there ? "" : say(board, hasBatch(batch) ? "ui.pin_hint" : "ui.no_update_yet"));
     if (!there) return tip.hide();
-    root.dataset.token = token.join(",");
+    if (size.width) root.dataset.token = token.join(","); // which says what is drawn
     const seen = model.get("picture").update === batch.update ? model.get("picture") : {};
     const stack = stackAt(batch, token);
     const said = checkWords(board, batch, stack, token);
-    write(check, said.text);
+    write(sum, said.text);
+    toLedger(sum, board, "raw_advantage", said.text, token);
     check.dataset.holds = said.holds;
     columns = drawStack(picture, size, board, batch, seen, stack, token);
-    picture.setAttribute("aria-label", [said.text, ...rungWords(board, batch, stack, token).slice(0, 12)].join("; "));
+    picture.setAttribute("aria-label", `${[said.text, ...rungWords(board, batch, stack, token).slice(0, 12)].join("; ")}. ${say(board, "ui.ledger.enter")}`);
     const rung = inside && hoveredOf(board)?.[0] === token[0] ? stack.rungs[hoveredOf(board)[1] - token[1]] : null;
     if (rung && columns) {
       const box = picture.getBoundingClientRect();
@@ -84,12 +87,20 @@ const build = (model) => (root, board, sized, leaving) => {
   return refresh;
 };
 
-// The rungs of the token in focus: each later token's delta, its weight, and what it adds to the advantage.
-function rungTable(board) {
-  const [batch, token] = [board.get("batch"), focusOf(board)];
+// A row for each token of the response in focus: its delta; from the token in focus on, its weight and what it adds to that
+// one's advantage; its own advantage by every estimator; and the critic's value beside its target.
+function rungTable(board, model) {
+  const [batch, token, seen] = [board.get("batch"), focusOf(board), model.get("picture")];
   if (!token || !quantityOf(batch, "delta")) return null;
-  const rows = stackAt(batch, token).rungs.map(({ l, delta, weight, part }) => [token[0] + 1, token[1] + l + 1, batch.tokens[token[0]][token[1] + l], delta, weight, part]);
-  return { columns: ["response", "token", "text", "delta", "weight", "part of the advantage"], rows };
+  const [row, from] = token;
+  const { rungs } = stackAt(batch, token);
+  const lanes = (seen.update === batch.update ? seen.rows ?? [] : []).flatMap(({ name, advantages }) => (advantages ? [[name, numbers(advantages, Float32Array)]] : []));
+  const rows = batch.tokens[row].map((text, t) => {
+    const [at, rung] = [row * batch.length + t, rungs[t - from]];
+    const own = ["delta", "value", "return"].map((name) => quantityOf(batch, name)?.[at]);
+    return [batch.update, row + 1, t + 1, text, own[0], rung?.weight, rung?.part, ...lanes.map(([, values]) => values[at]), own[1], own[2]];
+  });
+  return { columns: ["update", "response", "token", "text", "delta", "weight", `part of the advantage of token ${from + 1}`, ...lanes.map(([name]) => `advantage by ${name}`), "value", "return"], rows };
 }
 
 // ---------------------------------------------------------------- the stack
@@ -163,7 +174,8 @@ function drawStack(picture, { width, height }, board, batch, seen, stack, [row, 
   const x = (place) => LADDER_LEFT + place * step;
   draw("rect", { class: "ex-column", x: x(t), y: 1, width: step, height: height - foot - 2, rx: 3 }, picture);
   const group = draw("g", { class: "ex-lane" }, picture);
-  draw("text", { class: "ex-lane-title ex-opens ex-of-advantage", "data-ledger": "raw_advantage", x: 0, y: tall / 2 - 1, text: "A = Σ (γλ)ˡ δ" }, group);
+  const symbols = draw("text", { class: "ex-lane-title ex-of-advantage", x: 0, y: tall / 2 - 1, text: "A = Σ (γλ)ˡ δ" }, group);
+  toLedger(symbols, board, "raw_advantage", symbols.textContent, [row, t]);
   draw("text", { class: "ex-lane-note", x: 0, y: tall / 2 + 12, text: say(board, "ui.ladder.factor", { factor: format(stack.factor, 3) }) }, group);
   for (const edge of [scale.high, scale.low]) draw("text", { class: "ex-tick", x: LADDER_LEFT - 4, y: y(edge) + 4, "text-anchor": "end", text: format(edge, 1) }, group);
   draw("line", { class: "ex-axis", x1: LADDER_LEFT, x2: x(count), y1: y(0), y2: y(0) }, group);
@@ -176,7 +188,8 @@ function drawStack(picture, { width, height }, board, batch, seen, stack, [row, 
   }
   const end = y(stack.sum);
   draw("path", { class: "ex-ladder-sum", d: `M${x(t)} ${end}H${x(count)}`, "data-sum": stack.sum }, group);
-  draw("text", { class: "ex-edge ex-opens", "data-ledger": "raw_advantage", x: x(count) + 3, y: end + 4, text: fixedSigned(stack.sum) }, group);
+  const total = draw("text", { class: "ex-edge", x: x(count) + 3, y: end + 4, text: fixedSigned(stack.sum) }, group);
+  toLedger(total, board, "raw_advantage", `A ${total.textContent}`, [row, t]);
   drawLanes(picture, board, batch, seen, { row, t, x, step, count, top: tall, height: height - foot - tall, scale });
   const words = draw("g", { class: "ex-words" }, picture);
   const every = Math.ceil(11 / step);
@@ -214,7 +227,9 @@ function drawLanes(picture, board, batch, seen, { row, t, x, step, count, top, h
       bar(group, x(place + 0.5), step, middle, tip, Math.abs(position(own, value)) > 1);
     }
     const value = values[row * batch.length + t];
-    draw("text", { class: "ex-edge", x: x(count) + 3, y: middle + 4, "data-value": value, text: fixedSigned(value) }, group);
+    const number = draw("text", { class: "ex-edge", x: x(count) + 3, y: middle + 4, "data-value": value, text: fixedSigned(value) }, group);
+    // The others are not what the update was scored by: no ledger has them.
+    if (name === seen.estimator) toLedger(number, board, "raw_advantage", `${label} ${number.textContent}`, [row, t]);
   });
 }
 

@@ -64,11 +64,21 @@ function build(root, board, sized, leaving) {
       root.dataset.token = (ledger.token ?? []).join(",");
       list.setAttribute("aria-label", say(board, "ui.panels.ledger.title"));
       list.replaceChildren(...(ledger.lines ?? []).map((line) => lineNode(board, line, unfolded.has(line.key))));
+      reachable(list);
       if (held) list.querySelector(`[data-focus="${held}"]`)?.focus({ preventScroll: true });
     }
     if (ledger.lines && sameToken(ledger.token, pinnedOf(board))) goToLine(board, list);
   };
   return refresh;
+}
+
+// A formula that is longer than its line is scrolled, by key too.
+function reachable(list) {
+  for (const math of list.querySelectorAll(".ex-ledger-math")) {
+    if (math.scrollWidth <= math.clientWidth) continue;
+    const label = math.parentElement.querySelector(".ex-ledger-label").textContent;
+    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", label]]) math.setAttribute(name, value);
+  }
 }
 
 function paintHead(board, { token, update, epoch, checked, wrong }, whose, verdict) {

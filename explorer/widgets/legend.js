@@ -84,14 +84,17 @@ function fittedEnds(scale, batch, values) {
   return scale.kind === "diverging" ? [-most, most] : [scale.low, most];
 }
 
-// What the badge says: that the batch is re-scored, and which settings it has to wait with until the next update.
+// What the badge says: that the batch is re-scored, that what is being dragged is not trained with yet, and which settings
+// the batch has to wait with until the next update.
 function rescoredWords(board, batch) {
   const waiting = Object.entries(board.get("run").later ?? {}).map(([field, lack]) => {
     const name = field.startsWith("weight_") ? wholeResponseName(board, `component/${field.slice(7)}`) : say(board, `fields.${field}.label`);
     const when = lack === "critic" ? "what_if_reset" : isReplay(board) ? "replay_lacks" : "what_if_later";
     return say(board, `ui.${when}`, { name, why: say(board, `ui.lacks.${lack}`) });
   });
-  return [...(Object.keys(batch.rescored).length ? [say(board, "ui.what_if_badge")] : []), ...waiting].join(" · ");
+  const [scored, held] = [Object.keys(batch.rescored).length > 0, board.get("run").held?.length > 0];
+  const told = held ? "held" : scored ? "what_if_badge" : "";
+  return [...(told ? [say(board, `ui.${told}`)] : []), ...waiting].join(" · ");
 }
 
 // What the parts come to, or why they are not there.

@@ -13,7 +13,7 @@ const NOTHING = { spots: [], places: emptyPlaces(0), glyphs: () => {} }; // wher
 
 const build = (model) => (root, board, sized, leaving) => {
   const head = clipHead(board, () => (player.playing ? player.stop() : player.start(board.get("batch"))));
-  const picture = draw("svg", { class: "ex-picture", role: "img" });
+  const picture = draw("svg", { class: "ex-picture", role: "img", "data-twice": "term" });
   const handles = make("div", { class: "ex-handles" });
   const formula = make("div", { class: "ex-formula" });
   const truth = make("p", { class: "ex-hint ex-truth" });
@@ -29,7 +29,6 @@ const build = (model) => (root, board, sized, leaving) => {
     return nearestToken(cloud.shown, board.get("batch"), x, y);
   };
   picture.addEventListener("mousemove", (event) => hover(board, under(event)));
-  formula.addEventListener("click", (event) => openFrom(board, event));
   picture.addEventListener("mouseleave", () => hover(board, null));
   picture.addEventListener("click", (event) => pin(board, under(event)));
 
@@ -65,7 +64,9 @@ const build = (model) => (root, board, sized, leaving) => {
       toy.title = say(board, "ui.toy.open_what");
       picture.replaceChildren();
       picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
-      picture.setAttribute("aria-label", `${say(board, `ui.panels.objective.${view}`)}. ${head.said}`);
+      const undrawn = hasBatch(batch) ? undrawnTokens(batch) : 0;
+      const told = [say(board, `ui.panels.objective.${view}`), head.said, undrawn ? say(board, "clip.undrawn.short", { count: undrawn }) : ""];
+      picture.setAttribute("aria-label", told.filter(Boolean).join(". "));
       Object.assign(picture.dataset, { view, epoch: batch.epoch ?? "" });
       const parts = hasBatch(batch) ? drawView[view](picture, board, batch, width, height) : NOTHING;
       [spots, drawGlyphs] = [parts.spots, parts.glyphs];
@@ -165,6 +166,7 @@ const drawView = {
       if (ghost) drawGhost(group, board, batch, ghost, scales[sign], sign);
       drawBeyond(group, scales[sign], places.beyond[sign]);
     }
+    noteUndrawn(picture, board, batch, scales[-1].left + 6, scales[-1].top + 9);
     return { spots, places, glyphs: glyphLayer(picture) };
   },
   probabilities(picture, board, batch, width, height) {
@@ -177,6 +179,7 @@ const drawView = {
     }
     const glyphs = glyphLayer(picture);
     for (const [, ...own] of panels) drawSquareNotes(picture, board, batch, ...own);
+    noteUndrawn(picture, board, batch, scales[-1].start + 6, scales[-1].bottom + 26);
     return { spots: [], places: placesByProbability(batch, scales), glyphs };
   },
 };

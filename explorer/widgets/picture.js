@@ -62,7 +62,7 @@ function placed(picture, box) {
     to[i].setAttribute("style", STYLED.map((name) => `${name}:${style.getPropertyValue(name)}`).join(";"));
   });
   for (const [name, value] of Object.entries(box)) copy.setAttribute(name, value);
-  copy.removeAttribute("tabindex");
+  for (const node of to) ["tabindex", "role"].forEach((name) => node.removeAttribute(name)); // nothing opens there
   return copy;
 }
 

@@ -208,9 +208,10 @@ function drawPlane(group, board, batch, scales, sign) {
 
   const points = curveOf(batch, scales, sign).map(([ratio, term]) => [x(ratio), y(term)]);
   draw("path", { class: "ex-curve", d: points.map(([px, py], i) => `${i ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`).join("") }, group);
-  const taken = [ // the numbers of the tokens beyond the ends, and the handles
+  const taken = [ // the numbers of the tokens beyond the ends, of those that are not drawn, and the handles
     { left, right: left + 40, top: bottom - 34, bottom: bottom - 18 },
     { left: left + width - 40, right: left + width, top: bottom - 34, bottom: bottom - 18 },
+    ...(sign < 0 ? [{ left: left + 6, right: left + 6 + widthOf(say(board, "clip.undrawn.short", { count: "0000" })), top, bottom: top + LINE }] : []),
     ...spots.map(({ edge }) => ({ left: x(edge) - 13, right: x(edge) + 13, top: bottom - 15, bottom })),
   ];
   for (const note of notesOf(batch, sign)) {

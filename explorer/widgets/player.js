@@ -102,6 +102,7 @@ const build = (model) => (root, board, sized, leaving) => {
     const trained = model.get("policy");
     const recorded = board.get("replay").policy;
     write(policy, trained.name ? say(board, "ui.about_policy", trained) : recorded ? say(board, "ui.replay_by", { policy: recorded }) : "");
+    policy.title = policy.textContent;
     write(only, say(board, "ui.replay_only"));
     write(language, board.get("language") === "en" ? "中文" : "English");
     language.setAttribute("aria-label", say(board, "ui.language"));
@@ -305,12 +306,13 @@ function keepLink(root, { id }) {
   history.replaceState(history.state, "", address);
 }
 
-// Tell the kernel that somebody is there: a browser that crashed says no goodbye, and training would go on for ever.
+// Tell the kernel that somebody is there, at once and again and again: a browser that crashed, or was closed at once,
+// says no goodbye, and training would go on for ever.
 function beat(board, root) {
-  const timer = setInterval(() => {
-    if (!root.isConnected) return clearInterval(timer);
+  const tell = () => {
     board.set("heartbeat", (board.get("heartbeat") ?? 0) + 1);
     board.save_changes();
-    return null;
-  }, 15000);
+  };
+  tell();
+  const timer = setInterval(() => (root.isConnected ? tell() : clearInterval(timer)), 15000);
 }

@@ -7,9 +7,7 @@ function rowPainter(board, batch, name) {
   return (row, r) => {
     const texts = batch.tokens[r];
     growRow(row, r, texts.length);
-    const score = batch.scores?.[r];
-    write(row.score, score === undefined ? "" : signed(score));
-    row.score.classList.toggle("ex-less", score < 0);
+    paintScore(board, row.score, r, batch.scores?.[r]);
     const padded = batch.length - texts.length;
     write(row.padding, padded ? `×${padded}` : "");
     for (let t = 0; t < texts.length; t += 1) {
@@ -26,6 +24,18 @@ function rowPainter(board, batch, name) {
       if (other !== Boolean(span.exTurned)) span.toggleAttribute("data-turned", (span.exTurned = other));
     }
   };
+}
+
+// A response's score, which opens the ledger where it was made. Inside the list it is one of the list's options.
+function paintScore(board, node, r, score) {
+  const text = score === undefined ? "" : signed(score);
+  const otherWords = needsWords(node, board);
+  if (node.textContent === text && !otherWords) return;
+  write(node, text);
+  node.classList.toggle("ex-less", score < 0);
+  if (text) toLedger(node, board, "score", say(board, "ui.tokens.score_of", { response: r + 1, score: text }), r, { stop: node.tabIndex });
+  else ["data-ledger", "aria-label"].forEach((name) => node.removeAttribute(name));
+  node.setAttribute("role", "option");
 }
 
 // A row of so many tokens.
@@ -67,7 +77,7 @@ function paintWord(span, text) {
 }
 
 function newRow() {
-  const score = make("span", { class: "ex-score" });
+  const score = make("span", { class: "ex-score", role: "option", tabindex: "-1" });
   const prompt = make("span", { class: "ex-prompt" });
   const padding = make("span", { class: "ex-padding" });
   return { line: make("div", { class: "ex-response" }, score, prompt, padding), score, prompt, padding, tokens: [] };

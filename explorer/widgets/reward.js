@@ -104,11 +104,12 @@ const build = (model) => (root, board, sized, leaving) => {
     // While a bar is pointed at, what stands below it stays: it would push the bars about.
     const [pinnedRow, row] = [pinnedOf(board)?.[0] ?? null, (bars.inside ? heldOf(board) : focusOf(board))?.[0] ?? null];
     const stamp = JSON.stringify([one, row, row === pinnedRow, board.get("batch").update, board.get("batch").rescored, board.get("reward").closely, board.get("language"), one && weightOf(one.name)]);
-    if (!one || editing || (stamp === painted && detail.exOf === board.get("batch"))) return;
+    if (!one || editing || (stamp === painted && detail.exOf === board.get("batch"))) return rove(detail, board);
     [painted, detail.exOf] = [stamp, board.get("batch")];
     detail.setAttribute("aria-label", wholeResponseName(board, `component/${one.name}`));
     detail.dataset.row = row ?? "";
     detail.replaceChildren(...detailNodes(board, one, row, letterOf(all().indexOf(one))));
+    rove(detail, board);
   };
   const paintActions = ({ kind, state }) => {
     for (const [node, key] of [[add, "add"], [change, "change"], [duplicate, "duplicate"], [remove, "remove"], [back, "take_back"], [undo, "undo"]]) write(node, say(board, `ui.reward.${key}`));
@@ -189,7 +190,7 @@ function judgeChoice(board) {
       laid = stamp;
       const option = (value, text) => make("option", { value, text, selected: value === now });
       const group = (key, options) => (options.length ? make("optgroup", { label: say(board, `ui.judge.${key}`) }, ...options) : null);
-      const typed = now.startsWith("{") ? [option(now, say(board, "ui.gauge.recipe"))] : [];
+      const typed = now.startsWith("{") ? [option(now, judgeLabel(board, now))] : [];
       menu.replaceChildren(...[option("", say(board, "ui.judge.none")), ...typed, group("ready", ready.map((key) => option(key, say(board, `judges.${key}.label`)))), group("components", free.map((name) => option(name, wholeResponseName(board, `component/${name}`))))].filter(Boolean));
       menu.value = now;
     }
@@ -242,7 +243,21 @@ function detailNodes(board, component, row, letter) {
   const value = row === null ? undefined : batch.components?.[name]?.[row];
   if (value !== undefined && state !== "next_update") {
     const weight = state === "aside" ? 0 : batch.weights[name] ?? 0;
-    nodes.push(make("p", { class: "explorer-reward-value", text: say(board, "ui.reward.this_response", { response: row + 1, value: signed(value), weight: format(weight), part: signed(weight * value) }) }), ...evidenceNodes(board, component, row));
+    const words = say(board, "ui.reward.this_response", { response: row + 1, value: signed(value), weight: format(weight), part: signed(weight * value) });
+    nodes.push(make("p", { class: "explorer-reward-value" }, toLedger(make("span", { text: words }), board, "score", words, row)), ...evidenceNodes(board, component, row));
   }
   return nodes;
+}
+
+// Of the numbers of the tokens below Tab stops at one, that of the pinned token, else the first; the arrows go on from it
+// as they do everywhere, and take the focus along.
+function rove(detail, board) {
+  const all = [...detail.querySelectorAll("[data-t] [data-ledger]")];
+  if (!all.length) return;
+  const [row, t] = pinnedOf(board) ?? [];
+  const own = all.find((number) => number.dataset.token === `${row},${t}`) ?? all[0];
+  if (own.tabIndex === 0) return;
+  const held = all.includes(document.activeElement);
+  all.forEach((number) => (number.tabIndex = number === own ? 0 : -1));
+  if (held) own.focus();
 }

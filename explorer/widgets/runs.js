@@ -104,7 +104,7 @@ function shelfOf(board, send) {
     head.replaceChildren(...["name", "updates", "score", "size"].map((key) => make("span", { text: say(board, `ui.runs.columns.${key}`) })));
     list.replaceChildren(...shown.map((row) => make("li", {}, make("button", {
       class: `ex-run-row${row.problem ? " ex-fails" : ""}`, type: "button", "data-run": row.key, style: `--depth: ${row.depth}`,
-      "aria-pressed": String(row.key === chosen), title: row.grid ? "" : row.problem || about(board, row, run),
+      "aria-pressed": String(row.key === chosen), title: row.grid ? cells(board, row, run, unfolded)[0].textContent : row.problem || about(board, row, run),
       onclick: () => choose(row), ondblclick: () => row.id && !row.problem && send("open", { run: row.id }),
     }, ...cells(board, row, run, unfolded)))));
     if (focused) list.querySelector('[aria-pressed="true"]')?.focus();
@@ -175,7 +175,8 @@ function nameOf(board, row) {
 }
 
 function about(board, row, run) {
-  const begun = `${row.name} · ${say(board, "ui.runs.begun", { seed: row.seed ?? "–", id: row.id })}`;
+  const names = [...new Set([nameOf(board, row), row.name])].join(" · "); // on the list it may be cut off
+  const begun = `${names} · ${say(board, "ui.runs.begun", { seed: row.seed ?? "–", id: row.id })}`;
   return row.id === run ? `${begun} · ${say(board, "ui.runs.on_screen")}` : begun;
 }
 

@@ -8,18 +8,20 @@ from pathlib import Path
 _FOLDER = Path(__file__).parent
 
 #: What every view's script begins with.
-SHARED = ("common.js", "selection.js", "turns.js", "layout.js", "frame.js", "ghost.js")
+SHARED = ("common.js", "selection.js", "turns.js", "layout.js", "opens.js", "frame.js", "ghost.js")
 
 #: What a view has beside its own file.
 BESIDE = {
     "objective": ("formula.js", "cloud.js", "plane.js", "wedge.js", "handles.js", "epochs.js"),
     "player": ("keys.js", "tables.js", "picture.js", "save.js", "kernel.js"),
+    "controls": ("grip.js",),
     "tokens": ("order.js", "strip.js", "legend.js", "response.js", "tip.js", "join.js"),
     "ledger": ("mathml.js",),
+    "kl": ("estimates.js",),
     "reward": ("bars.js", "component.js"),
     "annotate": ("teaching.js",),
     "time": ("epochs.js",),
-    "curves": ("behind.js", "expected.js", "frontier.js", "gauge.js"),
+    "curves": ("behind.js", "expected.js", "frontier.js", "gauge.js", "visit.js"),
     "runs": ("notes.js",),
 }
 

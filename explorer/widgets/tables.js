@@ -6,8 +6,7 @@ const TABLES = {
   tokens: (board) => tokenTable(board, [...Object.keys(board.get("batch").arrays), "gradient_part"]),
   objective: (board) => tokenTable(board, ["ratio", "advantage", "old_probability", "new_probability", "log_ratio"]),
   advantages: (board) => tokenTable(board, ["reward", "ref_kl", "value", "return", "delta", "raw_advantage", "advantage", "ratio"], focusOf(board)?.[0] ?? 0),
-  kl: (board) => tokenTable(board, ["exact_kl", "k1", "k2", "k3", "ref_kl"]),
-  curves: (board) => (board.get("run_view") === "gauge" && gaugeTable(board)) || seriesTable(board),
+  curves: (board) => ({ gauge: gaugeTable, frontier: frontierTable })[board.get("run_view")]?.(board) ?? seriesTable(board),
   ledger: (board) => ledgerTable(board),
   samples: (board) => sampleTable(board),
   toy: (board, model) => dotTable(model.get("cloud")),
@@ -17,19 +16,20 @@ const TABLES = {
 
 const STATES = { [MASKED]: "masked", [INSIDE]: "inside", [OUTSIDE_FLOWS]: "outside", [OUTSIDE_ZERO]: "no gradient" };
 
-const BATCHLESS = ["curves", "runs", "samples", "toy"];
+const BATCHLESS = ["annotate", "curves", "runs", "samples", "toy"];
 
 function tableOf(root, key, board, model) {
   const table = root.exTable ?? TABLES[key];
   return table && (BATCHLESS.includes(key) || hasBatch(board.get("batch"))) ? table(board, model) : null;
 }
 
-// A row for each token that the policy wrote, of every response or of one.
+// A row for each token that the policy wrote, of every response or of one; behind a quantity's name its unit.
 function tokenTable(board, names, only = null) {
   const batch = board.get("batch");
   const known = names.map((name) => [name, valuesOf(board, name)]).filter(([, values]) => values);
   const [states, components] = [statesOf(batch), Object.entries(batch.components ?? {})];
-  const columns = ["update", "epoch", "response", "token", "prompt", "text", "score", ...components.map(([name]) => `component ${name}`), ...known.map(([name]) => name), "clip state"];
+  const measured = (name) => (board.get("quantities")[name]?.unit ? `${name} [${board.get("quantities")[name].unit.replace("_", " ")}]` : name);
+  const columns = ["update", "epoch", "response", "token", "prompt", "text", "score", ...components.map(([name]) => `component ${name}`), ...known.map(([name]) => measured(name)), "clip state"];
   const rows = [];
   batch.tokens.forEach((tokens, row) => tokens.forEach((text, t) => {
     if (only !== null && row !== only) return;
@@ -40,12 +40,14 @@ function tokenTable(board, names, only = null) {
   return { columns, rows };
 }
 
-// A row for each response: its score, and every component before its weight and times its weight.
+// A row for each response: its score, every component before its weight and times its weight, and what the judge says.
 function responseTable(board) {
   const batch = board.get("batch");
   const components = Object.entries(batch.components ?? {});
-  const columns = ["update", "response", "prompt", "text", "score", ...components.flatMap(([name]) => [`component ${name}`, `weight × ${name}`])];
-  const rows = batch.tokens.map((tokens, row) => [batch.update, row + 1, batch.prompts[row], tokens.join(""), batch.scores?.[row], ...components.flatMap(([name, values]) => [values[row], (batch.weights[name] ?? 0) * values[row]])]);
+  const judged = batch.judged ? [`judge ${batch.judge}`] : [];
+  const columns = ["update", "response", "prompt", "text", "score", ...components.flatMap(([name]) => [`component ${name}`, `weight × ${name}`]), ...judged];
+  const parts = (row) => components.flatMap(([name, values]) => [values[row], (batch.weights[name] ?? 0) * values[row]]);
+  const rows = batch.tokens.map((tokens, row) => [batch.update, row + 1, batch.prompts[row], tokens.join(""), batch.scores?.[row], ...parts(row), ...judged.map(() => batch.judged[row])]);
   return { columns, rows };
 }
 
@@ -59,13 +61,25 @@ function seriesTable(board) {
   return { columns: ["update", ...lines.map(([name]) => name)], rows: updates.map((update) => [update, ...lines.map(([, line]) => line.get(update))]) };
 }
 
+// The frontier's dots, of the run on screen and of those behind it.
+function frontierTable(board) {
+  const [{ frontier }, { frontiers = [], names = [] }] = [board.get("series"), board.get("behind")];
+  const said = ({ text, key, values }) => text ?? say(board, key, values);
+  const runs = [[board.get("run").id || "on screen", frontier], ...frontiers.map((dots, nth) => [said(names[nth]), dots])];
+  const rows = runs.flatMap(([name, dots]) => {
+    const [kl, score] = [numbers(dots?.kl, Float32Array), numbers(dots?.score, Float32Array)];
+    return Array.from(numbers(dots?.updates, Int32Array) ?? [], (update, i) => [name, update, kl[i], Math.sqrt(Math.max(kl[i], 0)), score[i]]);
+  });
+  return rows.length ? { columns: ["run", "update", "KL to reference [nats a response]", "√KL", "score"], rows } : null;
+}
+
 // The gauge's two lines in spreads of the untouched policy, and best-of-n beside them.
 function gaugeTable(board) {
   const { updates, kl, score, judged, best } = board.get("gauge");
   if (!updates) return null;
   const [cost, earned, held] = [kl, score, judged].map((values) => numbers(values, Float32Array));
   const rows = Array.from(numbers(updates, Int32Array), (update, i) => ["PPO", update, cost[i], earned[i], held[i]]);
-  return { columns: ["policy", "update or n", "KL, nats a response", "score, spreads", "judge, spreads"], rows: [...rows, ...best.map((row) => ["best-of-n", ...row])] };
+  return { columns: ["policy", "update or n", "KL to reference [nats a response]", "score [spreads]", "judge [spreads]"], rows: [...rows, ...best.map((row) => ["best-of-n", ...row])] };
 }
 
 function ledgerTable(board) {
@@ -74,15 +88,19 @@ function ledgerTable(board) {
   return { columns: ["line", "what", "value", "recorded", "holds"], rows: lines.map(({ key, value, stored, holds }) => [key, say(board, `ui.ledger.lines.${key}`), value, stored, holds]) };
 }
 
+// A row for each prompt's two answers, and for those of the prompt that was tried.
 function sampleTable(board) {
-  const { prompts = [], reference = [], policy = [], update } = board.get("samples");
-  return prompts.length ? { columns: ["update", "prompt", "reference", "policy"], rows: prompts.map((prompt, i) => [update, prompt, reference[i], policy[i]]) } : null;
+  const [{ prompts = [], ...samples }, trial] = [board.get("samples"), board.get("trial")];
+  const pairs = (texts, { reference = [], policy = [], update }) => texts.map((prompt, i) => [update, prompt, reference[i], policy[i]]);
+  const tried = trial.prompt === undefined ? [] : pairs(trial.reference.map(() => trial.prompt), trial);
+  const rows = [...pairs(prompts, samples), ...tried];
+  return rows.length ? { columns: ["update", "prompt", "reference", "policy"], rows } : null;
 }
 
 // A row for each batch's estimate of the gradient.
 function dotTable(cloud) {
   const points = numbers(cloud.points, Float32Array);
-  return points ? { columns: ["batch", "across", "along"], rows: Array.from({ length: points.length / 2 }, (_, i) => [i + 1, points[2 * i], points[2 * i + 1]]) } : null;
+  return points ? { columns: ["batch", "across the true gradient", "along the true gradient"], rows: Array.from({ length: points.length / 2 }, (_, i) => [i + 1, points[2 * i], points[2 * i + 1]]) } : null;
 }
 
 const plainTable = (entries, columns) => (entries.length ? { columns, rows: entries.map((entry) => columns.map((name) => entry[name])) } : null);

@@ -123,3 +123,28 @@ function learningTable(board, { rows, seeds, fresh, samples }) {
     make("p", { class: "ex-hint", text: say(board, "ui.annotate.table.look_for", { seeds, fresh }) }),
   ];
 }
+
+// ---------------------------------------------------------------- as tables
+
+// The pairs that wait for a label; labels themselves are exported by a button of their own.
+function pairTable({ queue = [] }) {
+  const rows = queue.map(({ update, source, way, prompt, a, b }) => [update, source, way, prompt, a, b]);
+  return rows.length ? { columns: ["update", "from", "chosen by", "prompt", "A", "B"], rows } : null;
+}
+
+// The four pictures' points, a row each; what a picture has not is empty.
+function teachingTable({ fitted = {}, curve = [] }) {
+  if (fitted.train === undefined) return null;
+  const points = curve.length ? curve : [[fitted.decided, fitted.train.accuracy, fitted.held_out.accuracy]];
+  const rows = [
+    ...points.map(([labels, train, held]) => ({ picture: "accuracy", labels, "right in training": train, "right held out": held })),
+    ...fitted.held_out.calibration.map(([from, to, pairs, sure, right]) => ({ picture: "calibration", labels: pairs, "sure from": from, "sure to": to, "mean sure": sure, "right held out": right })),
+    ...fitted.held_out.margins.map((margin, i) => ({ picture: "margins", place: i + 1, "margin [logits]": margin })),
+    ...fitted.scores.map(([score, spread], i) => ({ picture: "scores", place: i + 1, score, spread })),
+  ];
+  const columns = ["picture", "place", "labels", "right in training", "right held out", "sure from", "sure to", "mean sure", "margin [logits]", "score", "spread"];
+  return { columns, rows: rows.map((row) => columns.map((name) => row[name])) };
+}
+
+// What so many labels can teach, as measured.
+const learntTable = ({ rows }) => ({ columns: ["rule", "labels", "mean held-out accuracy", "lowest", "highest"], rows });

@@ -62,11 +62,20 @@ const build = (model) => (root, board, sized, leaving) => {
   return refresh;
 };
 
-// How many tokens of the batch are where, after each epoch.
+// A row for each epoch of the updates around: how far it went; of the update on screen also how many tokens are where, in
+// all and by the histogram's bars.
 function epochTable(board, model) {
-  const { update, epochs = [], band } = model.get("picture");
-  const rows = epochs.map((epoch, i) => [update, i + 1, epoch.tokens, epoch.outside, epoch.below, epoch.above, ...band]);
-  return rows.length ? { columns: ["update", "epoch", "tokens", "outside the clip range", "below the axis", "above the axis", "clip low", "clip high"], rows } : null;
+  const [{ update, epochs = [], band, low, high }, past] = [model.get("picture"), model.get("past")];
+  if (!epochs.length) return null;
+  const bars = epochs.map(({ fresh, replayed }) => [numbers(fresh, Uint32Array), numbers(replayed, Uint32Array)]).map(([own, older]) => Array.from(own, (count, i) => count + older[i]));
+  const edge = (i) => (low * (high / low) ** (i / bars[0].length)).toPrecision(4);
+  const counted = ({ tokens, outside, below, above }, i) => [tokens, outside, below, above, ...band, ...bars[i]];
+  const steps = past.update === update ? past.steps ?? [] : [];
+  const known = steps.some((step) => step.update === update) ? steps : [...steps, { update, kls: epochs.map(() => null) }];
+  const rows = known.flatMap((step) => step.kls.map((kl, i) => [step.update, i + 1, kl, ...(step.update === update && epochs[i] ? counted(epochs[i], i) : [])]));
+  const columns = ["tokens", "outside the clip range", "below the axis", "above the axis", "clip low", "clip high", ...bars[0].map((_, i) => `ρ ${edge(i)} to ${edge(i + 1)}`)];
+  const full = 3 + columns.length;
+  return { columns: ["update", "epoch", "KL to old policy [nats a token]", ...columns], rows: rows.map((row) => [...row, ...Array(full - row.length).fill(null)]) };
 }
 
 // Where the rows of the batch were sampled, in words.

@@ -22,6 +22,7 @@ function build(root, board, sized, leaving, again) {
   let placed = null;
   let waiting = []; // the responses that are still to be painted; null while that is not known
   let marked = [];
+  let stopped = null; // the one score that Tab stops at: that of the pinned response, else the first
   const tokenAt = (event) => {
     const span = event.target.closest?.(".ex-token");
     return span ? [Number(span.dataset.row), Number(span.dataset.t)] : null;
@@ -35,10 +36,8 @@ function build(root, board, sized, leaving, again) {
   list.addEventListener("dblclick", (event) => {
     const token = tokenAt(event);
     if (!token) return;
-    pin(board, token);
-    openLedger(board, board.get("quantity"));
+    openLedger(board, board.get("quantity"), token);
   });
-  list.addEventListener("keydown", (event) => event.key === "Enter" && pinnedOf(board) && openLedger(board, board.get("quantity")));
   list.addEventListener("focus", () => (board.exByKey = list.matches(":focus-visible")));
   list.addEventListener("mousedown", () => (board.exByKey = false));
   list.addEventListener("blur", () => tip.hide());
@@ -108,6 +107,15 @@ function build(root, board, sized, leaving, again) {
     pinned?.setAttribute("aria-selected", "true");
     if (pinned && board.exWalked) pinned.scrollIntoView({ block: "nearest" });
     board.exWalked = false;
+    const there = (row) => rows[row]?.score.dataset.ledger && rows[row].line.isConnected;
+    const stop = rows[[pinnedOf(board)?.[0], board.exStrip.order[0]].find(there)]?.score ?? null;
+    if (stop !== stopped) {
+      const held = document.activeElement === stopped;
+      if (stopped) stopped.tabIndex = -1;
+      if (stop) stop.tabIndex = 0;
+      stopped = stop;
+      if (held) stop?.focus({ preventScroll: true });
+    }
     const shown = list.matches(":hover") ? hovered : board.exByKey && document.activeElement === list ? pinned : null;
     if (shown?.isConnected) tip.show(tipContent(board, [Number(shown.dataset.row), Number(shown.dataset.t)]), shown);
     else tip.hide();
@@ -129,6 +137,7 @@ function build(root, board, sized, leaving, again) {
   return () => {
     const batch = board.get("batch");
     const name = board.get("quantity");
+    list.dataset.enter = name;
     write(title, say(board, "ui.panels.tokens.title"));
     list.setAttribute("aria-label", `${say(board, "ui.panels.tokens.title")}. ${say(board, "ui.pin_hint")}`);
     menus.paint(batch);

@@ -79,9 +79,11 @@ function drawWedgeGhost(group, board, batch, ghost, { x, y, right, bottom }, sig
 }
 
 // Over the tokens, so that they can be read among them.
-function drawSquareNotes(group, board, batch, { left, right, top, bottom }, sign) {
+function drawSquareNotes(group, board, batch, { x, left, right, top, bottom }, sign) {
+  const edge = x(wedgeOf(batch.clip).edge); // the line that stands there for A > 0 would cross the words
+  const beside = sign > 0 && edge - left > 110 ? edge - 6 : right - 6;
   for (const { lines, above } of wedgeNotes(board, batch, sign)) {
-    const [at, first] = above ? [left + 6, top + 13] : [right - 6, bottom - 18];
+    const [at, first] = above ? [left + 6, top + 13] : [beside, bottom - 18];
     const text = draw("text", { class: "ex-note ex-over", "text-anchor": above ? "start" : "end" }, group);
     lines.forEach((line, i) => draw("tspan", { x: at, y: first + i * LINE, text: line }, text));
   }

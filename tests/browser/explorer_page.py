@@ -137,8 +137,11 @@ class ExplorerPage:
     # ------------------------------------------------------------------ what can be done
 
     def press(self, button: str) -> None:
-        """Press a button."""
+        """Press a button; that of the language, until the page speaks the other: a second press would be of that."""
+        before = self.part(button).inner_text() if button == "language" else None
         self.part(button).click()
+        if before is not None:
+            expect(self.part(button)).not_to_have_text(before)
 
     def slide(self, field: str, value: float) -> None:
         """Drag a slider to a value: what the browser does for each step of a drag."""

@@ -96,6 +96,10 @@ def photograph(browser: Browser, address: str) -> None:
         page.wait_for_timeout(700)  # what the kernel is asked for only now
         shoot(f"tab-{key}-1280")
     explorer.tab("advantages")
+    for view, back in (("probabilities", "objective"), ("frontier", "curves")):
+        explorer.press(f"view-{view}")
+        both(explorer, shoot, view)
+        explorer.press(f"view-{back}")
 
     explorer.press("big")
     for size in SIZES:
@@ -112,6 +116,14 @@ def photograph(browser: Browser, address: str) -> None:
     explorer.press("save-tokens")
     shoot("menu-1280")
     page.keyboard.press("Escape")
+
+    # The gauge, of a run that hacks its reward: score and judge part, best-of-n beside them.
+    explorer.part("preset").select_option("hack_the_reward")
+    explorer.train_for(14)
+    explorer.press("view-gauge")
+    expect(explorer.part("gauge").locator(".explorer-gauge-picture .ex-gauge-best")).to_have_count(12)
+    both(explorer, shoot, "gauge")
+    shoot("gauge-1920", "1920")
 
 
 def both(explorer: ExplorerPage, shoot: Callable[..., None], name: str) -> None:

@@ -53,6 +53,20 @@ def test_it_draws_in_the_cell_in_fewer_columns(explorer: ExplorerPage) -> None:
     assert explorer.clip.tokens == explorer.tokens.count()
 
 
+def test_where_the_cell_is_wide_the_tokens_fill_the_middle(explorer: ExplorerPage) -> None:
+    size = explorer.page.viewport_size
+    explorer.page.set_viewport_size({"width": 2200, "height": 1080})
+    explorer.when("(root) => root.dataset.columns === '3'")
+    gap = """(root) => {
+      const box = (key) => root.querySelector(`.explorer-slot-${key} > .explorer-view`).getBoundingClientRect();
+      return box("advantages").top - box("tokens").bottom;
+    }"""
+    explorer.when(f"(root) => Math.abs(({gap})(root) - 10) < 4")
+    assert explorer.root.evaluate("(root) => root.querySelector('.explorer-tokens').offsetHeight") >= 430
+    if size:
+        explorer.page.set_viewport_size(size)
+
+
 def test_it_trains_and_epsilon_rescores_meanwhile(explorer: ExplorerPage) -> None:
     started = explorer.newest if explorer.live else 0
     explorer.train()

@@ -29,8 +29,8 @@ def themed(explorer: ExplorerPage, request: pytest.FixtureRequest) -> Iterator[E
         explorer.press("theme")
 
 
-def violations(explorer: ExplorerPage, context: str = ".explorer") -> list[str]:
-    """What axe-core finds that is serious or critical."""
+def violations(explorer: ExplorerPage, context: str | dict[str, list[str]] = ".explorer") -> list[str]:
+    """What axe-core finds that is serious or critical, in a part of the page or ``{"include": …, "exclude": …}``."""
     explorer.page.evaluate(TWO_FRAMES)
     found: list[dict[str, Any]] = (
         Axe().run(explorer.page, context=context, options={"runOnly": RULES}).response["violations"]

@@ -49,6 +49,7 @@ def _drag(explorer: ExplorerPage, handle: Locator, by: float) -> None:
     mouse.move(x, y)
     mouse.down()
     mouse.move(x + by, y - 40, steps=8)  # off the handle: the pointer is captured
+    expect(explorer.part("tokens").locator(".ex-badge")).to_have_text(labels("en")["ui"]["held"])
     mouse.up()
 
 

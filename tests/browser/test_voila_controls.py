@@ -85,13 +85,13 @@ def test_an_objective_draws_its_own_line_and_formula_at_once(explorer: ExplorerP
     for name, written, high in (
         ("unclipped", "ρA", "1.2000"),
         ("policy_gradient", "A log ρ", "1.2000"),
-        ("clip_higher", "clip(ρ)A", "1.2800"),
+        ("clip_higher", "clip(ρ, 0.80, 1.28)A", "1.2800"),
         ("kl_penalty", "b·KL", "1.2000"),
-        ("gspo", "clip(s)A", "1.2800"),
-        ("cispo", "clip(ρ)A log ρ", "1.2800"),
+        ("gspo", "clip(s, 0.80, 1.28)A", "1.2800"),
+        ("cispo", "clip(ρ, 0.80, 1.28)A log ρ", "1.2800"),
         ("sapo", "σ(τ(ρ−1))", "1.2000"),
-        ("dual_clip", "clip(ρ)A", "1.2000"),
-        ("two_sided", "clip(ρ)A", "1.2000"),
+        ("dual_clip", "clip(ρ, 0.80, 1.20)A", "1.2000"),
+        ("two_sided", "min(ρ, 4.00)A", "1.2000"),
     ):
         menu.select_option(name)
         expect(formula).to_contain_text(written, timeout=AT_ONCE)

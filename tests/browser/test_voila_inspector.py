@@ -109,7 +109,8 @@ FITS = """(root, panel) => {
     const [across, down] = [one.left >= all.left - 2 && one.right <= all.right + 2, one.top >= all.top - 2];
     return across && down && one.bottom <= all.bottom + 2;
   };
-  const lines = [...node.querySelectorAll('p:not([hidden]), h3, .ex-inspect-facts, .ex-inspect-way')];
+  const told = 'p:not([hidden]), h3, .ex-inspect-facts, .ex-inspect-way, .ex-ladder-check > span';
+  const lines = [...node.querySelectorAll(told)];
   return node.getBoundingClientRect().bottom <= innerHeight && fits(node) && lines.every(fits)
     && [...node.querySelectorAll('svg text')].every(inside);
 }"""

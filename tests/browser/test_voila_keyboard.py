@@ -43,6 +43,19 @@ def test_the_focus_goes_as_the_eye_goes(explorer: ExplorerPage) -> None:
     ]
 
 
+def test_the_focus_goes_back_to_the_tokens_when_the_ledger_s_is_let_go(explorer: ExplorerPage) -> None:
+    strip = explorer.root.locator(".ex-responses")
+    strip.focus()
+    explorer.page.keyboard.press("ArrowRight")
+    explorer.page.keyboard.press("Enter")
+    expect(explorer.part("ledger").locator("li:focus")).to_have_count(1)
+    explorer.page.keyboard.press("Escape")
+    expect(strip).to_be_focused()
+    explorer.page.keyboard.press("ArrowDown")  # and a token can be pinned again
+    expect(explorer.root.locator(".ex-token[aria-selected=true], .ex-pinned").first).to_be_visible()
+    explorer.page.keyboard.press("Escape")
+
+
 def test_tabs_go_by_the_arrows(explorer: ExplorerPage) -> None:
     tabs = explorer.part("advantages").locator(".ex-tab")
     names = tabs.evaluate_all("(tabs) => tabs.map((tab) => tab.className.match(/explorer-tab-(\\w+)/)[1])")

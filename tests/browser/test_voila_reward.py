@@ -18,6 +18,9 @@ pytestmark = pytest.mark.browser
 WRONG = 'min(3, count("!")) + * words'
 RIGHT = "0.1 * words - 1"
 
+#: Larger than any number that a response can score.
+HUGE = f"{'9' * 38} * words * 10000"
+
 
 @pytest.fixture
 def reward(explorer: ExplorerPage) -> Iterator[Locator]:
@@ -31,7 +34,7 @@ def reward(explorer: ExplorerPage) -> Iterator[Locator]:
         explorer.tab("reward")
     if panel.locator(".explorer-reward-cancel").is_visible():
         panel.locator(".explorer-reward-cancel").click()
-    for name in ("loud", "noisy", "length 2", "pets"):
+    for name in ("loud", "noisy", "length 2", "pets", "huge"):
         if line(panel, name).count():
             choose(panel, name)
             panel.locator(".explorer-reward-remove").click()
@@ -123,6 +126,28 @@ def test_it_is_renamed_and_removed_and_its_slider_goes_with_it(explorer: Explore
     expect(explorer.part("weight-noisy").locator(".ex-number")).to_have_value("0.50")
 
 
+def test_one_that_fails_is_named_and_set_aside_and_the_run_goes_on(explorer: ExplorerPage, reward: Locator) -> None:
+    before = explorer.newest
+    add(reward, "expression", "huge", "0.1", expression=HUGE)
+    expect(line(reward, "huge")).to_have_count(1)
+    explorer.step()
+    expect(explorer.part("error")).to_contain_text("'huge'")
+    expect(explorer.part("error")).to_contain_text("It is set aside, and the run goes on without it.")
+    choose(reward, "huge")
+    expect(reward.locator(".explorer-reward-aside")).to_contain_text("set aside: left out of the score")
+    expect(line(reward, "huge")).to_have_class(re.compile("ex-aside"))
+    # The update was made without it, and those before it are there.
+    assert explorer.newest == before + 1 and explorer.part("curves").is_visible()
+    explorer.scrub(before)
+    explorer.press("follow")
+    # Mended, it counts again.
+    reward.locator(".explorer-reward-change").click()
+    reward.locator(".explorer-reward-expression").fill(RIGHT)
+    reward.locator(".explorer-reward-save").click()
+    expect(reward.locator(".explorer-reward-aside")).to_have_count(0)
+    expect(explorer.part("error")).to_be_hidden()
+
+
 def test_a_built_in_one_is_duplicated(explorer: ExplorerPage, reward: Locator) -> None:
     choose(reward, "length")
     expect(reward.locator(".explorer-reward-remove")).to_be_disabled()
@@ -199,8 +224,9 @@ def test_a_weight_that_cannot_be_is_said_and_stays_typed(explorer: ExplorerPage,
 
 
 def test_the_tabs_and_the_table_fit_in_both_languages(explorer: ExplorerPage, reward: Locator) -> None:
-    for _ in range(2):
+    for train in ("训练", "Train"):
         explorer.press("language")
+        expect(explorer.part("train")).to_contain_text(train)
         explorer.when(FITS)
 
 

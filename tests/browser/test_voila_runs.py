@@ -13,11 +13,14 @@ from playwright.sync_api import Locator, expect
 from explorer.recording.checkpoints import checkpoint_updates
 from explorer.recording.grid import recorded_seeds
 from explorer.recording.storage import Recording
+from explorer.text import labels
 from tests.browser.conftest import OpenPage
-from tests.browser.explorer_page import ExplorerPage
+from tests.browser.explorer_page import NEWEST, ExplorerPage
 from tests.browser.servers import serving
 
 pytestmark = pytest.mark.browser
+
+WORDS = labels("en")["ui"]
 
 CODE = """
 import explorer
@@ -208,6 +211,43 @@ def test_a_note_is_written_on_the_pinned_token_and_leads_back_to_it(explorer: Ex
     explorer.when("(root) => root.querySelector('.explorer-tokens .ex-token.ex-pinned')?.dataset.row === '1'")
     assert explorer.pinned == (1, 0)
     explorer.press("follow")
+
+
+def test_no_update_is_trained_with_a_value_that_a_drag_has_passed(explorer: ExplorerPage, folder: Path) -> None:
+    explorer.type("clip_range", "0.2")
+    explorer.part("train-for").select_option("0")
+    explorer.train()
+    mouse, badge = explorer.page.mouse, explorer.part("tokens").locator(".ex-badge")
+    box = explorer.part("clip_range").locator("input[type=range]").bounding_box()
+    assert box is not None
+    across = [box["x"] + box["width"] * share for share in (0.33, 0.6, 0.75, 0.9)]
+    first = explorer.newest
+    mouse.move(across[0], box["y"] + box["height"] / 2)
+    mouse.down()
+    for x in across[1:]:
+        mouse.move(x, box["y"] + 40, steps=5)
+        expect(badge).to_have_text(WORDS["held"])  # of every update that has come meanwhile
+        explorer.when(NEWEST, explorer.newest + 2)
+    passed, held = explorer.newest, float(explorer.value("clip_range"))
+    assert held > 0.4
+    mouse.up()
+    explorer.when(NEWEST, explorer.newest + 3)
+    expect(badge).to_have_text("")
+    explorer.stop()
+    recording = Recording.load(recorded(folder, run_of(explorer)))
+    trained = {update: recording.config_at(update).clip_range for update in recording.updates if update > first}
+    assert set(trained.values()) == {0.2, held}
+    assert {epsilon for update, epsilon in trained.items() if update <= passed} == {0.2}
+    assert trained[max(trained)] == held
+    # Who leaves the window has let go.
+    mouse.move(across[3], box["y"] + box["height"] / 2)
+    mouse.down()
+    mouse.move(across[1], box["y"] + box["height"] / 2, steps=3)
+    expect(badge).to_have_text(WORDS["held"])
+    explorer.page.evaluate("window.dispatchEvent(new Event('blur'))")
+    expect(badge).to_have_text(WORDS["what_if_badge"])
+    mouse.up()
+    explorer.type("clip_range", "0.2")
 
 
 def test_several_seeds_are_runs_of_their_own(explorer: ExplorerPage, folder: Path) -> None:

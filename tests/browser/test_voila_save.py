@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import html
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -45,6 +47,7 @@ PANELS = (
     "objective",
     "advantages",
     "reward",
+    "annotate",
     "kl",
     "curves",
     "ledger",
@@ -118,7 +121,7 @@ def test_a_row_a_token_with_every_quantity(recorded: ExplorerPage, truth: Record
         ("advantage", last.credit.whitened_advantages),
         ("reward", last.credit.rewards),
         ("value", last.rollout.old_values),
-        ("exact_kl", last.rollout.exact_ref_kl),
+        ("exact_kl [nats]", last.rollout.exact_ref_kl),
         ("gradient_share", last.final.gradient_shares),
     ):
         assert np.array_equal(table[column].to_numpy(np.float32), np.asarray(stored, np.float32)[mask]), column
@@ -166,12 +169,86 @@ def test_the_pinned_response_and_the_ledger_of_its_token(recorded: ExplorerPage,
 
 def test_the_ladder_sums_to_the_advantage(recorded: ExplorerPage, tmp_path: Path) -> None:
     recorded.tab("ladder")
+    expect(recorded.part("ladder").locator("[data-estimator] [data-value]").first).to_be_attached()
     table = pandas.read_csv(save(recorded, "ladder", "csv", tmp_path))
     strip = pandas.read_csv(save(recorded, "tokens", "csv", tmp_path))
     pinned = recorded.pinned
     assert pinned is not None
     at = strip[(strip["response"] == pinned[0] + 1) & (strip["token"] == pinned[1] + 1)].iloc[0]
-    assert table["part of the advantage"].sum() == pytest.approx(at["raw_advantage"], abs=1e-5)
+    part = f"part of the advantage of token {pinned[1] + 1}"
+    assert table[part].sum() == pytest.approx(at["raw_advantage"], abs=1e-5)
+    own = strip[strip["response"] == pinned[0] + 1]
+    assert list(table["token"]) == list(own["token"])
+    assert table["advantage by gae"].to_numpy() == pytest.approx(own["raw_advantage"].to_numpy(), abs=1e-5)
+    assert list(table["return"]) == list(own["return"])
+
+
+def test_the_kl_of_each_token_response_and_update(recorded: ExplorerPage, truth: Recording, tmp_path: Path) -> None:
+    """At each level the recording's own numbers, to the reference and to the old policy."""
+    last = truth[len(truth) - 1]
+    mask, rollout = last.rollout.response_mask, last.rollout
+    to_reference = rollout.old_logprobs.astype(float) - rollout.ref_logprobs
+    to_old = rollout.old_logprobs.astype(float) - last.final.new_logprobs
+    tables = {}
+    for level in ("token", "response", "update"):
+        recorded.press(f"view-{level}")
+        tables[level] = pandas.read_csv(save(recorded, "kl", "csv", tmp_path), keep_default_na=False)
+    recorded.press("view-token")
+    tokens, responses, updates = tables.values()
+    exact = tokens["exact_kl to reference [nats]"].to_numpy(np.float32)
+    assert np.array_equal(exact, rollout.exact_ref_kl.astype(np.float32)[mask])
+    assert tokens["k1 to reference [nats]"].to_numpy() == pytest.approx(to_reference[mask], abs=1e-6)
+    assert tokens["k2 to old policy [nats]"].to_numpy() == pytest.approx(to_old[mask] ** 2 / 2, abs=1e-6)
+    assert list(responses["tokens"]) == mask.sum(1).tolist()
+    sums = rollout.exact_ref_kl.astype(float).sum(1, where=mask)
+    assert responses["exact_kl to reference [nats]"].to_numpy() == pytest.approx(sums, abs=1e-5)
+    moved = to_old.sum(1, where=mask)
+    assert responses["k1 to old policy [nats]"].to_numpy() == pytest.approx(moved, abs=1e-5)
+    assert "exact_kl to old policy [nats]" not in responses  # it is not recorded
+    assert list(updates["update"]) == list(range(1, LAST + 1))
+    for metric, unit in (("objective/ref_kl", "nats a response"), ("policy/approx_kl_final", "nats a token")):
+        assert updates[f"{metric} [{unit}]"].to_numpy() == pytest.approx(truth.metrics[metric], rel=1e-5), metric
+
+
+def test_the_frontier_and_the_label_tab_s_table(recorded: ExplorerPage, truth: Recording, tmp_path: Path) -> None:
+    recorded.press("view-frontier")
+    dots = pandas.read_csv(save(recorded, "curves", "csv", tmp_path))
+    recorded.press("view-curves")
+    assert dots["score"].to_numpy() == pytest.approx(truth.metrics["objective/score"], rel=1e-5)
+    assert (dots["√KL"] ** 2).to_numpy() == pytest.approx(dots["KL to reference [nats a response]"].clip(lower=0))
+    recorded.tab("annotate")
+    recorded.press("annotate-table")
+    with save(recorded, "annotate", "csv", tmp_path).open(encoding="utf-8", newline="") as file:
+        learnt = [[rule, *map(float, numbers)] for rule, *numbers in list(csv.reader(file))[1:]]
+    kept = json.loads(asset_path("preferences/table.json").read_text(encoding="utf-8"))["rows"]
+    assert learnt == kept
+    recorded.press("annotate-pairs")
+    recorded.tab("advantages")
+
+
+def test_the_words_of_a_place_and_the_epochs(recorded: ExplorerPage, truth: Recording, tmp_path: Path) -> None:
+    last, pinned = truth[len(truth) - 1], recorded.pinned
+    assert pinned is not None
+    recorded.tab("inspector")
+    expect(recorded.part("inspector").locator('rect[data-policy="ref"]').first).to_be_attached()
+    words = pandas.read_csv(save(recorded, "inspector", "csv", tmp_path), keep_default_na=False)
+    for policy in ("old", "new", "ref"):
+        assert words[f"probability {policy}"].sum() == pytest.approx(1, abs=1e-4)
+    assert np.float32(words["exact_kl [nats]"].iloc[0]) == np.float32(last.rollout.exact_ref_kl[pinned])
+    assert words["written"].astype(str).str.lower().tolist().count("true") == 1
+
+    recorded.tab("time")
+    expect(recorded.part("time").locator(f'.ex-step[data-update="{LAST}"]')).to_have_count(len(last.epochs))
+    epochs = pandas.read_csv(save(recorded, "time", "csv", tmp_path))
+    own = epochs[epochs["update"] == LAST]
+    assert list(own["epoch"]) == list(range(1, len(last.epochs) + 1))
+    assert own["KL to old policy [nats a token]"].iloc[-1] == pytest.approx(
+        last.metrics["policy/approx_kl_final"], rel=1e-4
+    )
+    assert own["outside the clip range"].iloc[-1] == recorded.clip.outside
+    bars = [name for name in own if name.startswith("ρ ")]
+    assert (own[bars].sum(axis=1) == own["tokens"]).all() and set(own["tokens"]) == {recorded.clip.tokens}
+    recorded.tab("advantages")
 
 
 def test_before_there_are_samples_their_numbers_cannot_be_saved(recorded: ExplorerPage) -> None:

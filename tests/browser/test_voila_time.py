@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, expect
 
 from explorer.bundled import asset_path
 from explorer.recording.storage import Recording
+from explorer.text import labels
 from tests.browser.explorer_page import AT_ONCE, ExplorerPage
 from tests.browser.test_voila_inspector import FITS
 
@@ -43,6 +44,26 @@ def explorer(replay: ExplorerPage) -> ExplorerPage:
 
 def epochs(explorer: ExplorerPage) -> Locator:
     return explorer.part("time").locator(".ex-epoch")
+
+
+# --- the run's curves ---
+
+
+def test_a_click_on_a_curve_goes_to_that_update_and_the_arrows_go_on(explorer: ExplorerPage) -> None:
+    plot, tokens = explorer.part("curves").locator(".ex-plot"), explorer.part("tokens")
+    for chart, update in ((0, 30), (4, 8)):
+        explorer.point_at(chart, update, explorer.charts[chart].value)
+        explorer.page.mouse.down()
+        explorer.page.mouse.up()
+        expect(tokens).to_have_attribute("data-update", str(update))
+        explorer.wait_for_charts(update)
+    expect(plot).to_have_attribute("title", labels("en")["ui"]["charts"]["go"])
+    plot.focus()
+    for key, update in (("ArrowRight", 10), ("ArrowLeft", 8), ("PageUp", 28), ("End", 40), ("Home", 1)):
+        explorer.page.keyboard.press(key)
+        expect(tokens).to_have_attribute("data-update", str(update))
+    expect(plot).to_have_attribute("aria-valuenow", "1")
+    explorer.page.mouse.move(0, 0)
 
 
 # --- the ratios by epoch ---
@@ -160,6 +181,7 @@ def test_the_frontier_has_a_dot_an_update_and_a_click_goes_there(explorer: Explo
     picture = explorer.part("frontier")
     expect(picture).to_be_visible()
     expect(panel.locator(".ex-plots")).to_be_hidden()
+    expect(picture.locator(".ex-frontier-dots").first).to_be_attached()
     counts = picture.locator(".ex-frontier-dots").evaluate_all("(paths) => paths.map((path) => path.dataset.count)")
     assert sum(map(int, counts)) == 40
     strengths = picture.locator(".ex-frontier-dots").evaluate_all(

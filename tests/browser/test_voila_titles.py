@@ -21,7 +21,7 @@ AXES = {
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("key", [*AXES, "reward", "ledger", "time", "samples", "toy", "runs", "tokens"])
+@pytest.mark.parametrize("key", [*AXES, "reward", "annotate", "ledger", "time", "samples", "toy", "runs", "tokens"])
 def test_a_panel_says_what_it_shows_and_what_to_look_for(explorer: ExplorerPage, key: str, language: str) -> None:
     explorer.train_to(1)
     if key not in ("tokens", "objective", "kl", "curves"):
@@ -62,6 +62,22 @@ def test_the_second_clip_picture_names_its_axes(explorer: ExplorerPage) -> None:
     explorer.press("view-objective")
     assert "before" in words or "old" in words
     assert "after" in words or "new" in words
+
+
+def test_the_frontier_and_the_gauge_name_their_axes(explorer: ExplorerPage) -> None:
+    explorer.train_to(1)
+    said = {}
+    for view in ("frontier", "gauge"):
+        explorer.press(f"view-{view}")
+        hint = explorer.part("curves").locator(".ex-head-line .ex-hint:not(.ex-others)")
+        expect(hint).not_to_be_empty()
+        explorer.page.evaluate(TWO_FRAMES)
+        said[view] = explorer.part("curves").evaluate(SAID)
+        assert len(hint.get_attribute("title") or "") >= 20, "no title"
+    explorer.press("view-curves")
+    assert "√KL to the reference" in said["frontier"]["words"] and "score" in said["frontier"]["words"].lower()
+    assert all(said["frontier"]["pictures"])
+    assert "judge" in said["gauge"]["words"]  # none is held out: what to do stands there
 
 
 def test_a_small_chart_says_how_it_is_computed_and_what_to_look_for(explorer: ExplorerPage) -> None:

@@ -254,6 +254,20 @@ def test_scrubbing_moves_no_axis(series: Series) -> None:
     assert pictures[0]["ranges"] == pictures[1]["ranges"] == pictures[2]["ranges"]
 
 
+def test_what_is_claimed_is_on_the_axes_for_as_long_as_it_is_claimed(series: Series) -> None:
+    def claim(metric: str, least: float | None = None, most: float | None = None) -> dict[str, Any]:
+        return {"metric": metric, "first": 26, "last": 30, "least": least, "most": most}
+
+    own = series.picture(rising(3), 3)
+    claims = [claim("objective/ref_kl", 20.0), claim("objective/judge", most=-1.0), claim("component/length", 0.9)]
+    claims += [claim("policy/entropy", most=0.5), claim("objective/judge")]
+    shown = series.picture(rising(3), 3, None, claims)
+    # Something of each side is to be seen: more than 20 nats, less than -1. What is on an axis already moves none.
+    assert shown["ranges"] == own["ranges"] | {"ref_kl": [0.0, 40.0], "score": [-2.0, 1.0]}
+    assert (own["span"], shown["span"]) == ([0, 20], [0, 50])
+    assert series.picture(rising(3), 3) == own
+
+
 @given(st.lists(st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max_size=5), max_size=6))
 def test_an_axis_only_grows_and_holds_every_finite_value(draws: list[list[float]]) -> None:
     for chart in CHARTS:

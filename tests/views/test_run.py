@@ -152,12 +152,17 @@ def test_all_of_it_is_plain(make: Callable[..., Session]) -> None:
 
 def test_what_a_preset_claims_is_shown_while_the_settings_are_its_own(make: Callable[..., Session]) -> None:
     session = make()
-    shape = {name: getattr(PRESETS["leash"], name) for name in ("batch_size", "group_size", "response_length")}
+    shape = {
+        name: getattr(PRESETS["hack_the_reward"], name) for name in ("batch_size", "group_size", "response_length")
+    }
     assert run_picture(session)["claims"] == []  # "learn" claims nothing
     session.set(**shape)
-    session.use_preset("leash")
+    session.use_preset("hack_the_reward")
     session.set(seed=7)
-    assert [claim["metric"] for claim in run_picture(session)["claims"]] == [claim.metric for claim in CLAIMS["leash"]]
+    *edges, parting = run_picture(session)["claims"]
+    assert [claim["metric"] for claim in edges] == [claim.metric for claim in CLAIMS["hack_the_reward"]]
+    assert {claim["parts"] for claim in edges} == {False}
+    assert (parting["metric"], parting["last"], parting["parts"]) == ("objective/judge", 20, True)
     session.components.put("loud", {"kind": "expression", "expression": 'count("!")'}, 0)
     assert run_picture(session)["claims"]  # it counts nothing
     session.set(weight_loud=0.5)

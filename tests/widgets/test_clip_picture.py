@@ -51,7 +51,7 @@ PAGE = """
 EXPORTED = (
     "notesOf, planeOf, planeScales, curveOf, placeNote, overlap, handleSpots, placesOnCurve, placesByProbability, "
     "squareScales, wedgeOf, placesBetween, emptyPlaces, nearestToken, cloudMotion, epochPlayer, valueAtEdge, "
-    "valueAfter, valueOfKey, wayOf, ticksOf"
+    "valueAfter, valueOfKey, wayOf, ticksOf, undrawnTokens"
 )
 
 
@@ -269,6 +269,18 @@ def test_a_token_lies_where_its_two_probabilities_say(tmp_path: Path) -> None:
     assert found["y"][:3] == pytest.approx([80, 45, 80])
     assert (found["state"], found["sign"]) == ([1, 3, 2, 0], [1, 1, -1, 0])
     assert (found["near"], found["none"]) == ([0, 1], None)
+
+
+def test_tokens_without_advantage_have_no_place_and_are_counted(tmp_path: Path) -> None:
+    program = f"""{TOKENS}
+      const even = {{ ...batch, arrays: arrays({{ ratio: [1, 1.5, 0.5, 0], advantage: [0, 1, 0, 0],
+        old_probability: [0.4, 0.5, 0.8, 0], new_probability: [0.4, 0.75, 0.4, 0] }}) }};
+      const {{ state }} = page.placesByProbability(even, page.squareScales(400, 150));
+      answer = [page.undrawnTokens(even), [...state], page.undrawnTokens(batch),
+        page.undrawnTokens({{ ...batch, arrays: {{}} }})];
+    """
+    # The last of the four is padding, and so missed by nobody; before the advantages are known nothing is.
+    assert work_out(tmp_path, program) == [2, [0, 3, 0, 0], 0, 0]
 
 
 def test_the_wedge_of_a_fifth_is_cut_off_at_five_sixths(tmp_path: Path) -> None:

@@ -47,3 +47,19 @@ def test_the_axis_has_a_few_whole_steps(tmp_path: Path, high: float) -> None:
     ticks = frontier(tmp_path, "rootTicks", f"console.log(JSON.stringify(rootTicks({high})))")
     assert ticks[0] == 0 and 3 <= len(ticks) <= 6
     assert ticks[-1] ** 2 <= high * (1 + 1e-9) < (ticks[-1] + ticks[1]) ** 2 * (1 + 1e-9)
+
+
+def test_the_words_beside_the_dot_lie_where_the_fewest_others_are_and_inside_the_picture(tmp_path: Path) -> None:
+    program = """
+      const frame = [38, 12, 438, 148];
+      const crowd = [[230, 70], [240, 72], [250, 66]]; // right of (200, 75), above it
+      const told = ({ x, y, side }) => [Math.sign(x - 200), Math.sign(y - 75), side];
+      console.log(JSON.stringify([
+        told(clearest([], [200, 75], frame)), told(clearest(crowd, [200, 75], frame)),
+        told(clearest([...crowd, [230, 88]], [200, 75], frame)), clearest([], [430, 75], frame).side,
+        clearest([], [430, 146], frame).y < 146,
+      ]));
+    """
+    alone, beside, under, edge, lifted = frontier(tmp_path, "clearest", program)
+    assert (alone, beside, under) == ([1, -1, 1], [1, 1, 1], [-1, -1, -1])
+    assert edge == -1 and lifted

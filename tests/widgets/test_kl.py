@@ -68,3 +68,33 @@ def test_to_the_old_policy_nothing_is_exact_and_the_estimators_say_what_they_sho
 def test_an_axis_only_grows_and_by_doubling(tmp_path: Path) -> None:
     program = "console.log(JSON.stringify([grown(4, [1, 2]), grown(4, [5]), grown(4, [33, NaN]), grown(16, [1])]))"
     assert run(tmp_path, "kl", "grown", program) == [4, 8, 64, 16]
+
+
+def test_as_a_table_every_token_and_response_has_the_recorded_numbers(snapshot: Snapshot, tmp_path: Path) -> None:
+    (tmp_path / "batch.json").write_text(as_json(batch_picture(snapshot)))
+    program = f"""
+      import {{ readFileSync }} from "node:fs";
+      const batch = JSON.parse(readFileSync("batch.json"), {REVIVE});
+      const table = (level) => klTable({{ get: (name) => ({{ batch, kl_view: level }})[name] }});
+      console.log(JSON.stringify([table("token"), table("response")]));
+    """
+    tables = run(tmp_path, "kl", "klTable", program)
+    tokens, responses = (
+        {
+            name: np.array(column)
+            for name, column in zip(table["columns"], zip(*table["rows"], strict=True), strict=True)
+        }
+        for table in tables
+    )
+    mask, rollout = snapshot.rollout.response_mask, snapshot.rollout
+    assert list(zip(tokens["response"], tokens["token"], strict=True)) == [(r + 1, t + 1) for r, t in np.argwhere(mask)]
+    assert tokens["exact_kl to reference [nats]"] == pytest.approx(rollout.exact_ref_kl[mask], abs=0)
+    assert tokens["ref_kl [nats]"] == pytest.approx(snapshot.credit.ref_kl[mask], abs=0)
+    ratios = snapshot.final.ratios[: len(mask)][mask].astype(float)
+    assert np.exp(-tokens["k1 to old policy [nats]"]) == pytest.approx(ratios, rel=1e-5)
+    assert responses["k1 to reference [nats]"].mean() == pytest.approx(snapshot.metrics["objective/ref_kl"], rel=1e-5)
+    assert responses["tokens"].tolist() == mask.sum(1).tolist()
+    assert responses["k2 to old policy [nats]"].sum() / mask.sum() == pytest.approx(
+        snapshot.metrics["policy/approx_kl_final"], rel=1e-4
+    )
+    assert not any("exact_kl to old" in name for name in (*tokens, *responses))

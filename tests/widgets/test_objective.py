@@ -28,8 +28,10 @@ PROGRAM = """
   const bytes = Float32Array.from(asked.loss_kl);
   const batch = { ...asked.batch, loss_kl: asked.batch.loss_kl === null ? null : new DataView(bytes.buffer) };
   console.log(JSON.stringify(asked.tokens.map(([index, ratio, advantage]) => {
-    const [{ term, flat = false }, kl] = [filledIn(batch, ratio, advantage), lossKl(batch, index)];
-    return { objective: term, term: term - (kl?.price ?? 0), whence: whence(batch, flat || advantage === 0, kl) };
+    const [{ parts, term, flat = false }, kl] = [filledIn(batch, ratio, advantage), lossKl(batch, index)];
+    const written = parts.map((part) => part.name ?? part).join("");
+    const pull = whence(batch, flat || advantage === 0, kl);
+    return { objective: term, term: term - (kl?.price ?? 0), whence: pull, written };
   })));
 """
 SMALL: dict[str, Any] = {"batch_size": 6, "group_size": 2, "response_length": 5, "learning_rate": 3e-2, "epochs": 3}
@@ -100,3 +102,38 @@ def test_without_a_kl_in_the_loss_the_formula_has_no_such_term(
     snapshot = snapshot_of(make_trainer(Config(**SMALL, objective=name)))
     assert all(one["term"] == one["objective"] for one in filled_in(snapshot, -1, tmp_path))
     assert {one["whence"] for one in filled_in(snapshot, -1, tmp_path)} <= {"gradient_flows", "through_response"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "written"),
+    [
+        ({"clip_range": 0.1}, {"min(ρA, clip(ρ, 0.90, 1.10)A)"}),
+        ({"objective": "clip_higher", "clip_range_high": 0.35}, {"min(ρA, clip(ρ, 0.80, 1.35)A)"}),
+        (
+            {"objective": "gspo", "clip_range": 3e-4, "clip_range_high": 4e-4},
+            {"min(sA, clip(s, 0.9997, 1.0004)A)"},
+        ),
+        ({"objective": "two_sided", "delta": 3.0}, {"min(min(ρ, 3.00)A, clip(ρ, 0.80, 1.20)A)"}),
+        ({"objective": "unclipped"}, {"ρA"}),
+    ],
+)
+def test_the_bounds_of_a_clip_stand_in_its_formula_as_numbers(
+    make_trainer: MakeTrainer, snapshot_of: Any, tmp_path: Path, changes: dict[str, Any], written: set[str]
+) -> None:
+    snapshot = snapshot_of(make_trainer(Config(**{**SMALL, **changes})))
+    assert {one["written"] for one in filled_in(snapshot, -1, tmp_path)} == written
+    rescored = what_if(snapshot, snapshot.config.replace(clip_range=0.3))
+    found = {one["written"] for one in filled_in(rescored, -1, tmp_path)}
+    assert all("0.70" in formula for formula in found) == ("clip" in next(iter(written)))
+
+
+def test_the_floor_of_dual_clip_stands_there_where_it_counts(
+    make_trainer: MakeTrainer, snapshot_of: Any, tmp_path: Path
+) -> None:
+    snapshot = snapshot_of(make_trainer(Config(**SMALL)))
+    scored = what_if(snapshot, snapshot.config.replace(objective="dual_clip", dual_clip=1.5, clip_range=0.1))
+    mask = scored.rollout.response_mask
+    ratios, advantages = scored.final.ratios[: len(mask)][mask], scored.credit.whitened_advantages[mask]
+    for one, ratio, advantage in zip(filled_in(scored, -1, tmp_path), ratios, advantages, strict=True):
+        floored = advantage < 0 and ratio > 1.5
+        assert one["written"] == ("max(ρA, 1.50·A)" if floored else "min(ρA, clip(ρ, 0.90, 1.10)A)")

@@ -235,7 +235,7 @@ def test_every_quantity_that_a_script_reads_is_there() -> None:
     read = set(re.findall(r'quantityOf\(batch, "(\w+)"\)|read\("(\w+)"\)', EVERYTHING))
     names = {name for pair in read for name in pair if name}
     assert {"ratio", "advantage", "log_ratio"} <= names <= set(QUANTITIES)
-    assert set(array_of(SOURCES["kl.js"], "ESTIMATES")) == {"exact_kl", "k1", "k2", "k3"} <= set(QUANTITIES)
+    assert set(array_of(SOURCES["estimates.js"], "ESTIMATES")) == {"exact_kl", "k1", "k2", "k3"} <= set(QUANTITIES)
     spec = re.search(r"const ROWS = \[(.*?)\n\];", SOURCES["advantages.js"], re.DOTALL)
     assert spec
     drawn = set(re.findall(r'(?:scale|bars|line|dashed): "(\w+)"', spec[1]))
