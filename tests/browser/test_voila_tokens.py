@@ -87,6 +87,7 @@ def test_a_click_in_the_advantages_and_on_the_clip_picture_pins_too(explorer: Ex
 
     ring = explorer.part("objective").locator(".ex-ring-pinned")
     expect(ring).to_have_count(1)
+    expect(explorer.part("objective").locator(".ex-picture")).to_have_attribute("data-moving", "false")
     at = (ring.get_attribute("cx"), ring.get_attribute("cy"))
     _unpin(explorer)
     explorer.part("objective").locator(".ex-picture").click(position={"x": float(at[0] or 0), "y": float(at[1] or 0)})
@@ -193,7 +194,7 @@ def test_it_stays_at_an_earlier_update_while_training(explorer: ExplorerPage) ->
     explorer.train()
     explorer.scrub(1)
     texts = explorer.texts
-    explorer.when("(root, n) => Number(root.querySelector('.ex-place').textContent.split('/')[1]) >= n", newest + 2)
+    explorer.when("(root, n) => Number(root.querySelector('.ex-place').dataset.newest) >= n", newest + 2)
     assert explorer.texts == texts
     assert explorer.update == 1
     explorer.stop()
