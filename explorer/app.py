@@ -110,24 +110,24 @@ class Explorer(ipywidgets.Box):
         if isinstance(self.session, Replay):
             recorded_by = str(self.session.recording.info.get("policy", ""))[:80]
             self.board.replay = {"name": self.session.recording.name, "policy": recorded_by}
-        self.player = Player(self._take, board=self.board)
+        self.player = Player(self._command, board=self.board)
         self.commands = Commands(self.session, self.board, self.player.send, lambda n: self.controls.forget(n))
         edit, refused = self.commands.edit, self.commands.refused
         self.controls = Controls(config, self.session.compared, edit, refused, board=self.board)
-        self.controls.on_msg(lambda widget, content, buffers: self._take(content))
+        self.controls.on_msg(lambda widget, content, buffers: self._command(content))
         self.samples = Samples(board=self.board)
-        self.samples.on_msg(lambda widget, content, buffers: self._take(content))
+        self.samples.on_msg(lambda widget, content, buffers: self._command(content))
         self.toy = ExactToy(self.session.report, self.session.dismiss, board=self.board)
         self.inspector = Inspector(self.session.report, board=self.board)
         self.ladder = Ladder(self.session.report, board=self.board)
         self.reward = Reward(self.commands.edit_reward, board=self.board)
         self.annotate = Annotate(self.commands.annotate, board=self.board)
         self.time = TimePanel(self.session, board=self.board)
-        self.time.on_msg(lambda widget, content, buffers: self._take(content))
+        self.time.on_msg(lambda widget, content, buffers: self._command(content))
         self.runs = Runs(board=self.board)
-        self.runs.on_msg(lambda widget, content, buffers: self._take(content))
+        self.runs.on_msg(lambda widget, content, buffers: self._command(content))
         self.curves = Curves(self.board, list(config.weights))
-        self.curves.on_msg(lambda widget, content, buffers: self._take(content, only=("scrub", "walk")))
+        self.curves.on_msg(lambda widget, content, buffers: self._command(content, only=("scrub", "walk")))
         self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl, LedgerPanel)]
         tokens, objective, advantages, kl, ledger = panels
@@ -143,7 +143,7 @@ class Explorer(ipywidgets.Box):
             self.toy,
             self.runs,
         ]
-        objective.on_msg(lambda widget, content, buffers: self._take(content))  # the clip picture plays the epochs
+        objective.on_msg(lambda widget, content, buffers: self._command(content))  # the clip picture plays the epochs
         columns = _column("middle", tokens, *lower), _column("side", objective, kl, self.curves)
         super().__init__([self.player, self.controls, *columns])
         self.add_class("explorer")
@@ -229,7 +229,7 @@ class Explorer(ipywidgets.Box):
         display({**self._repr_mimebundle_(), **words}, raw=True)
         self._kept.show()
 
-    def _take(self, message: dict[str, Any], only: Sequence[str] = ()) -> None:
+    def _command(self, message: dict[str, Any], only: Sequence[str] = ()) -> None:
         """Do what the page asks, and show at once where the run stands then; ``only``: what such a view may ask."""
         if only and message["kind"] not in only:
             return

@@ -104,7 +104,7 @@ def test_a_separate_critic_pulls_with_its_own_weights(make_session: MakeSession,
     session.parts.wanted = True
     newest = session.parts.answer.parts
     session.step_stage()  # in the middle of an update: those of the last whole one, from its checkpoint
-    found = session.engine.gradient_parts(session.history.last)
+    found = session.engine.batches.gradient_parts(session.history.last)
     assert found == pytest.approx(newest, abs=2e-2)
     assert found.sum() == pytest.approx(1.0, abs=1e-4)
 
