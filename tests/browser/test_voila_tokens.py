@@ -96,6 +96,22 @@ def test_a_click_in_the_advantages_and_on_the_clip_picture_pins_too(explorer: Ex
         assert float(ring.get_attribute(name) or "nan") == pytest.approx(float(value or "nan"), abs=14)
 
 
+def test_no_click_is_lost_to_what_is_drawn_anew_under_the_pointer(explorer: ExplorerPage) -> None:
+    explorer.train_as_set()
+    _pin(explorer, 0, 4)
+    mouse, root = explorer.page.mouse, explorer.root
+    for panel, mark in (("objective", ".ex-ring-pinned"), ("advantages", ".ex-column:not(.ex-column-hovered)")):
+        box = explorer.part(panel).locator(mark).bounding_box()
+        assert box is not None
+        mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        mouse.down()
+        root.evaluate("(root) => root.querySelector('.explorer-tokens .ex-responses').focus()")
+        explorer.page.keyboard.press("Escape")  # which takes the mark away, and others with it
+        expect(explorer.part("tokens").locator(".ex-pinned")).to_have_count(0)
+        mouse.up()
+        explorer.when("(root) => root.querySelector('.ex-token.ex-pinned')", milliseconds=AT_ONCE)
+
+
 def test_arrow_keys_move_and_escape_lets_go(explorer: ExplorerPage) -> None:
     explorer.train_as_set()
     _pin(explorer, 1, 3)
