@@ -111,7 +111,9 @@ class Explorer(ipywidgets.Box):
             recorded_by = str(self.session.recording.info.get("policy", ""))[:80]
             self.board.replay = {"name": self.session.recording.name, "policy": recorded_by}
         self.player = Player(self._command, board=self.board)
-        self.commands = Commands(self.session, self.board, self.player.send, lambda n: self.controls.forget(n))
+        self.commands = Commands(
+            self.session, self.board, lambda told: self.player.send(told), lambda n: self.controls.forget(n)
+        )
         edit, refused = self.commands.edit, self.commands.refused
         self.controls = Controls(config, self.session.compared, edit, refused, board=self.board)
         self.controls.on_msg(lambda widget, content, buffers: self._command(content))
