@@ -181,7 +181,7 @@ function statusLine(board, run) {
   else if (run.opening) parts.push(say(board, "ui.opening"));
   else if (!run.live) parts.push(say(board, "ui.ready"));
   else {
-    parts.push(say(board, run.mode !== "paused" ? "ui.training" : run.note ? `ui.${run.note}` : "ui.paused"));
+    parts.push(say(board, run.mode !== "paused" ? "ui.training" : run.note ? `ui.${run.note}` : run.cursor ? "ui.paused" : "ui.ready"));
     if (run.rate && run.mode === "running") parts.push(say(board, "ui.updates_per_second", { rate: format(run.rate, 1) }));
   }
   if (run.broken) parts.push(say(board, "ui.not_recorded"));
