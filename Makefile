@@ -48,7 +48,7 @@ test: $(INSTALLED_TEST)
 	$(SAY) "Looking for a Chromium"
 	@chromium="`$(RUN) -m tests.browser.chromium`" && \
 	echo "==> Running the tests, all but the slow ones, with $$chromium" && \
-	CHROMIUM="$$chromium" $(RUN) -m pytest -m "not slow" -n 2 --dist loadfile
+	CHROMIUM="$$chromium" $(RUN) -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 slow: $(INSTALLED_TEST)
 	$(SAY) "Running the slow tests"

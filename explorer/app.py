@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import ipywidgets
 
 from explorer.bundled import asset_path
-from explorer.config import CHOICES, DEFAULT_WEIGHTS, FIELDS, Config
+from explorer.config import DEFAULT_WEIGHTS, Config
 from explorer.presets import PRESETS
 from explorer.recording.history import History
 from explorer.recording.shelf import Shelf
 from explorer.recording.storage import Recording
 from explorer.session.replay import Replay
-from explorer.session.session import ResetNeeded, Session
-from explorer.text import LANGUAGES, labels, text
+from explorer.session.session import Session
+from explorer.text import labels, text
 from explorer.views.batch import telling_token
+from explorer.views.commands import Commands
 from explorer.views.curves import Curves
 from explorer.views.kept import Kept
 from explorer.views.mirror import Mirror
@@ -45,31 +44,9 @@ from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
 from explorer.widgets.player import Player
 
-#: Seconds that slow motion waits after every stage: as long as its sentence takes to be read.
-SLOW_SECONDS = 3.0
-
 #: A page that has not been heard of for so long is gone, and its training pauses. Browsers let a page in the background
 #: speak about once a minute.
 PAGE_GONE_SECONDS = 240.0
-
-#: What may be done while a question is open: to look at the run changes nothing that it is about.
-LEAVES_THE_QUESTION = frozenset(
-    {
-        "confirm",
-        "scrub",
-        "epoch",
-        "walk",
-        "follow",
-        "show",
-        "dismiss",
-        "compare",
-        "try",
-        "rename",
-        "save",
-        "behind",
-        "note",
-    }
-)
 
 _by_cell: dict[str, list[tuple[str, weakref.ref[Explorer]]]] = {}
 
@@ -134,24 +111,25 @@ class Explorer(ipywidgets.Box):
             recorded_by = str(self.session.recording.info.get("policy", ""))[:80]
             self.board.replay = {"name": self.session.recording.name, "policy": recorded_by}
         self.player = Player(self._command, board=self.board)
-        self.controls = Controls(config, self.session.compared, self._edit, self._refused, board=self.board)
+        self.commands = Commands(
+            self.session, self.board, lambda told: self.player.send(told), lambda n: self.controls.forget(n)
+        )
+        edit, refused = self.commands.edit, self.commands.refused
+        self.controls = Controls(config, self.session.compared, edit, refused, board=self.board)
         self.controls.on_msg(lambda widget, content, buffers: self._command(content))
         self.samples = Samples(board=self.board)
         self.samples.on_msg(lambda widget, content, buffers: self._command(content))
         self.toy = ExactToy(self.session.report, self.session.dismiss, board=self.board)
         self.inspector = Inspector(self.session.report, board=self.board)
         self.ladder = Ladder(self.session.report, board=self.board)
-        self.reward = Reward(self._edit_reward, board=self.board)
-        self.annotate = Annotate(self._annotate, board=self.board)
+        self.reward = Reward(self.commands.edit_reward, board=self.board)
+        self.annotate = Annotate(self.commands.annotate, board=self.board)
         self.time = TimePanel(self.session, board=self.board)
         self.time.on_msg(lambda widget, content, buffers: self._command(content))
         self.runs = Runs(board=self.board)
         self.runs.on_msg(lambda widget, content, buffers: self._command(content))
         self.curves = Curves(self.board, list(config.weights))
-        self.curves.on_msg(
-            lambda widget, content, buffers: content["kind"] in ("scrub", "walk") and self._command(content)
-        )
-        self._asked: dict[str, Any] = {}
+        self.curves.on_msg(lambda widget, content, buffers: self._command(content, only=("scrub", "walk")))
         self._page_seen: float | None = None
         panels = [panel(board=self.board) for panel in (Tokens, Objective, Advantages, Kl, LedgerPanel)]
         tokens, objective, advantages, kl, ledger = panels
@@ -209,11 +187,11 @@ class Explorer(ipywidgets.Box):
 
     def train(self, updates: int | None = None) -> None:
         """Press Train from Python: until paused, or for so many updates. Returns at once."""
-        self._training.train(updates)
+        self.commands.training.train(updates)
 
     def pause(self) -> None:
         """Pause after the stage that is running."""
-        self._training.pause()
+        self.commands.training.pause()
 
     def open_run(self, run: str | Path) -> None:
         """Show a run, and go on with it at the next press of Train.
@@ -228,26 +206,11 @@ class Explorer(ipywidgets.Box):
         """
         if not isinstance(run, str | Path):
             raise TypeError(f"run is a {type(run).__name__}, but must be the id of a run or a folder.")
-        library = self._training.library
-        if isinstance(run, str) and not any(mark in run for mark in "/\\~") and not Path(run or "-").is_dir():
-            self._training.runs.open(run)
-            return
-        found = library.include(run)
-        if found[0].grid:
-            library.lay_grid_behind(found[0].folder.parent)
-        else:
-            self._training.runs.open(found[0].id)
+        self.commands.training.library.open(run)
 
     def rewind(self, update: int) -> None:
         """Go back to a kept state of the run on screen: what is trained from there on is a branch."""
-        self._training.runs.rewind(update)
-
-    @property
-    def _training(self) -> Session:
-        """The session, to be told to train. Raises ValueError where a recording is shown."""
-        if isinstance(self.session, Replay):
-            raise ValueError(text(self.board.language, "ui.replay_only"))
-        return self.session
+        self.commands.training.runs.rewind(update)
 
     def close(self) -> None:
         """Stop the worker and take the page down."""
@@ -268,11 +231,18 @@ class Explorer(ipywidgets.Box):
         display({**self._repr_mimebundle_(), **words}, raw=True)
         self._kept.show()
 
+    def _command(self, message: dict[str, Any], only: Sequence[str] = ()) -> None:
+        """Do what the page asks, and show at once where the run stands then; ``only``: what such a view may ask."""
+        if only and message["kind"] not in only:
+            return
+        self.commands.take(message)
+        self.mirror.draw_run()
+
     def _watch_page(self) -> None:
         """Pause when the page has not been heard of for long."""
         if self._page_seen is not None and time.monotonic() - self._page_seen > PAGE_GONE_SECONDS:
             self._page_seen = None
-            self._training.pause()
+            self.commands.training.pause()
             self.session.note = "page_gone"
 
     def _draw_toy(self) -> None:
@@ -300,202 +270,12 @@ class Explorer(ipywidgets.Box):
         if not isinstance(self.session, Replay):
             self.session.annotator.wanted = self.board.lower == "annotate"
 
-    # ------------------------------------------------------------------ from the browser to the session
-
-    def _edit_reward(self, message: dict[str, Any]) -> None:
-        """Add, change, rename or remove a component, or take one back that was set aside."""
-        self._withdraw()
-        components, name = self._training.components, str(message.get("name", "")).strip()
-        edits: dict[str, Callable[[], None]] = {
-            "put": lambda: components.put(name, message["recipe"], message.get("weight"), str(message.get("was", ""))),
-            "remove": lambda: components.remove(name),
-            "take_back": lambda: components.take_back(name),
-        }
-        edits[message["kind"]]()
-        self.session.dismiss()
-
-    def _annotate(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Label, choose what is labelled, train on or judge by what the labels teach; gives what there is to tell."""
-        annotator, kind = self._training.annotator, message["kind"]
-        if kind == "import":
-            added, bad = annotator.take_in(str(message["content"]))
-            return {"added": added, "bad": bad}
-        if kind == "export":
-            return {"content": annotator.as_lines()}
-        commands: dict[str, Callable[[], None]] = {
-            "label": lambda: annotator.choose(int(message["id"]), str(message["choice"])),
-            "undo": annotator.undo,
-            "follow": lambda: annotator.follow(
-                **{n: str(message[n]) for n in ("who", "way", "source") if n in message}
-            ),
-            "simulate": lambda: annotator.simulate(message["count"], message["noise"]),
-            "train_on_it": lambda: annotator.train_on_it(message.get("weight")),
-            "hold_out": annotator.hold_out,
-            "tune": annotator.tune,
-        }
-        if kind in ("train_on_it", "hold_out"):
-            self._withdraw()
-        commands[kind]()
-        return {"name": annotator.component}
-
-    def _edit(self, changes: dict[str, Any], held: bool) -> None:
-        """Take what a control was moved to; ``held``: it still is being moved."""
-        self._withdraw()
-        try:
-            self.session.set(held=held, **changes)
-            self.session.dismiss()
-        except ResetNeeded as needed:
-            self._ask(lambda: self._training.set(reset=True, **changes), self._named(needed.changes))
-            raise _Waiting from needed
-        except (TypeError, ValueError) as error:
-            raise type(error)(self._in_words(str(error), changes)) from error
-
-    def _in_words(self, message: str, changes: Mapping[str, Any] = MappingProxyType({})) -> str:
-        """A message with the settings named as on the page.
-
-        Names that are English words too, such as "seed", are settings where they were changed or begin the message.
-        """
-        for name in FIELDS:
-            if name in changes or "_" in name or message.startswith(f"{name} "):
-                label = f"“{text(self.board.language, f'fields.{name}.label')}”"
-                message = re.sub(rf"(?<![\w'“]){name}(?![\w'”])", label, message, count=1)
-        return message
-
-    def _named(self, changes: Mapping[str, Any]) -> str:
-        """Changed settings with their new values, in the page's words."""
-        language = self.board.language
-
-        def value_of(name: str, value: Any) -> str:
-            return text(language, f"fields.{name}.options.{value}.label") if name in CHOICES else str(value)
-
-        return ", ".join(f"{text(language, f'fields.{n}.label')} → {value_of(n, v)}" for n, v in changes.items())
-
-    def _refused(self, error: BaseException) -> None:
-        if not isinstance(error, _Waiting):
-            self.session.report(error)
-
-    def _ask(self, action: Callable[[], None], what: str = "") -> None:
-        """Ask before a reset; ``what`` needs it. Whatever else is done meanwhile withdraws the question."""
-        self._asked["action"] = action
-        key = ("ui.reset_kept" if self._training.library.kept else "ui.reset_confirm") + ("_for" if what else "")
-        question = text(self.board.language, key, what=what, updates=self.session.updates)
-        self.player.send({"kind": "confirm", "text": question})
-
-    def _withdraw(self) -> None:
-        """An answer to what was asked before would no longer be one to what is on the page."""
-        if self._asked.pop("action", None) is not None:
-            self.player.send({"kind": "withdrawn"})
-
-    def _command(self, message: dict[str, Any]) -> None:
-        """Do what a button, menu or scrubber asks; what goes wrong is shown in the error panel."""
-        commands: dict[str, Callable[[], None]] = {
-            "train": lambda: self._training.train(message.get("updates"), until_flat=bool(message.get("until_flat"))),
-            "pause": lambda: self._training.pause(),
-            "step": lambda: self._training.step(),
-            "stage": lambda: self._training.step_stage(),
-            "slow": lambda: self._training.set_slow(SLOW_SECONDS if message["on"] else 0.0),
-            "reset": lambda: self._ask(self._training.reset) if self._has_run() else self._training.reset(),
-            "confirm": lambda: self._confirmed(bool(message["yes"])),
-            "preset": lambda: self._use_preset(str(message["name"]), int(message.get("after", 0))),
-            "own": lambda: self._back_to_own(int(message.get("after", 0))),
-            "scrub": lambda: self._scrub(int(message["update"])),
-            "epoch": lambda: self.session.cursor.set_trait("epoch", int(message["epoch"])),
-            "walk": lambda: self.session.walk(int(message.get("updates", 0)), int(message.get("epochs", 0))),
-            "follow": lambda: self.session.cursor.set_trait("follow", True),
-            "language": self._next_language,
-            "dismiss": self.session.dismiss,
-            "compare": lambda: self._training.compare(message.get("first")),
-            "try": lambda: self._training.try_prompt(str(message["prompt"]), int(message["update"])),
-            "prompts": lambda: self._training.set_prompts(list(message["prompts"])),
-            "open": lambda: self._training.runs.open(str(message["run"])),
-            "open_folder": lambda: self.open_run(_whole_path(str(message["folder"]))),
-            "rewind": lambda: self.rewind(int(message["update"])),
-            "rename": lambda: self._training.library.rename(str(message["run"]), str(message["name"])),
-            "save": lambda: self._save(str(message["run"]), str(message["folder"])),
-            "delete": lambda: self._training.library.delete(str(message["run"])),
-            "behind": lambda: self._lay_behind(message),
-            "note": lambda: self._note(message),
-            "show": lambda: self._show(int(message["update"]), int(message["epoch"]), message["token"]),
-            "seeds": lambda: self._training.library.start_seeds(message["seeds"], message["updates"]),
-            "stop_seeds": lambda: self._training.grid.stop(),
-        }
-        try:
-            self.session.dismiss()
-            if message["kind"] not in LEAVES_THE_QUESTION:
-                self._withdraw()
-            commands[message["kind"]]()
-        except Exception as error:  # a message has no cell to show its error in
-            self.session.report(error)
-        self.mirror.draw_run()
-
-    def _use_preset(self, name: str, after: int) -> None:
-        """Take a preset; a slider's edit that is still under way from before the choice does not undo it."""
-        self.controls.forget(after)
-        try:
-            self._training.use_preset(name)
-        except ResetNeeded:
-            label = text(self.board.language, f"presets.{name}.label")
-            self._ask(lambda: self._training.use_preset(name, reset=True), f"“{label}”")
-
-    def _back_to_own(self, after: int) -> None:
-        """Undo a what-if; an edit that is still under way from before the press does not bring it back."""
-        self.controls.forget(after)
-        self.session.back_to_own()
-
-    def _confirmed(self, yes: bool) -> None:
-        action = self._asked.pop("action", None)
-        if not yes or action is None:
-            return
-        try:
-            action()
-        except (TypeError, ValueError) as error:
-            raise type(error)(self._in_words(str(error))) from error
-
-    def _has_run(self) -> bool:
-        return self.session.live and self.session.updates > 0
-
-    def _scrub(self, update: int) -> None:
-        cursor = self.session.cursor
-        cursor.follow = False
-        cursor.update = update
-
-    def _show(self, update: int, epoch: int, token: Any) -> None:
-        """Put an update, an epoch and a token on screen."""
-        self._scrub(update)
-        self.session.cursor.epoch = epoch
-        if token is not None:
-            self.board.pinned = [int(place) for place in token]
-
-    def _save(self, run: str, folder: str) -> None:
-        """Save a run where the reader says."""
-        self._training.library.save(run, str(_whole_path(folder)))
-
-    def _note(self, message: Mapping[str, Any]) -> None:
-        """Note something on the update on screen, one of its responses, or a token of that."""
-        label, text = " ".join(str(message["label"]).split()), str(message.get("text", "")).strip()
-        place = {name: message.get(name) for name in ("response", "token")}
-        self._training.library.note(message["update"], label, text, **place)
-
-    def _lay_behind(self, message: Mapping[str, Any]) -> None:
-        library = self._training.library
-        if "grid" in message:
-            library.compare_grid(str(message["grid"]))
-        else:
-            library.compare(str(message["run"]))
-
-    def _next_language(self) -> None:
-        self.board.language = LANGUAGES[(LANGUAGES.index(self.board.language) + 1) % len(LANGUAGES)]
-
 
 def _column(name: str, *panels: ipywidgets.DOMWidget) -> ipywidgets.Box:
     """Panels below each other where there is room for columns; one that is folded leaves its room to the others."""
     column = ipywidgets.Box(panels)
     column.add_class(f"explorer-{name}")
     return column
-
-
-class _Waiting(ValueError):
-    """An edit waits for the answer to a question; the slider goes back meanwhile."""
 
 
 def _with_weights(config: Config, rewards: Mapping[str, Any]) -> Config:
@@ -518,13 +298,6 @@ def _shelf(runs: Shelf | str | Path | bool | None) -> Shelf | None:
     if runs is not None and Path(runs).expanduser().is_file():
         raise ValueError(f"runs is '{runs}', which is a file: name a folder.")
     return Shelf(runs)
-
-
-def _whole_path(folder: str) -> Path:
-    """A folder as the reader names it; a page has no working directory that its reader would know of."""
-    if "\0" in folder or not Path(folder.strip()).expanduser().is_absolute():
-        raise ValueError(f"{folder.strip()!r} is no whole path: begin it with / or with ~/ (your own folder).")
-    return Path(folder.strip())
 
 
 def _opened(recording: Any) -> Recording:

@@ -345,8 +345,8 @@ class Annotator(HasTraits):
                     bench.refresh(trainer.policy, trainer.updates)
                 fitted = bench.fit(labels, apart)
                 batch = None
-                if snapshot is not None and session.engine.has_made(made_by):
-                    batch = snapshot.update, session.engine.texts_of(snapshot)
+                if snapshot is not None and session.engine.batches.has_made(made_by):
+                    batch = snapshot.update, session.engine.batches.texts_of(snapshot)
                 done = [*kept, *(frozenset([(c.prompt, c.a), (c.prompt, c.b)]) for c in labels)]
                 found = (fitted, bench.choose(AHEAD, way, batch, source != "batch", done), bench.measured)
             finally:

@@ -150,9 +150,9 @@ class Components(HasTraits):
         def job() -> None:
             found: dict[str, Any] = {}
             try:
-                for name in names if session.engine.has_made(digest) else ():
+                for name in names if session.engine.batches.has_made(digest) else ():
                     try:
-                        found[name] = session.engine.measure(snapshot, config, name)
+                        found[name] = session.engine.batches.measure(snapshot, config, name)
                     except Exception as error:  # it will be set aside in the next update, should it fail there too
                         session.loop.post(session.report, error)
             finally:
@@ -191,8 +191,8 @@ class Components(HasTraits):
         def job() -> None:
             found: dict[str, Any] = {}
             try:
-                if session.engine.has_made(digest):
-                    found = session.engine.look_closely(snapshot, config, *asked)
+                if session.engine.batches.has_made(digest):
+                    found = session.engine.batches.look_closely(snapshot, config, *asked)
             finally:
                 session.loop.post(self._show_closely, wanted, found)
 

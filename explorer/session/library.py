@@ -90,6 +90,24 @@ class Library(HasTraits):
         self.refresh()
         return found
 
+    def open(self, run: str | Path) -> None:
+        """Show a run, or lay a seed grid behind the curves.
+
+        Args:
+            run: the id of one on the shelf, or a folder.
+
+        Raises:
+            ValueError: there is no such run.
+        """
+        if isinstance(run, str) and not any(mark in run for mark in "/\\~") and not Path(run or "-").is_dir():
+            self._session.runs.open(run)
+            return
+        found = self.include(run)
+        if found[0].grid:
+            self.lay_grid_behind(found[0].folder.parent)
+        else:
+            self._session.runs.open(found[0].id)
+
     def save(self, run: str, folder: str | Path) -> None:
         """Copy a run into a folder of your own; ``saved`` then says which. What hinders it is reported."""
         shelf, self.saved = self.shelf, ""

@@ -94,7 +94,7 @@ class GradientParts(HasTraits):
 
         def job() -> None:
             try:
-                parts = session.engine.gradient_parts(shown)
+                parts = session.engine.batches.gradient_parts(shown)
             except BaseException:
                 session.loop.post(self._take, shown, None)
                 raise

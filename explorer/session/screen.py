@@ -15,8 +15,8 @@ from explorer.recording.history import History
 from explorer.recording.snapshot import Snapshot
 from explorer.session.behind import Behind
 from explorer.session.cursor import Cursor
-from explorer.session.engine import Progress
 from explorer.session.loop import Loop
+from explorer.session.progress import Progress
 from explorer.session.throttle import Throttle
 
 #: At most so many draws a second while training.

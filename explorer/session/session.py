@@ -16,11 +16,12 @@ from explorer.recording.shelf import Shelf
 from explorer.recording.snapshot import Snapshot
 from explorer.session.annotator import Annotator
 from explorer.session.components import Components
-from explorer.session.engine import Engine, Progress
+from explorer.session.engine import Engine
 from explorer.session.grid import SeedRuns
 from explorer.session.library import Library
 from explorer.session.loop import Loop
 from explorer.session.parts import GradientParts
+from explorer.session.progress import Progress
 from explorer.session.recorder import Recorder
 from explorer.session.runs import Runs
 from explorer.session.screen import Screen
@@ -240,11 +241,13 @@ class Session(Screen):
 
         As many as fit in the panel, from ``first`` on; None for the same as before.
         """
-        self.worker.submit(lambda: self.loop.post(self.set_trait, "samples", self.engine.compare(first)))
+        self.worker.submit(lambda: self.loop.post(self.set_trait, "samples", self.engine.answers.compare(first)))
 
     def try_prompt(self, prompt: str, update: int | None = None) -> None:
         """Answer a prompt by the policy as of an update (None: now) and by the reference."""
-        self.worker.submit(lambda: self.loop.post(self.set_trait, "trial", self.engine.try_prompt(prompt, update)))
+        self.worker.submit(
+            lambda: self.loop.post(self.set_trait, "trial", self.engine.answers.try_prompt(prompt, update))
+        )
 
     def close(self) -> None:
         """Stop the worker for good and let go of the run: a notebook keeps what its cells have shown."""

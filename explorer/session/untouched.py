@@ -91,8 +91,8 @@ class Untouched(HasTraits):
         def job() -> None:
             part = None
             try:
-                if session.engine.has_made(digest):  # a run of another policy began with other answers
-                    part = session.engine.sample_reference(config, first, AT_ONCE)
+                if session.engine.batches.has_made(digest):  # a run of another policy began with other answers
+                    part = session.engine.batches.sample_reference(config, first, AT_ONCE)
             finally:
                 session.loop.post(self._take, key, config, first, parts, part)
 

@@ -102,7 +102,7 @@ class Mirror:
             epoch = session.cursor.epoch if 0 <= session.cursor.epoch < len(shown.epochs) else -1
             batch = batch_picture(shown, epoch, trained)
         ghost = self._ghost(epoch) if batch.get("rescored") else {}
-        self.board.show(batch=batch, ghost=ghost, run=run_picture(session))
+        self.board.show(batch=batch, ghost=ghost, run=run_picture(session, self.board.language))
         self.draw_ledger()
 
     def _ghost(self, epoch: int) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class Mirror:
 
     def draw_run(self) -> None:
         """Where the run stands."""
-        self.board.run = run_picture(self.session)
+        self.board.run = run_picture(self.session, self.board.language)
 
     def draw_series(self) -> None:
         """The run's curves, with the update at the cursor among their points."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from explorer.presets import CLAIMS, PARTINGS, PRESETS, Claim
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import lacking
+from explorer.views.error_words import in_words
 from explorer.views.stages import stage_picture
 
 
-def run_picture(session: Any) -> dict[str, Any]:
-    """The run's state as the browser needs it."""
+def run_picture(session: Any, language: str = "en") -> dict[str, Any]:
+    """The run's state as the browser needs it; an error names the settings as the page does in this language."""
     progress = session.progress
     return {
         "phase": session.phase,
@@ -36,7 +38,7 @@ def run_picture(session: Any) -> dict[str, Any]:
         "did": stage_picture(session),
         "fraction": progress.fraction if progress else 0.0,
         "seconds": step_seconds(session.recorded),
-        "error": dict(session.error),
+        "error": _named(session.error, language),
         "note": session.note,
         "edited": session.recorded is not None and bool(session.tried.differences(session.recorded.config)),
         "later": waiting_fields(session),
@@ -46,6 +48,10 @@ def run_picture(session: Any) -> dict[str, Any]:
         "prompts": list(session.prompts),
         "weights_kept": session.weights_kept,
     }
+
+
+def _named(error: Mapping[str, Any], language: str) -> dict[str, Any]:
+    return {**error, "message": in_words(str(error["message"]), language)} if error else {}
 
 
 #: To which of the loop's five steps each timed stage belongs; the epochs are one.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer.session.engine import Progress
+from explorer.session.progress import Progress
 
 
 def stage_picture(session: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ const build = (model) => (root, board, sized, leaving) => {
     model.set("edits", { ...edits, [name]: { value, n, held } });
     model.save_changes();
   };
+  const value = (name) => standing(model, name);
   const grip = gripOf(edit);
   leaving(grip.leave);
   // What a page held that has gone, as by a reload, is let go.
@@ -30,11 +31,11 @@ const build = (model) => (root, board, sized, leaving) => {
   board.exSettings = {
     edit,
     ...grip,
-    value: (name) => model.get("values")[name],
+    value,
     field: (name) => model.get("groups").flatMap((group) => group.fields).find((field) => field.name === name),
   };
   const settle = (refused) => board.trigger("change:settings", refused);
-  leaving(listen(model, ["values"], () => settle(false)));
+  leaving(listen(model, ["values", "answered"], () => settle(false)));
 
   // Undoes a what-if: every setting that re-scores goes back to the one that the update on screen was trained with.
   const own = make("button", { class: "ex-button ex-small explorer-own", type: "button", hidden: true, onclick: () => model.send({ kind: "own", after: board.exEdits ?? 0 }) });
@@ -85,7 +86,7 @@ const build = (model) => (root, board, sized, leaving) => {
     paintRecipe(board, model, recipe);
     fitRecipe();
   };
-  leaving(listen(model, ["values", "preset_values", "deltas"], refresh));
+  leaving(listen(model, ["values", "answered", "preset_values", "deltas"], refresh));
   leaving(hear(model, "msg:custom", (message) => {
     if (message.kind !== "rejected") return;
     controls.forEach((control) => control.paint(true));
@@ -119,6 +120,14 @@ const build = (model) => (root, board, sized, leaving) => {
   return render;
 };
 
+// A setting as its control shows it: what it was last moved to, for as long as the kernel has not answered; what the kernel
+// told meanwhile is older. A text is shown by nobody until the kernel has read it as a number.
+function standing(model, name) {
+  const { value, n } = model.get("edits")[name] ?? {};
+  const told = model.get("values")[name];
+  return n > model.get("answered") && (typeof value !== "string" || typeof told === "string") ? value : told;
+}
+
 // The rows of a drawer, under a heading each time that says when a change takes effect, where they differ in that.
 function byEffect(board, key, fields, rows) {
   const effects = [...new Set(fields.map(({ effect }) => effect))];
@@ -142,7 +151,7 @@ function makeControl(board, model, tip, edit, field) {
   const name = make("label", { for: id, text: label });
   const back = make("button", { class: "ex-back", type: "button", hidden: true, onclick: () => edit(field.name, model.get("preset_values")[field.name]) });
   const node = make("div", { class: `ex-control explorer-${field.css}`, "data-effect": field.effect }, name, back);
-  const value = () => model.get("values")[field.name];
+  const value = () => standing(model, field.name);
   const explain = () => tip.show(tipNodes(board, field, label), node, true);
   name.addEventListener("mouseenter", explain);
   name.addEventListener("mouseleave", tip.hide);

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from traitlets import Dict, List
+from traitlets import Dict, Int, List
 
 from explorer.config import CHOICES, FIELDS, WEIGHT_RANGE, Config, effect_of
 from explorer.presets import PRESETS
@@ -113,6 +113,7 @@ class Controls(BoardView):
     preset_values = Dict(help="The preset's settings.").tag(sync=True)
     deltas = List(help="[[field, PPO's value, the preset's]]: how the preset differs from PPO.").tag(sync=True)
     edits = Dict(help="{field: {value, n, held}}: the newest edit of every field; n grows with each.").tag(sync=True)
+    answered = Int(help="The n of the newest edit that ``values`` knows of, taken or refused.").tag(sync=True)
 
     def __init__(
         self,
@@ -123,7 +124,6 @@ class Controls(BoardView):
         **traits: Any,
     ) -> None:
         self._on_edit, self._on_error = on_edit, on_error
-        self._taken = 0
         self._weighed = list(config.weights)
         super().__init__(groups=groups(config), **traits)
         self.show(config, preset)
@@ -143,20 +143,24 @@ class Controls(BoardView):
 
     def forget(self, n: int) -> None:
         """Take no edit up to the n-th any more: what was chosen after it has come first."""
-        self._taken = max(self._taken, n)
+        self.answered = max(self.answered, n)
 
     def _take(self, change: Any) -> None:
         """Pass on what was edited since the last message, in the order in which it was edited."""
         edits: Mapping[str, Mapping[str, Any]] = change["new"]
         fresh = sorted(
-            (e["n"], name, e["value"], bool(e.get("held"))) for name, e in edits.items() if e["n"] > self._taken
+            (e["n"], name, e["value"], bool(e.get("held"))) for name, e in edits.items() if e["n"] > self.answered
         )
         if not fresh:
             return
-        self._taken = fresh[-1][0]
-        for _, name, value, held in fresh:  # one by one: a refused edit takes no other with it
-            try:
-                self._on_edit({name: value}, held)
-            except Exception as error:  # a message has no cell to show its error in
-                self._on_error(error)
-                self.send({"kind": "rejected"})
+        refused = False
+        with self.hold_sync():  # the values and that they are the answer travel together
+            for _, name, value, held in fresh:  # one by one: a refused edit takes no other with it
+                try:
+                    self._on_edit({name: value}, held)
+                except Exception as error:  # a message has no cell to show its error in
+                    self._on_error(error)
+                    refused = True
+            self.answered = fresh[-1][0]
+        if refused:
+            self.send({"kind": "rejected"})

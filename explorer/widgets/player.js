@@ -175,13 +175,13 @@ function statusLine(board, run) {
   if (run.phase === "failed") return `${at} · ${say(board, "ui.failed")}`;
   if (isReplay(board)) return `${at} · ${say(board, "ui.replay", { name: board.get("replay").name, updates: run.updates })}`;
   const parts = [at];
-  if (!run.live && run.mode !== "paused") parts.push(say(board, "ui.training"));
+  if (!run.live && run.mode !== "paused") parts.push(say(board, run.updates ? "ui.recorded_begins" : "ui.training"));
   else if (!run.live && run.updates) parts.push(say(board, run.phase === "ready" ? `ui.${run.note || "recorded_ready"}` : "ui.recorded", { updates: run.updates }));
   else if (run.phase !== "ready") parts.push(say(board, "ui.loading"));
   else if (run.opening) parts.push(say(board, "ui.opening"));
   else if (!run.live) parts.push(say(board, "ui.ready"));
   else {
-    parts.push(say(board, run.mode !== "paused" ? "ui.training" : run.note ? `ui.${run.note}` : "ui.paused"));
+    parts.push(say(board, run.mode !== "paused" ? "ui.training" : run.note ? `ui.${run.note}` : run.cursor ? "ui.paused" : "ui.ready"));
     if (run.rate && run.mode === "running") parts.push(say(board, "ui.updates_per_second", { rate: format(run.rate, 1) }));
   }
   if (run.broken) parts.push(say(board, "ui.not_recorded"));
@@ -244,7 +244,9 @@ function paintScrubber(board, { scrub, place, epoch, follow }, run) {
   scrub.disabled = run.newest < 2;
   if (document.activeElement !== scrub || run.follow) scrub.value = String(run.cursor);
   scrub.setAttribute("aria-label", say(board, "ui.scrubber"));
-  write(place, `${run.cursor} / ${run.newest}`);
+  scrub.title = say(board, "ui.tips.scrubber");
+  write(place, `${run.cursor} / ${Math.max(run.cursor, run.newest)}`); // the update in the making is looked at as it grows
+  place.dataset.newest = run.newest;
   write(follow, say(board, isReplay(board) ? "ui.replay_newest" : "ui.follow_live"));
   follow.title = isReplay(board) ? "" : say(board, "ui.tips.follow_live");
   follow.setAttribute("aria-pressed", String(run.follow));

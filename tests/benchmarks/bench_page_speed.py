@@ -213,7 +213,7 @@ requestAnimationFrame(look);
 #: When so many further updates appeared beside the scrubber, in milliseconds.
 APPEARANCES = """([root, count]) => new Promise((done) => {
   const place = root.querySelector('.ex-place');
-  const newest = () => place.textContent.split('/')[1].trim();
+  const newest = () => place.dataset.newest;
   const times = [];
   let last = newest();
   new MutationObserver((_, observer) => {

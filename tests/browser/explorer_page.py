@@ -74,7 +74,7 @@ class ExplorerPage:
     @property
     def newest(self) -> int:
         """The newest update of the run, as it stands beside the scrubber."""
-        return int((self.player.locator(".ex-place").text_content() or "").split("/")[1])
+        return int(self.player.locator(".ex-place").get_attribute("data-newest") or 0)
 
     @property
     def live(self) -> bool:
@@ -337,13 +337,13 @@ REGION = "(root, high) => root.querySelector('.explorer-region').dataset.high ==
 
 #: The newest update is on screen, or nothing was ever trained.
 SETTLED = """(root) => {
-  const newest = Number(root.querySelector('.ex-place').textContent.split('/')[1]);
+  const newest = Number(root.querySelector('.ex-place').dataset.newest);
   const shown = root.querySelector('.explorer-tokens').dataset.update;
   const following = root.querySelector('.explorer-follow').getAttribute('aria-pressed') === 'true';
   return newest === 0 || !following || Number(shown) >= newest;
 }"""
 
-NEWEST = "(root, n) => Number(root.querySelector('.ex-place').textContent.split('/')[1]) >= n"
+NEWEST = "(root, n) => Number(root.querySelector('.ex-place').dataset.newest) >= n"
 
 REACHED = """(root, n) =>
   Number(root.querySelector('.explorer-status').textContent.match(/update (\\d+)/)?.[1]) >= n"""

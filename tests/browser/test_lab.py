@@ -147,7 +147,7 @@ def test_two_live_side_by_side_and_a_cell_run_again_closes_its_own(notebook: Not
     explorer.train()
     second.train()
     updates = explorer.newest
-    explorer.when("(root, n) => Number(root.querySelector('.ex-place').textContent.split('/')[1]) > n", updates)
+    explorer.when("(root, n) => Number(root.querySelector('.ex-place').dataset.newest) > n", updates)
     second.wait_for_update(1)
     explorer.slide("clip_range", 0.1)
     explorer.wait_for_region(0.1)

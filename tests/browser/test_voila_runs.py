@@ -126,7 +126,7 @@ def test_a_reload_in_the_middle_of_training_loses_no_whole_update(explorer: Expl
     explorer.page.reload()
     explorer.wait_until_ready()
     expect(explorer.part("train")).to_be_enabled()
-    explorer.when("(root, n) => Number(root.querySelector('.ex-place').textContent.split('/')[1]) >= n", seen)
+    explorer.when("(root, n) => Number(root.querySelector('.ex-place').dataset.newest) >= n", seen)
     assert explorer.newest < 40  # it is the run's own, and not the bundled one
     now = explorer.newest
     assert checkpoint_updates(recorded(folder, run))[-1] == now

@@ -87,12 +87,29 @@ def test_a_click_in_the_advantages_and_on_the_clip_picture_pins_too(explorer: Ex
 
     ring = explorer.part("objective").locator(".ex-ring-pinned")
     expect(ring).to_have_count(1)
+    expect(explorer.part("objective").locator(".ex-picture")).to_have_attribute("data-moving", "false")
     at = (ring.get_attribute("cx"), ring.get_attribute("cy"))
     _unpin(explorer)
     explorer.part("objective").locator(".ex-picture").click(position={"x": float(at[0] or 0), "y": float(at[1] or 0)})
     explorer.when("(root) => root.querySelector('.ex-token.ex-pinned')", milliseconds=AT_ONCE)
     for name, value in zip(("cx", "cy"), at, strict=True):  # or that of a token close by
         assert float(ring.get_attribute(name) or "nan") == pytest.approx(float(value or "nan"), abs=14)
+
+
+def test_no_click_is_lost_to_what_is_drawn_anew_under_the_pointer(explorer: ExplorerPage) -> None:
+    explorer.train_as_set()
+    _pin(explorer, 0, 4)
+    mouse, root = explorer.page.mouse, explorer.root
+    for panel, mark in (("objective", ".ex-ring-pinned"), ("advantages", ".ex-column:not(.ex-column-hovered)")):
+        box = explorer.part(panel).locator(mark).bounding_box()
+        assert box is not None
+        mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        mouse.down()
+        root.evaluate("(root) => root.querySelector('.explorer-tokens .ex-responses').focus()")
+        explorer.page.keyboard.press("Escape")  # which takes the mark away, and others with it
+        expect(explorer.part("tokens").locator(".ex-pinned")).to_have_count(0)
+        mouse.up()
+        explorer.when("(root) => root.querySelector('.ex-token.ex-pinned')", milliseconds=AT_ONCE)
 
 
 def test_arrow_keys_move_and_escape_lets_go(explorer: ExplorerPage) -> None:
@@ -193,7 +210,7 @@ def test_it_stays_at_an_earlier_update_while_training(explorer: ExplorerPage) ->
     explorer.train()
     explorer.scrub(1)
     texts = explorer.texts
-    explorer.when("(root, n) => Number(root.querySelector('.ex-place').textContent.split('/')[1]) >= n", newest + 2)
+    explorer.when("(root, n) => Number(root.querySelector('.ex-place').dataset.newest) >= n", newest + 2)
     assert explorer.texts == texts
     assert explorer.update == 1
     explorer.stop()

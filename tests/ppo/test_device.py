@@ -160,7 +160,11 @@ def test_what_a_session_asks_of_it_follows_too(
         while not engine.advance():
             pass
         engine.advance()  # in the middle of the second, the first is asked
-        answers = (engine.compare(), engine.try_prompt("The cat", 0), engine.try_prompt("One day", 1))
+        answers = (
+            engine.answers.compare(),
+            engine.answers.try_prompt("The cat", 0),
+            engine.answers.try_prompt("One day", 1),
+        )
         kept = engine.checkpoints._weights[1]
         assert {tensor.device.type for tensor in kept.values()} == {"cpu"}
         assert not any(isinstance(tensor, There) for tensor in kept.values())

@@ -10,6 +10,7 @@ import pytest
 from explorer.config import Config
 from explorer.ppo.policy import Policy
 from explorer.session.session import Session
+from tests.session.watched import MakeEngine, Watched
 
 MakeSession: TypeAlias = Callable[..., Session]
 
@@ -36,3 +37,20 @@ def make_session(make_tiny_policy: Callable[[], Policy], tiny_config: Config) ->
 def session(make_session: MakeSession) -> Session:
     """An inline session before its first update."""
     return make_session()
+
+
+@pytest.fixture
+def make_engine(make_tiny_policy: Callable[[], Policy], tiny_config: Config) -> MakeEngine:
+    """``make_engine(**changes)``: a loaded engine of a fresh tiny policy, with some settings changed."""
+
+    def make(rewards: Any = None, **changes: Any) -> Watched:
+        engine = Watched(make_tiny_policy(), tiny_config.replace(**changes), rewards=rewards)
+        engine.load()
+        return engine
+
+    return make
+
+
+@pytest.fixture
+def engine(make_engine: MakeEngine) -> Watched:
+    return make_engine()

@@ -135,7 +135,7 @@ def test_pairs_come_from_the_batch_on_screen_where_that_is_asked_for(asked: Sess
     asked.annotator.follow(source="batch")
     label(asked, "a")
     engine = asked.engine
-    texts = set(engine.texts_of(asked.recorded))
+    texts = set(engine.batches.texts_of(asked.recorded))
     own = [pair for pair in asked.annotator.state["queue"] if pair["source"] == "batch"]
     assert own and all({(p["prompt"], p["a"]), (p["prompt"], p["b"])} <= texts and p["update"] == 1 for p in own)
 

@@ -27,16 +27,16 @@ PATIENCE = 30
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The updates whose parts were computed, in order."""
-    from explorer.session.engine import Engine
+    from explorer.session.batches import Batches
 
     updates: list[int] = []
-    compute = Engine.gradient_parts
+    compute = Batches.gradient_parts
 
-    def count(engine: Engine, snapshot: Snapshot) -> Any:
+    def count(batches: Batches, snapshot: Snapshot) -> Any:
         updates.append(snapshot.update)
-        return compute(engine, snapshot)
+        return compute(batches, snapshot)
 
-    monkeypatch.setattr(Engine, "gradient_parts", count)
+    monkeypatch.setattr(Batches, "gradient_parts", count)
     return updates
 
 
@@ -104,7 +104,7 @@ def test_a_separate_critic_pulls_with_its_own_weights(make_session: MakeSession,
     session.parts.wanted = True
     newest = session.parts.answer.parts
     session.step_stage()  # in the middle of an update: those of the last whole one, from its checkpoint
-    found = session.engine.gradient_parts(session.history.last)
+    found = session.engine.batches.gradient_parts(session.history.last)
     assert found == pytest.approx(newest, abs=2e-2)
     assert found.sum() == pytest.approx(1.0, abs=1e-4)
 
@@ -182,7 +182,7 @@ def test_what_fails_is_said_once_and_harms_nothing(session: Session, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "load_into", fail)
-        patch.setattr(session.engine, "gradient_parts", fail)
+        patch.setattr(session.engine.batches, "gradient_parts", fail)
         session.parts.wanted = True
     assert session.parts.answer.state == "failed"
     assert session.error["message"] == "no such weights" and session.error["count"] == 1

@@ -17,7 +17,7 @@ from explorer.config import Config, effect_of
 from explorer.presets import PRESETS, RECIPES
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import what_if
-from explorer.session.engine import Unfinished
+from explorer.session.progress import Unfinished
 from explorer.session.session import ResetNeeded, Session
 
 if TYPE_CHECKING:

@@ -25,16 +25,16 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The first prompt of every job."""
-    from explorer.session.engine import Engine
+    from explorer.session.batches import Batches
 
     jobs: list[int] = []
-    measure = Engine.sample_reference
+    measure = Batches.sample_reference
 
-    def count(engine: Engine, config: Config, first: int, many: int) -> Any:
+    def count(batches: Batches, config: Config, first: int, many: int) -> Any:
         jobs.append(first)
-        return measure(engine, config, first, many)
+        return measure(batches, config, first, many)
 
-    monkeypatch.setattr(Engine, "sample_reference", count)
+    monkeypatch.setattr(Batches, "sample_reference", count)
     return jobs
 
 

@@ -14,7 +14,8 @@ from explorer.ppo.policy import Policy
 from explorer.ppo.records import Epoch
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import what_if
-from explorer.session.engine import Engine, Progress, Unfinished
+from explorer.session.engine import Engine
+from explorer.session.progress import Progress, Unfinished
 from explorer.views.batch import batch_picture, telling_token
 from explorer.views.curves import ADAPTING
 from explorer.views.scoring import INSIDE, MASKED, OUTSIDE_FLOWS, OUTSIDE_ZERO, clip_states

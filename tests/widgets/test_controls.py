@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +15,8 @@ from explorer.presets import PRESETS
 from explorer.text import LANGUAGES, labels
 from explorer.widgets.board import Board
 from explorer.widgets.controls import GROUPS, Controls, control, css_name, groups
+from explorer.widgets.scripts import script
+from tests.node import node
 
 if TYPE_CHECKING:
     from tests.widgets.conftest import Say
@@ -195,6 +199,53 @@ def test_an_edit_says_whether_its_control_is_still_held(page: Page, from_browser
 def test_edits_of_several_fields_come_in_their_order(page: Page, from_browser: Say) -> None:
     from_browser(page.controls, edits=edits(kl_coef=(0.1, 5), clip_range=(0.3, 4), gamma=(0.9, 6)))
     assert page.taken == [{"clip_range": 0.3}, {"kl_coef": 0.1}, {"gamma": 0.9}]
+
+
+def test_the_values_and_that_they_are_the_answer_travel_in_one_message(
+    page: Page, from_browser: Say, to_browser: Callable[[Any], list[dict[str, Any]]]
+) -> None:
+    sent = to_browser(page.controls)
+    from_browser(page.controls, edits=edits(clip_range=(0.3, 4), gamma=(0.9, 5)))
+    (state,) = (m["state"] for m in sent if m["method"] == "update" and "answered" in m["state"])
+    assert state["answered"] == 5
+    assert (state["values"]["clip_range"], state["values"]["gamma"]) == (0.3, 0.9)
+    assert [m for m in sent if "values" in m.get("state", {}) and "answered" not in m["state"]] == []
+
+
+def test_a_refused_edit_is_answered_too(page: Page, from_browser: Say) -> None:
+    from_browser(page.controls, edits=edits(clip_range=(7.0, 3)))
+    assert page.controls.answered == 3
+    page.controls.forget(2)
+    assert page.controls.answered == 3
+    page.controls.forget(8)
+    assert page.controls.answered == 8
+
+
+@pytest.mark.parametrize(
+    ("edit", "answered", "shown"),
+    [
+        (None, 0, 1.0),
+        ({"value": 1.35, "n": 2}, 2, 1.0),  # answered: what the kernel says is the last word, as where it refused
+        ({"value": 1.35, "n": 2}, 9, 1.0),
+        ({"value": 1.35, "n": 2}, 1, 1.35),  # the values on the page are older than the edit
+        ({"value": None, "n": 2}, 1, None),
+        ({"value": "a lot", "n": 2}, 1, 1.0),  # no slider can stand at a text
+    ],
+)
+def test_a_control_stays_where_it_was_moved_to_until_it_is_answered(
+    edit: dict[str, Any] | None, answered: int, shown: float | None, tmp_path: Path
+) -> None:
+    state = {"values": {"temperature": 1.0}, "edits": {"temperature": edit} if edit else {}, "answered": answered}
+    (tmp_path / "controls.mjs").write_text(f"{script('controls')}\nexport {{ standing }};", encoding="utf-8")
+    ask = f"""
+      import {{ standing }} from "./controls.mjs";
+      const state = {json.dumps(state)};
+      console.log(JSON.stringify(standing({{ get: (name) => state[name] }}, "temperature")));
+    """
+    (tmp_path / "ask.mjs").write_text(ask, encoding="utf-8")
+    done = subprocess.run([node(), "ask.mjs"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == shown
 
 
 def test_an_edit_with_a_stale_number_is_ignored(page: Page, from_browser: Say) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 import explorer.widgets
 from explorer.config import CHOICES, SAPO_TEMPERATURES, Config
-from explorer.session.engine import BEFORE_EPOCHS
 from explorer.session.parts import State
+from explorer.session.progress import BEFORE_EPOCHS
 from explorer.text import LANGUAGES, labels
 from explorer.views.quantities import ON_DEMAND, QUANTITIES
 from explorer.widgets.board import Board
