@@ -232,6 +232,7 @@ class Engine:
         snapshot = take_snapshot(stage.update, self._in_force, trainer.policy)
         there = self._recorder.is_there(snapshot)
         if not there:
+            self._recorder.wait()
             self._on_update(snapshot)
         self._recorder.after_update(trainer, snapshot, self.config, there)
         self._on_stage(dataclasses.replace(self._progress(stage), waiting=self.show_stages))
