@@ -1,8 +1,9 @@
 """A thread that writes a run to disk while the next update is computed.
 
 What it is given it writes in order. At most one update and one state wait: who brings the next update waits until the
-one before it is on the disk itself (fsync). So a killed process, or a loss of power, costs the update in progress, and
-the one just ended where it comes within the some hundredth of a second that writing takes.
+one before it is on the disk itself (fsync), and a page waits for that before it shows the next. So a killed process, or
+a loss of power, costs the update in progress, and the one just ended where it comes before that is written: within some
+hundredths of a second. However slow the disk, it is never more.
 
 What goes wrong, such as a full disk, is raised by the next call of ``append``, ``checkpoint``, ``settle`` or
 ``close``, once; nothing is written after it.
@@ -62,6 +63,11 @@ class BackgroundWriter:
     def checkpoint(self, state: State, passing: bool = False) -> None:
         """Keep a state after the updates given so far, as ``RunWriter.checkpoint`` does. Raises as ``append``."""
         self._give("state", lambda: self._writer.checkpoint(state, passing))
+
+    def wait(self) -> None:
+        """Wait until every update given so far is safe, or something has gone wrong, which a later call raises."""
+        with self._changed:
+            self._changed.wait_for(lambda: not any(kind == "update" for kind, _ in self._jobs) or self.failed)
 
     def settle(self) -> None:
         """Wait until everything given so far is safe. Raises as ``append``."""

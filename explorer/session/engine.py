@@ -181,6 +181,7 @@ class Engine:
         snapshot = take_snapshot(stage.update, self.in_force, trainer.policy)
         there = self._recorder.is_there(snapshot)
         if not there:
+            self._recorder.wait()
             self._on_update(snapshot)
         self._recorder.after_update(trainer, snapshot, self.config, there)
         at = progress(trainer, self.in_force, stage, self.show_stages)

@@ -136,6 +136,11 @@ class Recorder:
             self._kept = before.updates - 1
             self._keep()
 
+    def wait(self) -> None:
+        """Wait until every update before is safe: of what has been shown, a kill costs the newest one at most."""
+        if self._writer is not None:
+            self._writer.wait()
+
     def after_update(self, live: Trainer, snapshot: Snapshot, config: Config, there: bool = False) -> None:
         """Write an update.
 
