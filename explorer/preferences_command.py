@@ -22,7 +22,7 @@ def preferences(
         float, typer.Option(help="The least difference that it sees, in standard deviations; less is a tie.")
     ] = 0.0,
     choose: Annotated[str, typer.Option(help="How pairs are chosen: random, disagreement or closest.")] = "random",
-    tuned: Annotated[bool, typer.Option(help="Tune a copy of the policy's trunk to the labels.")] = False,
+    tuned: Annotated[bool, typer.Option(help="Tune a copy of the policy's trunk to the labels as well.")] = False,
     table_file: Annotated[
         Path | None,
         typer.Option("--table", metavar="FILE", help="Write the table as JSON too, as the page shows it."),

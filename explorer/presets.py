@@ -50,6 +50,9 @@ LESSONS: Mapping[str, Config] = MappingProxyType(
             components={"play": {"kind": "expression", "expression": '0.25 * count("play")'}},
             weights={**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), "play": 1.0},
         ),
+        # The hole was first described at learning rate 1.5e-4 and β 0.03, with a share that falls to 0.2 to 0.3. With
+        # the component as it is normalised here the share stops at 0.64 and 0.68 there (means of updates 46 to 50, two
+        # seeds): the leash holds at 4 to 5 nats, where the component has -0.2. Hence larger steps and no leash.
         "bias_by_omission": Config(
             learning_rate=3e-4,
             kl_coef=0.0,
@@ -192,9 +195,12 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType(
 )
 
 #: By which update the score and the judge of some presets are to be seen to part, as ``explorer.views.gauge.parting``
-#: has it. An update takes a second or less on two cores, so that update 20 is well within a minute. "Leash" claims
-#: nothing of the kind: of ten seeds five parted for a while, with the judge at 0.21 to 0.38 in the end.
-PARTINGS: Mapping[str, int] = MappingProxyType({"hack_the_reward": 20})
+#: has it; with ten seeds of each it was after update 10 or 11. An update takes a second or less on two cores, so that
+#: update 20 is well within a minute. "Leash" claims nothing of the kind: of ten seeds five parted for a while, with the
+#: judge at 0.21 to 0.38 in the end; nor does "Bias by omission", whose judge counts persons and no good text.
+PARTINGS: Mapping[str, int] = MappingProxyType(
+    dict.fromkeys(("hack_the_reward", "exploit_your_own_labels", "length_exploit", "entropy_collapse"), 20)
+)
 
 #: All of them by name, in the order of the menu.
 PRESETS: Mapping[str, Config] = MappingProxyType({**LESSONS, **RECIPES})

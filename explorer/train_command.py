@@ -7,18 +7,16 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from explorer.config import CHOICES, DEFAULT_WEIGHTS, FIELDS, Config
+from explorer.label_options import Labels, LearnedWeight, Tune, check_label_options, learnt
 from explorer.memory import keep_freed_memory
 from explorer.presets import PRESETS
 from explorer.prompt_sets import prompt_sets
 from explorer.train_report import Report, parting, summary
-
-if TYPE_CHECKING:
-    from explorer.ppo.policy import Policy
 
 #: The exit code of a program that Ctrl-C ended.
 INTERRUPTED = 130
@@ -42,17 +40,6 @@ Prompts = Annotated[
         show_default=next(iter(prompt_sets())),
     ),
 ]
-Labels = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Learn a reward model from a JSONL file of prompt, chosen and rejected, and train on it as the component "
-        "'learned'.",
-    ),
-]
-LearnedWeight = Annotated[
-    float | None, typer.Option(help="The weight of what is learnt from --labels.", show_default="1")
-]
 Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", show_default="cpu")]
 
 
@@ -64,6 +51,7 @@ def train(
     policy: PolicyName = None,
     prompts: Prompts = None,
     labels: Labels = None,
+    tune: Tune = False,
     weight_learned: LearnedWeight = None,
     device: Device = None,
     bf16: Annotated[
@@ -116,8 +104,7 @@ def train(
     if resume is not None and (preset or prompts):
         given = "--preset" if preset else "--prompts"
         raise ValueError(f"{given} does not go with --resume, as the run has its own: change single knobs with --set.")
-    if labels is None and resume is None and weight_learned is not None:
-        raise ValueError("--weight-learned is the weight of what is learnt from labels: name their file with --labels.")
+    check_label_options(labels, tune, weight_learned, resumed=resume is not None)
 
     import torch
 
@@ -128,13 +115,14 @@ def train(
     keep_freed_memory()
     if resume is None:
         begun = load_policy(policy, device, bf16)
-        config = config.replace(**_learnt(labels, begun, texts, config))
+        if labels is not None:
+            config = config.replace(**learnt(labels, begun, texts, config, tune=tune, told=not as_json))
         config = config if weight_learned is None else config.replace(weight_learned=weight_learned)
         trainer = Trainer(policy=begun, config=config, prompts=texts)
     else:
         changes = read_settings(settings or [], seed)
         if labels is not None:
-            changes |= _learnt(labels, load_policy(policy, device, bf16), None, None)
+            changes |= learnt(labels, load_policy(policy, device, bf16), None, None, tune=tune, told=not as_json)
         changes |= {} if weight_learned is None else {"weight_learned": weight_learned}
         trainer = Trainer.resume(resume, from_update, changes, policy=policy, device=device, bf16=bf16 or None)
     before, folder, report = trainer.updates, out or resume, Report(as_json)
@@ -166,17 +154,6 @@ def train(
     if (made := trainer.updates - before) < updates:
         print(f"Interrupted after {made} of {updates} updates.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
-
-
-def _learnt(
-    labels: Path | None, policy: Policy, prompts: Sequence[str] | None, config: Config | None
-) -> dict[str, Any]:
-    """What ``Config.replace`` takes to train on what a file of labels teaches; nothing without a file."""
-    if labels is None:
-        return {}
-    from explorer.ppo.preferences.fitting import recipe_from_labels
-
-    return {"component_learned": recipe_from_labels(labels, policy, "stories" if prompts is None else prompts, config)}
 
 
 def build_config(preset: str | None, settings: Iterable[str], seed: int | None) -> Config:

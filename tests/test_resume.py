@@ -299,6 +299,32 @@ def test_a_judge_that_was_learnt_is_recorded_and_comes_along_to_a_run_gone_on_wi
     assert Recording.load(tmp_path / "branch")[-1].config.judge == config.replace(judge=second).judge
 
 
+def test_a_component_that_was_learnt_with_a_tuned_trunk_comes_along_to_a_run_gone_on_with_and_to_a_branch(
+    make: Make, resume: Resume, make_tiny_policy: Callable[[], Policy], tmp_path: Path
+) -> None:
+    recipe, frozen = (
+        taught(make_tiny_policy(), CONFIGS["default"], TINY_PROMPTS, tuned=tuned) for tuned in (True, False)
+    )
+    assert recipe["trunk"] and "trunk" not in frozen
+    config = CONFIGS["default"].replace(component_learned=recipe)
+    unbroken = make(config)
+    whole = list(unbroken.train(4))
+    make(config).train(2, out=tmp_path / "run")
+    last = resume(tmp_path / "run")
+    assert last.config.components == config.components
+    last.train(2, out=tmp_path / "run")
+    assert learned(list(Recording.load(tmp_path / "run"))) == learned(whole)
+    assert numbers_of(last) == numbers_of(unbroken)
+
+    # A branch that changes nothing is the run again; one that takes the trunk away parts from it at the scores.
+    same = resume(tmp_path / "run", 2).train(2, out=tmp_path / "same")
+    assert learned(list(same)) == learned(whole[2:])
+    other = resume(tmp_path / "run", 2, {"component_learned": frozen}).train(2, out=tmp_path / "other")
+    found = parting(Recording.load(tmp_path / "run"), other)
+    assert found is not None and (found.update, found.stage) == (3, "score")
+    assert other[-1].config.components == {"learned": frozen}
+
+
 def test_where_a_run_ends_its_state_is_kept(make: Make, tmp_path: Path) -> None:
     make().train(5, out=tmp_path / "whole", checkpoint_every=2)
     assert checkpoint_updates(tmp_path / "whole") == [0, 2, 4, 5]

@@ -371,6 +371,27 @@ def test_it_learns_from_labels_and_trains_on_what_it_learnt(run: Run, tmp_path: 
     assert code == 2 and "name their file with --labels" in err
 
 
+def test_it_tunes_the_trunk_to_the_labels_and_says_what_that_gained(run: Run, tmp_path: Path) -> None:
+    pair = {"prompt": "Once", "chosen": "the happy dog ran", "rejected": "a sad cat sat"}
+    labels = tmp_path / "pairs.jsonl"
+    labels.write_text("".join(json.dumps({**pair, "rejected": f"{pair['rejected']} {n}"}) + "\n" for n in range(12)))
+    given = ("--labels", str(labels), "--tune", "--updates", "1")
+    code, out, err = run(*given, "--out", str(tmp_path / "run"))
+    assert (code, err) == (0, "")
+    recipe = dict(Recording.load(tmp_path / "run")[0].config.components["learned"])
+    assert out.startswith("Of " if "trunk" in recipe else "The trunk stays frozen") and "held-out labels" in out
+    code, out, err = run(*given, "--json", "--out", str(tmp_path / "again"))
+    assert (code, err) == (0, "") and [json.loads(line)["update"] for line in out.splitlines()] == [1]
+    assert Recording.load(tmp_path / "again")[0].config.components == {"learned": recipe}
+    fork = run("--resume", str(tmp_path / "run"), *given, "--weight-learned", "0.5", "--out", str(tmp_path / "f"))
+    assert (fork[0], fork[2]) == (0, "") and "held-out labels" in fork[1]
+    labels.write_text("".join(labels.read_text().splitlines(keepends=True)[:9]))
+    code, _, err = run(*given)
+    assert code == 2 and "at least 10 decided" in err
+    code, _, err = run("--tune")
+    assert code == 2 and "--tune tunes the trunk of what is learnt from labels: name their file with --labels" in err
+
+
 def test_the_seed_option_goes_before_a_setting() -> None:
     assert build_config(None, ["seed=3"], 5) == Config(seed=5)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from explorer.bundled import asset_path
 
-#: What twenty labels can teach, and two hundred: measured by ``ppo-explorer preferences --table``.
+#: What twenty labels can teach, and two hundred: measured by ``ppo-explorer preferences --tuned --table``.
 TABLE = "preferences/table.json"
 
 
@@ -38,6 +38,9 @@ def annotate_picture(session: Any) -> dict[str, Any]:
 
 
 def learning_table() -> dict[str, Any]:
-    """The bundled table: ``{seeds, fresh, noise, way, rows}``; a row is ``[rule, pairs, mean, lowest, highest]``."""
+    """The bundled table: ``{seeds, fresh, noise, way, rows}``.
+
+    A row is ``[rule, pairs, mean, lowest, highest]``, and the last three again of a trunk tuned to the same labels.
+    """
     found: dict[str, Any] = json.loads(asset_path(TABLE).read_text(encoding="utf-8"))
     return found

@@ -108,19 +108,22 @@ function drawScores(board, svg, width, height, fitted) {
   return say(board, "ui.annotate.pictures.scores.said", { count: scores.length, spread: format(mean, 2) });
 }
 
-// Held-out accuracy by rule and number of labels, as measured.
+// Held-out accuracy by rule and number of labels, as measured; where the trunk was tuned too, its own below.
 function learningTable(board, { rows, seeds, fresh, samples }) {
   const counts = [...new Set(rows.map(([, pairs]) => pairs))].sort((one, other) => one - other);
   const rules = [...new Set(rows.map(([rule]) => rule))];
   const head = make("tr", {}, make("th", { scope: "col", text: say(board, "ui.annotate.table.rule") }), ...counts.map((pairs) => make("th", { scope: "col", text: say(board, "ui.annotate.table.labels", { pairs }) })));
   const body = rules.map((rule) => make("tr", {}, make("th", { scope: "row", text: say(board, `ui.annotate.who.${rule}`) }), ...counts.map((pairs) => {
-    const [, , mean, low, high] = rows.find(([r, n]) => r === rule && n === pairs) ?? [rule, pairs, NaN, NaN, NaN];
-    return make("td", { class: tint({ kind: "diverging", high: 0.5 }, mean - 0.5), "data-value": mean }, make("b", { text: format(mean, 2) }), make("small", { text: ` ${format(low, 2)}–${format(high, 2)}` }));
+    const [, , mean, low, high, ...own] = rows.find(([r, n]) => r === rule && n === pairs) ?? [rule, pairs, NaN, NaN, NaN];
+    const [tuned, ...ends] = own.map((number) => format(number, 2));
+    return make("td", { class: tint({ kind: "diverging", high: 0.5 }, mean - 0.5), "data-value": mean },
+      make("b", { text: format(mean, 2) }), make("small", { text: ` ${format(low, 2)}–${format(high, 2)}` }),
+      ...(own.length ? [make("br"), make("small", { class: "ex-annotate-tuned", text: say(board, "ui.annotate.table.tuned", { tuned, ends: ends.join("–") }) })] : []));
   })));
   return [
     make("h3", { text: say(board, "ui.annotate.table.title") }),
     make("table", {}, make("thead", {}, head), make("tbody", {}, ...body)),
-    make("p", { class: "ex-hint", text: say(board, "ui.annotate.table.look_for", { seeds, fresh }) }),
+    make("p", { class: "ex-hint", text: say(board, "ui.annotate.table.look_for", { seeds, fresh }) + (rows.some((row) => row.length > 5) ? ` ${say(board, "ui.annotate.table.below")}` : "") }),
   ];
 }
 
@@ -146,5 +149,8 @@ function teachingTable({ fitted = {}, curve = [] }) {
   return { columns, rows: rows.map((row) => columns.map((name) => row[name])) };
 }
 
-// What so many labels can teach, as measured.
-const learntTable = ({ rows }) => ({ columns: ["rule", "labels", "mean held-out accuracy", "lowest", "highest"], rows });
+// What so many labels can teach, as measured; empty where the trunk was not tuned.
+function learntTable({ rows }) {
+  const columns = ["rule", "labels", "mean held-out accuracy", "lowest", "highest", "mean, trunk tuned", "lowest, tuned", "highest, tuned"].slice(0, Math.max(...rows.map((row) => row.length)));
+  return { columns, rows: rows.map((row) => columns.map((_, i) => row[i])) };
+}

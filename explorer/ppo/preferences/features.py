@@ -3,6 +3,7 @@
 Sources of numbers for each token, from the bottom of the policy to its top:
 
     token        which word of the vocabulary it is: one number for each word, 1 for the token's own
+    spelling     how it is written: how often each letter, each byte in truth, stands in it
     embedding    the policy's input embedding of it
     layer 1, 2…  the hidden state after each block but the last, which knows what stands before it
     final        the last block's after the final norm: what the next word is predicted from
@@ -26,6 +27,10 @@ from torch.nn.functional import one_hot, pad
 from explorer.ppo.policy import Policy
 from explorer.ppo.preferences.comparisons import PreferenceError
 from explorer.ppo.preferences.pool import Pool
+from explorer.ppo.preferences.spelling import BYTES, spelled
+
+#: Sources that know the token alone: nothing of them stands behind the response, to be asked.
+WORDS = ("token", "spelling")
 
 POOLINGS = ("mean", "max", "last", "asked")
 
@@ -50,13 +55,13 @@ def check_blocks(policy: Policy, blocks: Sequence[Block]) -> None:
     Raises:
         PreferenceError: there are no blocks, or it has no such source or pooling.
     """
-    sources = ["token", "embedding", *(f"layer {n}" for n in range(1, policy.lm.config.n_layer)), "final"]
+    sources = [*WORDS, "embedding", *(f"layer {n}" for n in range(1, policy.lm.config.n_layer)), "final"]
     if not blocks:
         raise PreferenceError(f"There are no features: choose some of {', '.join(sources)}.")
     for block in blocks:
         if block.source not in sources:
             raise PreferenceError(f"There is no feature '{block.source}' in this policy: it has {', '.join(sources)}.")
-        if block.pooling not in POOLINGS or (block.source, block.pooling) == ("token", "asked"):
+        if block.pooling not in POOLINGS or (block.source in WORDS and block.pooling == "asked"):
             raise PreferenceError(f"Features cannot be pooled by '{block.pooling}': choose {', '.join(POOLINGS)}.")
         if not block.share > 0:
             raise PreferenceError(f"The share of '{block.source}' is {block.share}, but must be above 0.")
@@ -64,6 +69,8 @@ def check_blocks(policy: Policy, blocks: Sequence[Block]) -> None:
 
 def block_width(policy: Policy, block: Block) -> int:
     """How many numbers a block has."""
+    if block.source == "spelling":
+        return BYTES
     return int(policy.lm.config.vocab_size if block.source == "token" else policy.lm.config.n_embd)
 
 
@@ -169,15 +176,12 @@ def _pool(policy: Policy, ids: Tensor, states: dict[str, Tensor], mask: Tensor, 
 
 def _pool_one(policy: Policy, ids: Tensor, states: dict[str, Tensor], mask: Tensor, block: Block) -> Tensor:
     count = mask.sum(1).clamp(min=1)
-    if block.source == "token":
-        if block.pooling == "mean":  # without a one-hot of every token
-            rows = torch.zeros(len(ids), block_width(policy, block))
-            return rows.scatter_add_(1, ids, (mask / count[:, None]).float())
-        found = one_hot(ids, block_width(policy, block)).float()
-    elif block.pooling == "asked":
+    if (block.source, block.pooling) == ("token", "mean"):  # without a one-hot of every token
+        rows = torch.zeros(len(ids), block_width(policy, block))
+        return rows.scatter_add_(1, ids, (mask / count[:, None]).float())
+    if block.pooling == "asked":
         return states[block.source][:, -1]
-    else:
-        found = states[block.source][:, :-1]
+    found = _of_tokens(policy, ids, states, block.source)
     if block.pooling == "mean":
         return torch.where(mask[..., None], found, 0.0).sum(1) / count[:, None]
     if block.pooling == "max":
@@ -194,10 +198,11 @@ def _spread(
         if block.source == "token" and block.pooling == "mean":
             parts += torch.where(mask, own[ids], 0.0) / mask.sum(1).clamp(min=1)[:, None]
             continue
-        found = one_hot(ids, len(own)).float() if block.source == "token" else states[block.source][:, :-1]
         if block.pooling == "asked":
             whole += torch.where(mask.any(1), states[block.source][:, -1] @ own, 0.0)
-        elif block.pooling == "mean":
+            continue
+        found = _of_tokens(policy, ids, states, block.source)
+        if block.pooling == "mean":
             parts += torch.where(mask, found @ own, 0.0) / mask.sum(1).clamp(min=1)[:, None]
         elif block.pooling == "max":
             best = torch.where(mask[..., None], found, -torch.inf)
@@ -207,6 +212,13 @@ def _spread(
             at = torch.arange(len(ids)), _last(mask)
             parts[at] += torch.where(mask.any(1), found[at] @ own, 0.0)
     return parts, whole
+
+
+def _of_tokens(policy: Policy, ids: Tensor, states: dict[str, Tensor], source: str) -> Tensor:
+    """The numbers that a source has for every token: ``[n, T, W]``."""
+    if source == "token":
+        return one_hot(ids, int(policy.lm.config.vocab_size)).float()
+    return spelled(policy)[ids] if source == "spelling" else states[source][:, :-1]
 
 
 def _last(mask: Tensor) -> Tensor:

@@ -45,10 +45,11 @@ class Cell(NamedTuple):
     rule: str
     seed: int
     pairs: int
-    accuracy: float  # on fresh pairs
+    accuracy: float  # on fresh pairs, of a head on the frozen trunk
     folds: float  # held-out accuracy by folds, as it is known without fresh pairs
     train: float
     penalty: float
+    tuned: float | None = None  # on the same fresh pairs, with a trunk tuned to the same labels; None where it was not
 
 
 def measure(
@@ -77,7 +78,7 @@ def measure(
             responses; smaller ones are ties, in the labels and among the fresh pairs. Ties are asked over.
         way: how pairs are chosen, one of ``explorer.ppo.preferences.choosing.WAYS``. Other than at random they are
             chosen 20 at a time, after 20 at random.
-        tuned: whether the trunk is tuned to the labels.
+        tuned: whether the trunk is tuned to the labels as well.
         blocks: what the head reads; None is the usual.
         prompts: texts, or the name of a bundled set.
         config: batch_size, response_length and temperature are read; None is the default.
@@ -98,9 +99,8 @@ def measure(
             labels = _labels(features, pool, annotator, max(pairs), way, seed)
             for count in sorted(pairs):
                 model = fit_reward_model(features, labels[:count], members=0, seed=seed)
-                if tuned:
-                    model = tune(model, pool, labels[:count], seed=seed).model
-                yield Cell(rule, seed, count, model.evaluate(fresh).accuracy, *_own(model))
+                own = tune(model, pool, labels[:count], seed=seed).model.evaluate(fresh).accuracy if tuned else None
+                yield Cell(rule, seed, count, model.evaluate(fresh).accuracy, *_own(model), own)
 
 
 def _spread(rule: str, pool: Pool) -> float:
@@ -133,11 +133,13 @@ def _labels(
     return [c for c in labels if c.decided][:count]
 
 
-def means(cells: Sequence[Cell]) -> dict[str, dict[int, tuple[float, float, float]]]:
-    """Mean, lowest and highest accuracy over the seeds, by rule and number of pairs."""
+def means(cells: Sequence[Cell], *, tuned: bool = False) -> dict[str, dict[int, tuple[float, float, float]]]:
+    """Mean, lowest and highest accuracy over the seeds, by rule and number of pairs: of the frozen or tuned trunk."""
     found: dict[str, dict[int, list[float]]] = {}
     for cell in cells:
-        found.setdefault(cell.rule, {}).setdefault(cell.pairs, []).append(cell.accuracy)
+        accuracy = cell.tuned if tuned else cell.accuracy
+        if accuracy is not None:
+            found.setdefault(cell.rule, {}).setdefault(cell.pairs, []).append(accuracy)
     return {
         rule: {pairs: (sum(got) / len(got), min(got), max(got)) for pairs, got in sorted(by_pairs.items())}
         for rule, by_pairs in found.items()
@@ -145,17 +147,22 @@ def means(cells: Sequence[Cell]) -> dict[str, dict[int, tuple[float, float, floa
 
 
 def rows(cells: Sequence[Cell]) -> list[list[Any]]:
-    """The means as plain rows ``[rule, pairs, mean, lowest, highest]``."""
-    found = means(cells)
-    return [[rule, pairs, *map(float, three)] for rule, by_pairs in found.items() for pairs, three in by_pairs.items()]
+    """The means as plain rows ``[rule, pairs, mean, lowest, highest]``, and the same three of a tuned trunk if any."""
+    found, tuned = means(cells), means(cells, tuned=True)
+    return [
+        [rule, pairs, *map(float, three), *map(float, tuned.get(rule, {}).get(pairs, ()))]
+        for rule, by_pairs in found.items()
+        for pairs, three in by_pairs.items()
+    ]
 
 
 def table(cells: Sequence[Cell]) -> str:
-    """The means as a Markdown table, with the lowest and the highest seed in brackets."""
-    found = means(cells)
+    """The means as a Markdown table, the lowest and the highest seed in brackets; a tuned trunk has its own row."""
+    found, tuned = means(cells), means(cells, tuned=True)
     numbers = sorted({cell.pairs for cell in cells})
     lines = ["| pairs | " + " | ".join(map(str, numbers)) + " |", "|---" * (len(numbers) + 1) + "|"]
-    for rule, by_pairs in found.items():
-        entries = ["{:.2f} ({:.2f}–{:.2f})".format(*by_pairs[n]) if n in by_pairs else "" for n in numbers]
-        lines.append(f"| {rule.replace('_', ' ')} | " + " | ".join(entries) + " |")
+    for rule in found:
+        for name, by_pairs in ((rule, found[rule]), (f"{rule}, tuned", tuned.get(rule, {}))):
+            entries = ["{:.2f} ({:.2f}–{:.2f})".format(*by_pairs[n]) if n in by_pairs else "" for n in numbers]
+            lines += [f"| {name.replace('_', ' ')} | " + " | ".join(entries) + " |"] if by_pairs else []
     return "\n".join(lines)

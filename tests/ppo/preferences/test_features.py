@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
 
@@ -7,8 +9,9 @@ from explorer.ppo.preferences.comparisons import PreferenceError
 from explorer.ppo.preferences.features import ASKED, Block, check_blocks, contributions, hidden_states, pooled
 from explorer.ppo.preferences.pool import pool_of
 
+SOURCES = ("token", "spelling", "embedding", "layer 1", "final")
 ALL = [
-    *(Block(source, way) for source in ("token", "embedding", "layer 1", "final") for way in ("mean", "max", "last")),
+    *(Block(source, way) for source in SOURCES for way in ("mean", "max", "last")),
     Block("final", "asked"),
 ]
 TEXTS = [("The cat", " was happy and run."), ("Tim saw a big old dog and", " run"), ("The cat", "")]
@@ -51,6 +54,13 @@ def test_words_are_counted(tiny_policy):
     assert (mean[run], mean[both], mean.sum()) == (0.75, 0.25, 1)
     assert (most[run], most[both], most.sum()) == (1, 1, 2)
     assert last[run] == 1 == last.sum()
+
+
+def test_letters_are_counted_a_token(tiny_policy):
+    texts = pool_of(tiny_policy, [("The cat", " run run and run")])
+    written = "".join(tiny_policy.tokenizer.decode([number]) for number in texts.ids[0].tolist())
+    row = pooled(tiny_policy, texts, [Block("spelling", "mean")])[0]
+    assert {chr(byte): round(float(n) * 4, 4) for byte, n in enumerate(row) if n} == dict(Counter(written))
 
 
 def test_padding_and_company_change_nothing(tiny_policy):
@@ -99,8 +109,12 @@ def test_a_text_as_long_as_the_policy_reads_drops_the_beginning_of_its_prompt(ti
     ("blocks", "reason"),
     [
         ([], "There are no features"),
-        ([Block("layer 2", "mean")], "no feature 'layer 2' in this policy: it has token, embedding, layer 1, final"),
+        (
+            [Block("layer 2", "mean")],
+            "no feature 'layer 2' in this policy: it has token, spelling, embedding, layer 1, final",
+        ),
         ([Block("token", "asked")], "cannot be pooled by 'asked'"),
+        ([Block("spelling", "asked")], "cannot be pooled by 'asked'"),
         ([Block("final", "median")], "cannot be pooled by 'median'"),
         ([Block("final", "mean", 0.0)], "share of 'final' is 0.0"),
     ],

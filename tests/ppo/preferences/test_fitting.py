@@ -8,7 +8,7 @@ from explorer.config import Config
 from explorer.headless import Trainer
 from explorer.ppo.loading import load_policy
 from explorer.ppo.preferences.comparisons import PreferenceError
-from explorer.ppo.preferences.fitting import FEWEST, NAMED, recipe_from_labels
+from explorer.ppo.preferences.fitting import FEWEST, NAMED, learn, recipe_from_labels
 from explorer.ppo.preferences.label_file import LabelFile
 from tests.learned import learned
 
@@ -29,6 +29,20 @@ def test_a_file_of_labels_is_trained_on_and_gone_on_with(tmp_path, pool, label):
     again = live.train(1, progress=False, out=tmp_path / "cut")
     assert learned(list(again)) == learned(list(whole))
     assert all("learned" in snapshot.credit.reward_components for snapshot in whole)
+
+
+def test_a_trunk_that_is_tuned_to_the_labels_is_what_is_trained_on(tmp_path, pool, label):
+    path = tmp_path / "pairs.jsonl"
+    LabelFile(path).extend(label(pool, "sentiment", 30))
+    config = Config(**SMALL)
+    found = learn(path, load_policy(), config=config, tuned=True)
+    assert found.tuned is not None and found.tuned.frozen.pairs == found.tuned.model.held_out.pairs
+    assert ("trunk" in found.recipe) == (found.tuned.epochs > 0)
+    assert found.recipe["held_out"] == found.tuned.model.held_out.accuracy
+    assert recipe_from_labels(path, load_policy(), config=config, tuned=True) == found.recipe
+    assert learn(path, load_policy(), config=config).tuned is None
+    live = Trainer(load_policy(), config.replace(component_learned=found.recipe))
+    assert "learned" in live.update().credit.reward_components
 
 
 def test_another_policy_is_told_before_anything_runs(tmp_path, pool, label, tiny_policy):

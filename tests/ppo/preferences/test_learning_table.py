@@ -6,7 +6,7 @@ import pytest
 
 from explorer.ppo.preferences import learning_table
 from explorer.ppo.preferences.comparisons import PreferenceError
-from explorer.ppo.preferences.learning_table import Cell, means, measure, table
+from explorer.ppo.preferences.learning_table import Cell, means, measure, rows, table
 
 
 def test_a_small_table(reference, monkeypatch):
@@ -27,13 +27,13 @@ def test_informative_pairs(reference, monkeypatch, way):
 
 
 def test_the_table_by_hand():
-    rows = [
+    told = [
         ("has_dialogue", 0, 20, 0.5),
         ("has_dialogue", 1, 20, 0.75),
         ("has_dialogue", 0, 50, 1.0),
         ("x", 0, 50, 0.6),
     ]
-    cells = [Cell(rule, seed, pairs, accuracy, 0.5, 1.0, 0.1) for rule, seed, pairs, accuracy in rows]
+    cells = [Cell(rule, seed, pairs, accuracy, 0.5, 1.0, 0.1) for rule, seed, pairs, accuracy in told]
     assert means(cells)["has_dialogue"] == {20: (0.625, 0.5, 0.75), 50: (1.0, 1.0, 1.0)}
     assert table(cells).splitlines() == [
         "| pairs | 20 | 50 |",
@@ -41,6 +41,29 @@ def test_the_table_by_hand():
         "| has dialogue | 0.62 (0.50–0.75) | 1.00 (1.00–1.00) |",
         "| x |  | 0.60 (0.60–0.60) |",
     ]
+
+
+def test_a_tuned_trunk_has_a_row_of_its_own_beside_the_frozen_one():
+    cells = [
+        Cell("x", 0, 20, 0.5, 0.5, 1.0, 0.1, tuned=0.75),
+        Cell("x", 1, 20, 0.75, 0.5, 1.0, 0.1, tuned=1.0),
+        Cell("y", 0, 20, 1.0, 0.5, 1.0, 0.1),
+    ]
+    assert rows(cells) == [["x", 20, 0.625, 0.5, 0.75, 0.875, 0.75, 1.0], ["y", 20, 1.0, 1.0, 1.0]]
+    assert table(cells).splitlines()[2:] == [
+        "| x | 0.62 (0.50–0.75) |",
+        "| x, tuned | 0.88 (0.75–1.00) |",
+        "| y | 1.00 (1.00–1.00) |",
+    ]
+
+
+def test_the_tuned_trunk_is_judged_by_the_same_pairs_and_leaves_the_frozen_one_as_it_was(reference, monkeypatch):
+    monkeypatch.setattr(learning_table, "BATCHES", 4)
+    monkeypatch.setattr(learning_table, "FRESH", 100)
+    how = {"rules": ["sentiment"], "pairs": [30], "seeds": [0]}
+    (plain,), (both,) = (list(measure(reference, tuned=tuned, **how)) for tuned in (False, True))
+    assert plain.tuned is None and both._replace(tuned=None) == plain
+    assert both.tuned is not None and both.tuned > 0.5
 
 
 def test_what_cannot_be(reference):

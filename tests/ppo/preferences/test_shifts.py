@@ -9,16 +9,7 @@ from explorer.ppo.policy import Policy
 from explorer.ppo.preferences.comparisons import PreferenceError
 from explorer.ppo.preferences.shifts import shifted, shifts_of, tuned_parameters
 from explorer.ppo.state import weights_digest
-
-
-def moved(policy: Policy, by: float) -> Policy:
-    """A copy with every bias and gain moved by up to so much."""
-    made = policy.frozen_copy()
-    drawing = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in tuned_parameters(made):
-            parameter.add_(by * (2 * torch.rand(parameter.shape, generator=drawing) - 1))
-    return made
+from tests.taught import moved
 
 
 def test_they_are_the_biases_and_gains_of_every_block_and_of_the_last_norm(tiny_policy: Policy) -> None:
