@@ -548,6 +548,21 @@ def test_after_a_reset_nothing_is_left_on_the_page(page: Explorer) -> None:
     cleared(page)
 
 
+def test_after_a_reset_the_objective_is_drawn_with_no_tokens_and_follows_epsilon(page: Explorer) -> None:
+    press(page, "train", updates=1)
+    assert page.board.plane == {}
+    drawn = {name: page.board.batch[name] for name in ("clip", "clip_fields", "objective", "ratio_grain", "curve")}
+    press(page, "reset")
+    press(page, "confirm", yes=True)
+    assert {name: page.board.plane[name] for name in drawn} == drawn
+    page.set(clip_range=0.4, held=True)  # while it is dragged
+    assert page.board.plane["clip"] == [0.6, 1.4]
+    page.set(clip_range=0.4, objective="unclipped")
+    assert page.board.plane["curve"]["positive"] != drawn["curve"]["positive"]
+    press(page, "train", updates=1)
+    assert page.board.plane == {}
+
+
 def test_after_a_reset_by_a_setting_nothing_is_left_either(page: Explorer) -> None:
     press(page, "train", updates=2)
     page.set(seed=4, reset=True)

@@ -68,6 +68,30 @@ METRICS: dict[str, str] = {
 }
 
 
+#: What a metric is measured in, where it has a unit other than the score's own.
+UNITS: dict[str, str] = {
+    "objective/ref_kl": "nats a response",
+    "objective/ref_kl_token": "nats a token",
+    "coef/kl": "score a nat",
+    "coef/penalty": "score a nat",
+    "policy/entropy": "nats a token",
+    "policy/approx_kl": "nats a token",
+    "policy/approx_kl_final": "nats a token",
+    "policy/clipfrac": "share of tokens",
+    "policy/clipfrac_final": "share of tokens",
+    "policy/outside_range": "share of tokens",
+    "policy/outside_range_final": "share of tokens",
+    "value/loss": "score²",
+    "value/explained_variance": "share of variance",
+    "optim/epochs_run": "epochs",
+    "optim/steps": "steps",
+    "optim/steps_clipped": "share of steps",
+    "response/length": "tokens",
+    "response/stopped": "share of responses",
+    "throughput/seconds": "seconds",
+}
+
+
 def approx_kl(rollout: Rollout, epoch: Epoch) -> float:
     """How far an epoch has seen the policy move, in nats a token: ``mean (log pi_new - log pi_old)^2 / 2``.
 

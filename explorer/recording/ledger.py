@@ -1,5 +1,7 @@
 """Where a token's numbers come from: every step from its response's reward to its share of the gradient.
 
+And beside that way every other number of it that the page shows.
+
 Each line takes the recorded numbers that go into it, reckons in float64, and is held against the recorded number that
 came out. A line that the update's settings do not use is not there, or says why.
 """
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from explorer.ppo.streams import Rows, minibatches
+from explorer.recording.ledger_beside import beside_lines
 from explorer.recording.ledger_credit import credit_lines
 from explorer.recording.ledger_line import Line, Token
 from explorer.recording.ledger_objective import objective_lines
@@ -21,7 +24,7 @@ from explorer.recording.what_if import with_coefficients
 
 @dataclasses.dataclass(frozen=True)
 class Ledger:
-    """A token's lines, in the order in which its numbers were made."""
+    """A token's lines: those on the way in the order in which its numbers were made, then those beside it."""
 
     token: Token
     lines: tuple[Line, ...]
@@ -65,6 +68,7 @@ def ledger(shown: Any, row: int, t: int, epoch: int = -1) -> Ledger:
     whole, credit = isinstance(shown, Snapshot), shown.credit
     token = Token(
         config=with_coefficients(shown.config, shown) if whole else shown.config,
+        update=shown.update,
         rollout=shown.rollout,
         credit=credit,
         epoch=shown.epochs[epoch] if shown.epochs else None,
@@ -74,7 +78,8 @@ def ledger(shown: Any, row: int, t: int, epoch: int = -1) -> Ledger:
         t=t,
         steps=_steps(shown, epoch, whole),
     )
-    return Ledger(token, (*credit_lines(token), *(objective_lines(token) if credit is not None else [])))
+    way = [*credit_lines(token), *(objective_lines(token) if credit is not None else [])]
+    return Ledger(token, (*way, *beside_lines(token)))
 
 
 def _steps(shown: Any, epoch: int, whole: bool) -> tuple[Rows, ...]:

@@ -117,7 +117,8 @@ def _whitened(token: Token) -> Line:
 # ---------------------------------------------------------------------------------------------------- advantages
 
 
-def _delta(token: Token, credit: Credit) -> Line:
+def delta(token: Token, credit: Credit) -> Line:
+    """What came at a token, less what the critic expected there."""
     values = token.response(token.rollout.old_values)
     reward, value = symbol("r", token.of(credit.rewards), "t"), symbol("V", values[token.t], "t")
     following = symbol("V", 0.0 if token.last else values[token.t + 1], "t+1")
@@ -149,15 +150,15 @@ def _gae(token: Token, credit: Credit) -> list[Line]:
     formula = total([number(w) * symbol("δ", stored[start + i], _later(i)) for i, w in enumerate(weights)])
     notes: tuple[Note, ...] = () if token.last else (("decay", {"value": decay}),)
     summed = line("advantage", ("A", "t"), formula, token.of(credit.advantages), terms=terms, notes=notes)
-    return [_delta(token, credit), summed]
+    return [delta(token, credit), summed]
 
 
 def _one_step_td(token: Token, credit: Credit) -> list[Line]:
     formula = symbol("δ", token.of(credit.deltas), "t")
-    return [_delta(token, credit), line("advantage", ("A", "t"), formula, token.of(credit.advantages))]
+    return [delta(token, credit), line("advantage", ("A", "t"), formula, token.of(credit.advantages))]
 
 
-def _to_go(token: Token, credit: Credit, start: int, index: str, stored: float | None) -> Line:
+def to_go(token: Token, credit: Credit, start: int, index: str, stored: float | None) -> Line:
     """The discounted rewards of a response from ``start`` on, each with its weight."""
     rewards = token.response(credit.rewards)[start:]
     weights = token.config.gamma ** np.arange(len(rewards))
@@ -176,24 +177,24 @@ def _later(steps: int) -> str:
 
 
 def _monte_carlo(token: Token, credit: Credit) -> list[Line]:
-    to_go = _to_go(token, credit, token.t, "t", token.of(credit.returns))
-    return [to_go, line("advantage", ("A", "t"), symbol("G", to_go.value, "t"), token.of(credit.advantages))]
+    later = to_go(token, credit, token.t, "t", token.of(credit.returns))
+    return [later, line("advantage", ("A", "t"), symbol("G", later.value, "t"), token.of(credit.advantages))]
 
 
 def _monte_carlo_value(token: Token, credit: Credit) -> list[Line]:
-    to_go = _to_go(token, credit, token.t, "t", token.of(credit.returns))
-    formula = symbol("G", to_go.value, "t") - symbol("V", token.of(token.rollout.old_values), "t")
-    return [to_go, line("advantage", ("A", "t"), formula, token.of(credit.advantages))]
+    later = to_go(token, credit, token.t, "t", token.of(credit.returns))
+    formula = symbol("G", later.value, "t") - symbol("V", token.of(token.rollout.old_values), "t")
+    return [later, line("advantage", ("A", "t"), formula, token.of(credit.advantages))]
 
 
 def _total_return(token: Token, credit: Credit) -> list[Line]:
-    whole = _to_go(token, credit, 0, "0", float(credit.returns[token.row, 0]))
+    whole = to_go(token, credit, 0, "0", float(credit.returns[token.row, 0]))
     formula = symbol("G", whole.value, "0")
     return [whole, line("advantage", ("A", "t"), formula, token.of(credit.advantages), notes=(("same_for_all", {}),))]
 
 
 def _remax(token: Token, credit: Credit) -> list[Line]:
-    to_go = _to_go(token, credit, token.t, "t", token.of(credit.returns))
+    later = to_go(token, credit, token.t, "t", token.of(credit.returns))
     group, weights = int(token.rollout.groups[token.row]), token.config.weights
     greedy = [
         number(weights.get(name, 0.0)) * symbol("c", values[group], name)
@@ -201,8 +202,8 @@ def _remax(token: Token, credit: Credit) -> list[Line]:
         if weights.get(name, 0.0)
     ]
     baseline = line("greedy", ("b", ""), total(greedy))
-    formula = symbol("G", to_go.value, "t") - symbol("b", baseline.value)
-    return [to_go, baseline, line("advantage", ("A", "t"), formula, token.of(credit.advantages))]
+    formula = symbol("G", later.value, "t") - symbol("b", baseline.value)
+    return [later, baseline, line("advantage", ("A", "t"), formula, token.of(credit.advantages))]
 
 
 def _grouped(token: Token, credit: Credit) -> list[Line]:

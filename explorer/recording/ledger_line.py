@@ -54,10 +54,11 @@ class Line:
         value: what it comes to, in float64.
         stored: what the update has recorded for it; None where it has no number of its own in the records, and is
             checked by the line that it goes into.
-        holds: whether they agree; None where nothing is recorded.
+        holds: whether they agree; None where nothing is recorded, or only the outcome and not what it was made of.
         notes: sentences.
         terms: what a long sum is made of.
         wins: of the branches of a min or max, whether this is the one that counts; None for other lines.
+        beside: whether nothing on the way from the reward to the gradient is made of it.
     """
 
     key: str
@@ -69,6 +70,7 @@ class Line:
     notes: tuple[Note, ...] = ()
     terms: Terms | None = None
     wins: bool | None = None
+    beside: bool = False
 
 
 def line(key: str, symbol: tuple[str, str], formula: Formula, stored: Any = None, **more: Any) -> Line:
@@ -84,6 +86,7 @@ class Token:
 
     Attributes:
         config: with the coefficients in force.
+        update: which one has sampled it.
         rollout, credit, epoch: the records; ``credit`` and ``epoch`` are None where an update is not so far yet.
         components, scores: of the responses, also before there is credit.
         row, t: which token.
@@ -91,6 +94,7 @@ class Token:
     """
 
     config: Config
+    update: int
     rollout: Rollout
     credit: Credit | None
     epoch: Epoch | None

@@ -14,7 +14,7 @@ from weakref import ref
 import numpy as np
 from traitlets import Dict, List
 
-from explorer.ppo.metrics import METRICS
+from explorer.ppo.metrics import METRICS, UNITS
 from explorer.recording.history import History
 from explorer.widgets.on_loop import BoardView
 from explorer.widgets.scripts import script, style
@@ -173,9 +173,10 @@ class Series:
     ) -> dict[str, Any]:
         """``{lines: {metric: {updates: int32, values: float32}}, span: [0, last], ranges: {chart: [low, high]}}``.
 
-        And ``frontier``: see ``frontier_dots``. Arrays ``[N]`` come as bytes, and what an update lacks is NaN. ``span``
-        is the axis of the updates, ``ranges`` are the charts' own. Another history, or one that is shorter than
-        before, is another run: its scales begin again.
+        And ``units``, ``{metric: what it is measured in}`` of those that have a unit, and ``frontier``: see
+        ``frontier_dots``. Arrays ``[N]`` come as bytes, and what an update lacks is NaN. ``span`` is the axis of the
+        updates, ``ranges`` are the charts' own. Another history, or one that is shorter than before, is another run:
+        its scales begin again.
 
         Args:
             history: the run.
@@ -203,6 +204,7 @@ class Series:
         }
         return {
             "lines": lines,
+            "units": {metric: UNITS[metric] for metric in lines if metric in UNITS},
             "frontier": frontier_dots(history, cursor),
             "span": span(max(last, (behind or {}).get("last", 0), *(claim["last"] for claim in claims))),
             "ranges": ranges,

@@ -56,6 +56,7 @@ def _line(line: Line) -> dict[str, Any]:
         "notes": [[key, dict(values)] for key, values in line.notes],
         "terms": None if line.terms is None else _terms(line.terms),
         "wins": line.wins,
+        "beside": line.beside,
     }
 
 

@@ -20,7 +20,7 @@ from explorer.views.quantities import ON_DEMAND
 from explorer.views.reward import reward_picture
 from explorer.views.run import claims_in_force, run_picture
 from explorer.views.runs import runs_picture
-from explorer.views.scoring import ghost_picture
+from explorer.views.scoring import ghost_picture, plane_picture
 from explorer.widgets.board import Board
 from explorer.widgets.controls import Controls
 from explorer.widgets.player import Player
@@ -69,6 +69,7 @@ class Mirror:
         board.observe(self._on_change(self.draw_reward), "lower")
         board.observe(self._on_change(self.want_gauge), "run_view")
         session.observe(self._on_change(self.draw_reward), ["shown", "config", "phase"])
+        session.observe(self._on_change(self.draw_plane), ["shown", "config", "held", "phase"])
         if not isinstance(session, Replay):
             session.untouched.observe(self._on_change(self.draw_gauge), "sample")
             session.components.observe(self._on_change(self.draw_reward), ["closely", "reasons"])
@@ -90,6 +91,7 @@ class Mirror:
             board.observe(self._on_change(self.keep_shelf_fresh), "lower")
             self.draw_shelf()
         self.draw_batch()
+        self.draw_plane()
         self.draw_series()
 
     def draw_batch(self) -> None:
@@ -104,6 +106,12 @@ class Mirror:
         ghost = self._ghost(epoch) if batch.get("rescored") else {}
         self.board.show(batch=batch, ghost=ghost, run=run_picture(session, self.board.language))
         self.draw_ledger()
+
+    def draw_plane(self) -> None:
+        """The objective under the settings while there is no update on screen, once PyTorch is there to reckon it."""
+        session = self.session
+        empty = session.shown is None and session.phase == "ready"
+        self.board.plane = plane_picture(session.tried) if empty else {}
 
     def _ghost(self, epoch: int) -> dict[str, Any]:
         """The scoring as trained; the same object while a slider is dragged, so that it is sent but once."""

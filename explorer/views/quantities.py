@@ -102,7 +102,7 @@ QUANTITIES: dict[str, Quantity] = {
     "k2": Quantity("sequential", 0.0, 2.0, "nats", _estimated("k2")),
     "k3": Quantity("sequential", 0.0, 2.0, "nats", _estimated("k3")),
     "exact_kl": Quantity("sequential", 0.0, 2.0, "nats", _rollout(lambda r: r.exact_ref_kl)),
-    "gradient_share": Quantity("sequential", 0.0, 0.01, "", _epoch(lambda e: e.gradient_shares)),
+    "gradient_share": Quantity("sequential", 0.0, 0.01, "share", _epoch(lambda e: e.gradient_shares)),
     "age": Quantity("sequential", 0.0, 8.0, "updates", _age),
 }
 

@@ -36,21 +36,35 @@ def scoring_picture(shown: Any, epoch: int = -1) -> dict[str, Any]:
         "scores": scores.tolist() if scores is not None else None,
         "states": as_bytes(states, np.uint8),
         "counts": counts(states),
-        "clip": list(config.clip_band),
-        "clip_fields": clip_fields(config),
-        "ratio_grain": RATIO_GRAINS.get(config.objective, 0.0),
         "kl_coef": config.kl_coef if config.kl_in == "reward" else 0.0,  # what each token's reward pays a nat
         "loss_kl_coef": config.kl_coef if config.kl_in == "loss" else 0.0,
         "loss_kl": None if kls is None else as_bytes(kls, np.float32),
         "kl_estimator": config.kl_estimator,
-        "objective": config.objective,
-        "pull_limit": {"dual_clip": config.dual_clip, "two_sided": config.delta}.get(config.objective),
         "penalty_coef": config.penalty_coef,
         "temperatures": list(SAPO_TEMPERATURES),
         "response_ratios": response_ratios(rollout, record) if config.objective == "gspo" else None,
+        **_plane(config, shown.curve),
+    }
+
+
+def plane_picture(config: Config) -> dict[str, Any]:
+    """The objective's curve and its clip, for a page that has no tokens to lay on it yet. Imports PyTorch."""
+    from explorer.ppo.objectives import curve
+
+    return _plane(config, curve(config))
+
+
+def _plane(config: Config, drawn: Any) -> dict[str, Any]:
+    """What the clip picture is drawn from but for the tokens; ``drawn``: the curve as tensors or arrays, or None."""
+    return {
+        "objective": config.objective,
+        "clip": list(config.clip_band),
+        "clip_fields": clip_fields(config),
+        "ratio_grain": RATIO_GRAINS.get(config.objective, 0.0),
+        "pull_limit": {"dual_clip": config.dual_clip, "two_sided": config.delta}.get(config.objective),
         "curve": None
-        if shown.curve is None
-        else {name: as_bytes(getattr(shown.curve, name), np.float32) for name in ("ratios", "positive", "negative")},
+        if drawn is None
+        else {name: as_bytes(getattr(drawn, name), np.float32) for name in ("ratios", "positive", "negative")},
     }
 
 

@@ -20,6 +20,9 @@ class Board(OnLoopWidget):
 
     batch = Dict(help="The update on screen: see explorer.views.batch.").tag(sync=True)
     ghost = Dict(help="Its scoring as trained, while it is re-scored: see explorer.views.scoring.").tag(sync=True)
+    plane = Dict(help="The objective's curve and clip where there is no update: see explorer.views.scoring.").tag(
+        sync=True
+    )
     pinned = List(help="[response, token] of the pinned token; empty when none is.").tag(sync=True)
     hovering = List(help="[response, token] on which the pointer rests while the ledger is on screen; else empty.").tag(
         sync=True

@@ -159,7 +159,7 @@ function format(value, digits = 2) {
   if (!Number.isFinite(value)) return value > 0 ? "∞" : `${MINUS}∞`;
   const size = Math.abs(value);
   const short = size !== 0 && (size < 10 ** -digits / 2 || size >= 1e5) ? value.toExponential(1) : value.toFixed(digits);
-  return short.replace("-", MINUS);
+  return short.replaceAll("-", MINUS); // a line would break at the hyphen of an exponent
 }
 
 const signed = (value, digits = 2) => (value > 0 ? "+" : "") + format(value, digits);

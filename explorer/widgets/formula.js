@@ -8,14 +8,16 @@ const precise = (value) => (value > 0 ? Number(value.toPrecision(4)).toString() 
 function paintFormula(formula, board, batch) {
   const token = focusOf(board);
   formula.classList.toggle("ex-idle", !token);
-  if (!token || !quantityOf(batch, "ratio") || !quantityOf(batch, "advantage")) {
-    formula.replaceChildren(make("span", { class: "ex-hint", text: say(board, "ui.pin_hint") }));
+  if (!token) {
+    formula.replaceChildren(make("span", { class: "ex-hint", text: say(board, hasBatch(batch) ? "ui.pin_hint" : "ui.no_update_yet") }));
     return;
   }
   const [row, t] = token;
   const index = row * batch.length + t;
-  const read = (name) => quantityOf(batch, name)[index];
-  const [ratio, advantage] = [read("ratio"), read("advantage")];
+  // Before the first epoch nothing has moved: the new policy is the old one, and every ratio exactly 1.
+  const unmoved = !quantityOf(batch, "ratio");
+  const read = (name) => quantityOf(batch, unmoved && name === "new_probability" ? "old_probability" : name)?.[index];
+  const [ratio, advantage] = [unmoved ? 1 : read("ratio"), read("advantage")];
   const ghost = ghostOf(board);
   const advantageThen = ghost ? quantityOf(ghost, "advantage")?.[index] : undefined;
   const word = make("span", { class: "ex-word", text: `“${visible(batch.tokens[row][t])}”` });
@@ -27,10 +29,14 @@ function paintFormula(formula, board, batch) {
   const quotient = response === undefined ? [chance("new_probability"), " / ", chance("old_probability"), " = "] : [];
   const first = make("div", {}, unit(word, " ", symbol("ex-ratio", "ρ"), " = ", ...quotient, number("ex-ratio", format(ratio, 3), "ratio", `ρ ${format(ratio, 3)}`)));
   if (response !== undefined) first.append(", ", unit(say(board, "ui.formula.response"), " ", symbol("ex-ratio", "s"), " = ", number("ex-ratio", format(response, 4), "response_ratio", `s ${format(response, 4)}`)));
+  if (advantage === undefined) {
+    formula.replaceChildren(first, make("div", {}, make("span", { class: "ex-hint", text: say(board, "ui.formula.no_advantage_yet") })));
+    return;
+  }
   const old = advantageThen !== undefined && signed(advantageThen) !== signed(advantage) ? [was(`${signed(advantageThen)} → `)] : [];
   first.append(", ", unit(symbol("ex-adv", "A"), " = ", ...old, number("ex-adv", signed(advantage), "advantage", `A ${signed(advantage)}`)));
 
-  const { parts, total, verdict, kl } = outcome(batch, index, row, ratio, advantage, read("gradient_share"));
+  const { parts, total, verdict, kl } = outcome(batch, index, row, ratio, advantage, read("gradient_share") ?? 0);
   const branch = ({ name, value, wins }) => leads(make("span", { class: `ex-branch${wins ? " ex-wins" : ""}` }, ...coloured(name), ` = ${format(value)}${wins ? " ✓" : ""}`), "term");
   const pieces = parts.map((piece) => (piece.name ? [branch(piece)] : coloured(piece)));
   // Of two branches each keeps to its bracket, where the line breaks between them.
@@ -38,7 +44,7 @@ function paintFormula(formula, board, batch) {
   const lines = [first, make("div", {}, ...whole)];
   if (kl) {
     const written = `${MINUS} β·${batch.kl_estimator} = ${MINUS}${format(batch.loss_kl_coef, 3)}·${format(kl.nats, 4)}`;
-    lines.push(make("div", {}, unit(leads(make("span", {}, ...coloured(written)), "ref_kl")), ", ", unit(`${say(board, "ui.formula.sum")} ${format(total, 3)}`)));
+    lines.push(make("div", {}, unit(leads(make("span", {}, ...coloured(written)), "loss_kl")), ", ", unit(`${say(board, "ui.formula.sum")} ${format(total, 3)}`)));
   }
   const end = leads(make("em", { text: say(board, `ui.formula.${verdict}`) }), "pull");
   lines.at(-1).append(" ", unit("→ ", end));

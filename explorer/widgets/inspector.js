@@ -161,7 +161,7 @@ function paintFacts(facts, board, batch, seen, [row, t]) {
   const at = row * batch.length + t;
   const line = (label, value, key) => {
     const number = make("b", { text: value, "data-fact": key });
-    return [make("span", { text: `${label} ` }), key === "entropy" ? number : toLedger(number, board, key, `${label} ${value}`, [row, t])];
+    return [make("span", { text: `${label} ` }), toLedger(number, board, key, `${label} ${value}`, [row, t])];
   };
   const known = (name) => quantityOf(batch, name)?.[at];
   const after = real(seen.new_entropy)?.[at];

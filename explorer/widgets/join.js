@@ -50,14 +50,40 @@ function joints(page, root) {
     const [end, view] = [node?.getBoundingClientRect(), node?.closest(".explorer-view")];
     if (!end?.height || !inSight(view, end.left + end.width / 2, end.top + end.height / 2)) continue;
     const [x, y, around] = [end.left + end.width / 2, end.top + end.height / 2, view.getBoundingClientRect()];
-    // Beside the tokens straight to the mark; else from the gutter from which no words are in the way.
-    if (selector === RING && around.left >= panel.right) routes.push([start, [trunk, start[1]], [trunk, y], [end.left - 1, y]]);
-    else {
+    // To the mark from the side, whichever is nearer; else from the gutter from which no words are in the way.
+    if (selector === RING) {
+      const below = around.left < panel.right;
+      const beside = below && x < (around.left + around.right) / 2 ? panel.left - GUTTER * zoom : trunk;
+      const words = [...view.querySelectorAll(WORDS)].map((word) => word.getBoundingClientRect()).filter(({ height }) => height);
+      routes.push([start, [beside, start[1]], ...wayIn(beside, end, around, words)]);
+    } else {
       const [gutter, edge] = selector === KL ? [around.bottom + GUTTER * zoom, end.bottom] : [around.top - GUTTER * zoom, end.top];
       routes.push([start, [trunk, start[1]], [trunk, gutter], [x, gutter], [x, edge]]);
     }
   }
   return routes.map((points) => rounded(points.map(([x, y]) => [(x - origin.left) / zoom, (y - origin.top) / zoom]))).join("");
+}
+
+// What is to be read in the clip panel, and taken hold of.
+const WORDS = "h2, .ex-tab, .ex-hint, .ex-play, .explorer-clip-epoch, .ex-handle, .ex-formula, svg text";
+const CLEARLY = 2; // pixels between the line and a word at the least
+
+// From the trunk to a mark: straight, or where that would run through words at the nearest height at which it does not, and
+// from there up or down to the mark. Boxes as the browser gives them: the mark's, the panel's and those of the words.
+function wayIn(trunk, mark, panel, words) {
+  const [x, y] = [(mark.left + mark.right) / 2, (mark.top + mark.bottom) / 2];
+  const side = trunk < mark.left ? mark.left - 1 : mark.right + 1;
+  const free = (x1, y1, x2, y2) => !words.some(({ left, right, top, bottom }) =>
+    Math.min(x1, x2) - CLEARLY < right && left < Math.max(x1, x2) + CLEARLY && Math.min(y1, y2) - CLEARLY < bottom && top < Math.max(y1, y2) + CLEARLY);
+  const straight = [[trunk, y], [side, y]];
+  if (free(trunk, y, side, y)) return straight;
+  const reach = (mark.bottom - mark.top) / 2;
+  for (let off = reach + 4; off < panel.bottom - panel.top; off += 3) {
+    for (const [at, edge] of [[y - off, mark.top - 1], [y + off, mark.bottom + 1]]) {
+      if (at > panel.top + 2 && at < panel.bottom - 2 && free(trunk, at, x, at) && free(x, at, x, edge)) return [[trunk, at], [x, at], [x, edge]];
+    }
+  }
+  return straight;
 }
 
 // Whether a place of a view can be seen: not scrolled away, and nothing lies over it.

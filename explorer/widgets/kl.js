@@ -58,7 +58,7 @@ function build(root, board, sized) {
     paintLegend(legend, board, batch, level);
     for (const [i, chart] of pair.entries()) {
       chart.node.className = `ex-chart ex-chart-${LEVELS[level][i]}`;
-      entersLedger(chart.picture, level === "update" ? null : chart.whose === "old" ? "log_ratio" : "exact_kl");
+      entersLedger(chart.picture, level === "update" ? null : ledgerName(level, chart.whose === "old" ? "step" : "exact_kl"));
     }
     if (level === "update") {
       drawSeries(pair[0], board, "objective/ref_kl", "ref_kl", "kl.reference", "units.per_response", batch.kl_target);
@@ -112,11 +112,12 @@ function paintLegend(legend, board, batch, level) {
   }
 }
 
-// A number of a token opens its ledger; a response's is a sum, and opens that of the token in hand.
+// A number of a token opens its ledger there; a response's, the sum over its tokens.
+const ledgerName = (level, quantity) => (level === "response" ? `response_${quantity}` : quantity);
+
 function leadFrom(node, board, batch, level, quantity, [row, t], stop = 0) {
-  const [word, words] = [visible(batch.tokens[row][t]), node.textContent];
-  const sum = level === "response";
-  toLedger(node, board, quantity, `${words}, ${sum ? say(board, "ui.ledger.response", { response: row + 1 }) : `“${word}”`}`, [row, t], { stop, one: sum ? word : null });
+  const whose = level === "response" ? say(board, "ui.ledger.response", { response: row + 1 }) : `“${visible(batch.tokens[row][t])}”`;
+  toLedger(node, board, ledgerName(level, quantity), `${node.textContent}, ${whose}`, [row, t], { stop });
 }
 
 // A number that keeps its width: what is close to 0 reads 0.00, and a large one needs no decimals.
@@ -143,7 +144,7 @@ function drawMarks({ whose, title, note, picture, size }, board, batch, level, h
     const value = own < 0 ? known.k2.reduce((sum, each) => sum + each, 0) / count : known.k2[own];
     const number = make("b", { text: `${own < 0 ? say(board, "ui.kl.mean_token") : "k2"} ${brief(value, 3)}` });
     title.append(" ", number);
-    if (own >= 0) leadFrom(number, board, batch, level, "log_ratio", [row, t], -1); // by key it is Enter in the picture below
+    if (own >= 0) leadFrom(number, board, batch, level, "step", [row, t], -1); // by key it is Enter in the picture below
   } else if (level === "response" && known.k1) {
     const mean = known.k1.reduce((sum, each) => sum + each, 0) / count;
     title.append(" ", make("b", { text: brief(mean, 3), title: say(board, "ui.kl.mean") }));

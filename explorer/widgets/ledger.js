@@ -63,11 +63,19 @@ function build(root, board, sized, leaving) {
       paintHead(board, ledger, whose, verdict);
       root.dataset.token = (ledger.token ?? []).join(",");
       list.setAttribute("aria-label", say(board, "ui.panels.ledger.title"));
-      list.replaceChildren(...(ledger.lines ?? []).map((line) => lineNode(board, line, unfolded.has(line.key))));
+      list.replaceChildren(...lineNodes(board, ledger.lines ?? [], unfolded));
       reachable(list);
       if (held) list.querySelector(`[data-focus="${held}"]`)?.focus({ preventScroll: true });
     }
-    if (ledger.lines && sameToken(ledger.token, pinnedOf(board))) goToLine(board, list);
+    if (!ledger.lines || !sameToken(ledger.token, pinnedOf(board))) return;
+    const key = askedLine(board, ledger.lines);
+    if (!key) return;
+    if (!list.querySelector(`[data-line="${key}"]`)) { // it is folded
+      unfolded.add(BESIDE);
+      list.replaceChildren(...lineNodes(board, ledger.lines, unfolded));
+      reachable(list);
+    }
+    goToLine(list, key);
   };
   return refresh;
 }
@@ -96,16 +104,31 @@ function paintHead(board, { token, update, epoch, checked, wrong }, whose, verdi
   write(verdict, wrong ? `✗ ${say(board, "ui.ledger.wrong", { wrong, checked })}` : `✓ ${say(board, "ui.ledger.right", { checked })}`);
 }
 
+// The lines on the way from the reward to the gradient; then, folded, those beside it, of which one that is not as recorded
+// stands there all the same.
+const BESIDE = "beside";
+function lineNodes(board, lines, unfolded) {
+  const [open, beside] = [unfolded.has(BESIDE), lines.filter((line) => line.beside)];
+  const node = (line) => lineNode(board, line, unfolded.has(line.key));
+  const fold = make("button", {
+    class: "ex-ledger-fold", type: "button", "data-fold": BESIDE, "data-focus": `fold-${BESIDE}`, "aria-expanded": String(open),
+    text: `${open ? "▾" : "▸"} ${say(board, "ui.ledger.beside", { count: beside.length })}`,
+  });
+  const head = beside.length ? [make("li", { class: "ex-ledger-line ex-ledger-beside" }, fold)] : [];
+  return [...lines.filter((line) => !line.beside).map(node), ...head, ...beside.filter((line) => open || line.holds === false).map(node)];
+}
+
 // What an index says: a component by its own name, the others as they are.
 const indexWords = (board) => (name, index) => (name === "c" ? (lookUp(board.get("words"), `components.${index}.label`) ?? index) : index);
 
 function lineNode(board, line, open) {
-  const { key, formula, value, stored, holds, notes, terms, wins } = line;
+  const { key, formula, value, stored, holds, notes, terms, wins, beside } = line;
   const words = indexWords(board);
   const label = say(board, `ui.ledger.lines.${key}`);
-  const node = make("li", { class: `ex-ledger-line${holds === false ? " ex-fails" : ""}`, "data-line": key, "data-focus": `line-${key}`, tabindex: "-1" });
+  const node = make("li", { class: `ex-ledger-line${holds === false ? " ex-fails" : ""}`, "data-line": key, "data-beside": beside, "data-focus": `line-${key}`, tabindex: "-1" });
   if (formula) {
-    const why = holds === null ? "unrecorded" : holds ? "matches" : "differs";
+    const unchecked = !beside ? "unrecorded" : stored === null ? "reckoned" : "measured";
+    const why = holds === null ? unchecked : holds ? "matches" : "differs";
     const mark = make("b", { class: "ex-ledger-mark", role: "img", text: MARKS[holds], "data-holds": String(holds), "aria-label": say(board, `ui.ledger.${why}`), title: say(board, `ui.ledger.${why}`) });
     const number = make("b", { class: "ex-ledger-value", text: figure(value), "data-value": value });
     node.append(mark, make("span", { class: "ex-ledger-label" }, label, wins ? make("span", { class: "ex-wins", text: `✓ ${say(board, "ui.ledger.wins")}` }) : null));
@@ -142,13 +165,15 @@ function termNodes(board, key, { places, columns, holds }, open) {
   return [fold, make("table", { class: "ex-ledger-terms" }, head, ...rows)];
 }
 
-// The line that another panel has asked for; the first of several names that this ledger has.
-function goToLine(board, list) {
-  const asked = board.exLedgerLine;
+// The line that another panel has asked for; the first of several names that this ledger has. It is asked for once.
+function askedLine(board, lines) {
+  const asked = board.exLedgerLine ?? [];
   board.exLedgerLine = null;
-  if (!asked) return;
-  const node = asked.map((key) => list.querySelector(`[data-line="${key}"]`)).find(Boolean);
-  if (!node) return;
+  return asked.find((key) => lines.some((line) => line.key === key)) ?? null;
+}
+
+function goToLine(list, key) {
+  const node = list.querySelector(`[data-line="${key}"]`);
   list.querySelectorAll(".ex-asked").forEach((other) => other.classList.remove("ex-asked"));
   node.classList.add("ex-asked");
   node.scrollIntoView({ block: "nearest" });

@@ -4,12 +4,15 @@
 
 export default {
   render(context) {
-    return frame(context, "objective", ["batch", "pinned", "hovered", "clip_view", "run", "settings"], build(context.model));
+    return frame(context, "objective", ["batch", "plane", "pinned", "hovered", "clip_view", "run", "settings"], build(context.model));
   },
 };
 
 const VIEWS = ["objective", "probabilities"];
-const NOTHING = { spots: [], places: emptyPlaces(0), glyphs: () => {} }; // where there is no batch yet
+const NOTHING = { spots: [], places: emptyPlaces(0), glyphs: () => {} }; // where not even the curve is known yet
+
+// What is drawn: the batch, or the plane alone while there is no update.
+const drawnBatch = (board) => (hasBatch(board.get("batch")) ? board.get("batch") : board.get("plane"));
 
 const build = (model) => (root, board, sized, leaving) => {
   const head = clipHead(board, () => (player.playing ? player.stop() : player.start(board.get("batch"))));
@@ -49,7 +52,7 @@ const build = (model) => (root, board, sized, leaving) => {
   });
 
   return () => {
-    const [batch, view, { width, height }] = [board.get("batch"), board.get("clip_view"), size];
+    const [batch, view, { width, height }] = [drawnBatch(board), board.get("clip_view"), size];
     player.heard(batch);
     head.paint(player.playing);
     if (!width) return;
@@ -58,7 +61,7 @@ const build = (model) => (root, board, sized, leaving) => {
       const since = performance.now();
       const how = drawn ? wayOf(drawn, stamp) : "jump";
       drawn = stamp;
-      write(truth, hasBatch(batch) || view === "objective" ? truthOf(board, batch, view) : "");
+      write(truth, batch.clip || view === "objective" ? truthOf(board, batch, view) : "");
       truth.title = truth.textContent;
       write(toy, say(board, "ui.toy.open"));
       toy.title = say(board, "ui.toy.open_what");
@@ -68,7 +71,7 @@ const build = (model) => (root, board, sized, leaving) => {
       const told = [say(board, `ui.panels.objective.${view}`), head.said, undrawn ? say(board, "clip.undrawn.short", { count: undrawn }) : ""];
       picture.setAttribute("aria-label", told.filter(Boolean).join(". "));
       Object.assign(picture.dataset, { view, epoch: batch.epoch ?? "" });
-      const parts = hasBatch(batch) ? drawView[view](picture, board, batch, width, height) : NOTHING;
+      const parts = batch.clip ? drawView[view](picture, board, batch, width, height) : NOTHING;
       [spots, drawGlyphs] = [parts.spots, parts.glyphs];
       draw("g", { class: "ex-focus" }, picture);
       cloud.go(parts.places, how);
@@ -162,8 +165,9 @@ const drawView = {
     const ghost = ghostOf(board);
     for (const sign of [1, -1]) {
       const group = draw("g", { class: SIGNS[sign] }, picture);
-      spots.push(...drawPlane(group, board, batch, scales[sign], sign));
-      if (ghost) drawGhost(group, board, batch, ghost, scales[sign], sign);
+      const drawn = drawPlane(group, board, batch, scales[sign], sign);
+      spots.push(...drawn.spots);
+      if (ghost) drawGhost(group, board, batch, ghost, scales[sign], sign, drawn);
       drawBeyond(group, scales[sign], places.beyond[sign]);
     }
     noteUndrawn(picture, board, batch, scales[-1].left + 6, scales[-1].top + 9);

@@ -1,21 +1,19 @@
 // What opens the ledger: every number of a token or of a response, by click, Enter or Space; and a picture of tokens by
 // Enter or a double click, at what it is about.
 
-// The lines of the ledger that say where a quantity comes from; of several, the first that the settings have.
-const KL_LINES = ["ref_kl", "loss_kl"];
+// The lines of the ledger that say where a quantity comes from; of several, the first that the settings have. A quantity
+// that is not here has a line of its own name.
 const LEDGER_LINES = {
-  ratio: ["ratio"], old_probability: ["ratio"], new_probability: ["ratio"], log_ratio: ["ratio"], response_ratio: ["response_ratio", "ratio"],
-  advantage: ["whitened"], raw_advantage: ["advantage"], reward: ["reward", "reward_whitened"], delta: ["delta", "advantage"],
-  value: ["delta", "advantage"], return: ["to_go", "total", "advantage"], term: ["term"], pull: ["pull"],
-  gradient_share: ["share"], gradient_part: ["share"],
-  ref_kl: KL_LINES, ref_probability: KL_LINES, exact_kl: KL_LINES, k1: KL_LINES, k2: KL_LINES, k3: KL_LINES,
-  entropy: [], age: [], // which nothing is reckoned from: the ledger as it stands
+  response_ratio: ["response_ratio", "ratio"], advantage: ["whitened"], raw_advantage: ["advantage"],
+  reward: ["reward", "reward_whitened"], return: ["to_go", "return"], gradient_share: ["share"],
+  exact_kl: ["exact_kl", "k1"], response_exact_kl: ["response_exact_kl", "response_k1"], // which old recordings lack
 };
+const ledgerLines = (quantity) => (isWholeResponse(quantity) ? ["score"] : (LEDGER_LINES[quantity] ?? [quantity]));
 
 // Open the ledger where a quantity comes from: of the pinned token, or of another, which is pinned.
 function openLedger(board, quantity, token = null) {
   if (token && !sameToken(token, pinnedOf(board))) pin(board, token);
-  board.exLedgerLine = LEDGER_LINES[quantity] ?? ["score"];
+  board.exLedgerLine = ledgerLines(quantity);
   layoutOf(board).fold("lower", false);
   board.set("lower", "ledger");
   board.set("wants_samples", false);
@@ -24,10 +22,9 @@ function openLedger(board, quantity, token = null) {
 }
 
 // Make a node lead there. `words`: what is read there and of what; `token`: [response, token], or a response alone, of
-// which it is then the token in hand; `one`: it is a sum over the response, and the ledger has that token's term. `stop`:
-// -1 where Tab is to pass it by.
-function toLedger(node, board, quantity, words, token, { stop = 0, one = null } = {}) {
-  const name = one === null ? say(board, "ui.ledger.opens", { what: words }) : say(board, "ui.ledger.opens_term", { what: words, word: one });
+// which it is then the token in hand. `stop`: -1 where Tab is to pass it by.
+function toLedger(node, board, quantity, words, token, { stop = 0 } = {}) {
+  const name = say(board, "ui.ledger.opens", { what: words });
   const told = { role: "button", tabindex: stop, "data-ledger": quantity, "data-token": String(token), "aria-label": name };
   for (const [key, value] of Object.entries(told)) node.setAttribute(key, value);
   node.classList.add("ex-opens");

@@ -89,89 +89,12 @@ function notesOf(batch, sign) {
   return [...flat, ...beside];
 }
 
-// ---------------------------------------------------------------- room for the notes
-
-const CLEAR = PILE + 6; // from the curve, about which the tokens are piled up
-const LINE = 13;
-const widthOf = (text) => [...text].reduce((sum, letter) => sum + (letter > "⺀" ? 12 : 6.3), 0);
-
-// A text in two lines of about one length; one without spaces may break anywhere.
-function inTwo(text) {
-  const words = text.includes(" ") ? text.split(" ") : [...text];
-  const glue = text.includes(" ") ? " " : "";
-  const half = Math.ceil(words.length / 2);
-  return [words.slice(0, half).join(glue), words.slice(half).join(glue)].filter(Boolean);
-}
-
-const overlap = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
-
-// How far a box is from the curve, in pixels up or down; negative where the curve runs through it.
-function clearance(box, points) {
-  let least = Infinity;
-  points.forEach(([px, py], i) => {
-    if (px < box.left - 4 || px > box.right + 4) return;
-    // The line from the point before may pass through the box between two points.
-    const before = i && points[i - 1][0] >= box.left - 4 ? points[i - 1][1] : py;
-    for (const at of [py, (py + before) / 2]) least = Math.min(least, at < box.top ? box.top - at : at > box.bottom ? at - box.bottom : -1);
-  });
-  return least;
-}
-
-// Where a note goes: over its own stretch of ratios, in two lines where that is narrow, clear of the curve with its tokens
-// and of what is `taken`, and as near to the curve as that allows. Beside a stretch too narrow for it, a line leads there.
-// It depends on settings and size alone, never on the tokens: labels do not jump about while a cloud moves.
-function placeNote({ from, to, text }, scales, points, taken) {
-  const { x, left, width, top, bottom } = scales;
-  const [start, end] = [x(from), x(to)];
-  if (end - start < 6) return null; // off the picture
-  const middle = (start + end) / 2;
-  if (!points.length) return null;
-  // The curve over the middle of the stretch, or where it has left the panel.
-  const [, aim] = points.reduce((best, point) => (Math.abs(point[0] - middle) < Math.abs(best[0] - middle) ? point : best));
-  const wide = (lines) => Math.max(...lines.map(widthOf));
-  const lines = [[text], inTwo(text)].find((some) => wide(some) <= end - start - 4) ?? inTwo(text);
-  const [w, h] = [wide(lines), lines.length * LINE];
-  const inwards = middle > x(1) ? -1 : 1;
-  let best = null;
-  for (const shift of [0, 0.3, 0.6, 0.9]) { // aside, where over its stretch it would lie on the curve
-    if (best && best.clear > 8) break;
-    const centre = clamp(middle + inwards * shift * w, left + 6 + w / 2, left + width - 6 - w / 2);
-    for (let y = top + 2; y + h <= bottom - 3; y += 3) {
-      const box = { left: centre - w / 2, right: centre + w / 2, top: y, bottom: y + h };
-      if (taken.some((other) => overlap(box, other))) continue;
-      const clear = clearance(box, points);
-      const far = Math.abs(y + h / 2 - aim);
-      const better = !best || (clear >= CLEAR ? best.clear < CLEAR || far < best.far : clear > best.clear);
-      if (better) best = { box, lines, centre, clear, far };
-    }
-  }
-  if (best && (best.box.left < start - 1 || best.box.right > end + 1)) best.leader = [middle, aim];
-  return best;
-}
-
 // ---------------------------------------------------------------- drawing
 
 function drawTick(group, x, y, text, kind, anchor = "middle") {
   draw("line", { class: "ex-axis", x1: x, x2: x, y1: y, y2: y + 3 }, group);
-  const lean = { end: -3, start: 3 }[anchor] ?? 0; // two labels that lean away from each other do not touch
+  const lean = { end: -LEAN, start: LEAN }[anchor] ?? 0; // two labels that lean away from each other do not touch
   draw("text", { class: kind, x: x + lean, y: y + 13, "text-anchor": anchor, text }, group);
-}
-
-const tickText = (tick) => format(tick, tick % 1 ? Math.max(1, Math.round(-Math.log10(Math.abs(tick - 1)))) : 0);
-
-// The ticks of a panel that have room beside its edges and, where they are many, beside each other.
-function ticksOf({ x, ends, grain }, edges, close, limit) {
-  const wide = (edge) => widthOf(edgeText(edge)) / 2;
-  const apart = (tick) => edges.every((edge) => {
-    const room = grain ? wide(edge) + widthOf(tickText(tick)) / 2 + 4 : tick === 1 ? 19 : 26;
-    return Math.abs(x(edge) - x(tick)) > room + (close && edge !== limit ? (grain ? wide(edge) : tick === 1 ? 0 : 12) : 0);
-  });
-  const drawn = [];
-  for (const tick of grain ? FINE_TICKS : TICKS) {
-    const beside = (other) => Math.abs(x(other) - x(tick)) > (widthOf(tickText(tick)) + widthOf(tickText(other))) / 2 + 4;
-    if (tick > ends[0] && tick < ends[1] && apart(tick) && (!grain || drawn.every(beside))) drawn.push(tick);
-  }
-  return drawn;
 }
 
 // The handles of a panel, one for each of its edges: which setting it edits, and where the batch on screen has it.
@@ -181,7 +104,7 @@ function handleSpots(batch, scales, sign) {
   return spots.filter(([, field]) => field).map(([part, field, edge]) => ({ part, field, edge, sign, scales }));
 }
 
-// A panel without its tokens; returns its handles.
+// A panel without its tokens; returns its handles, its curve on the screen, and what is taken by words and handles.
 function drawPlane(group, board, batch, scales, sign) {
   const { x, y, ratioAt, left, width, top, bottom, ends } = scales;
   const [low, high] = batch.clip;
@@ -196,15 +119,13 @@ function drawPlane(group, board, batch, scales, sign) {
   draw("line", { class: "ex-axis", x1: left + 6, x2: left + width - 6, y1: bottom, y2: bottom }, group);
   const limit = sign < 0 ? batch.pull_limit : null;
   const edges = [low, high, limit].filter((edge) => edge && edge > ends[0] && edge < ends[1]);
-  const close = edges.includes(low) && edges.includes(high) && x(high) - x(low) < Math.max(34, (widthOf(edgeText(low)) + widthOf(edgeText(high))) / 2 + 6); // then their labels lean outwards
-  for (const tick of ticksOf(scales, edges, close, limit)) drawTick(group, x(tick), bottom, tickText(tick), "ex-tick");
-  for (const edge of edges) {
-    drawTick(group, x(edge), bottom, edgeText(edge), "ex-tick ex-edge", close && edge !== limit ? (edge < 1 ? "end" : "start") : "middle");
-  }
+  const ticks = edgeTicks(scales, edges, batch.clip);
+  for (const tick of ticksOf(scales, ticks)) drawTick(group, x(tick), bottom, tickText(tick), "ex-tick");
+  for (const [edge, anchor] of ticks) drawTick(group, x(edge), bottom, edgeText(edge), "ex-tick ex-edge", anchor);
   draw("text", { class: "ex-axis-label ex-of-ratio", x: left + width - 6, y: bottom + 26, "text-anchor": "end", text: say(board, batch.objective === "gspo" ? "ui.response_ratio_axis" : "ui.ratio_axis") }, group);
   draw("text", { class: "ex-axis-label", x: left + 6, y: bottom + 26, text: say(board, "ui.objective_axis") }, group);
   const spots = handleSpots(batch, scales, sign);
-  if (!batch.curve) return spots;
+  if (!batch.curve) return { spots, points: [], taken: [] };
 
   const points = curveOf(batch, scales, sign).map(([ratio, term]) => [x(ratio), y(term)]);
   draw("path", { class: "ex-curve", d: points.map(([px, py], i) => `${i ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`).join("") }, group);
@@ -212,7 +133,7 @@ function drawPlane(group, board, batch, scales, sign) {
     { left, right: left + 40, top: bottom - 34, bottom: bottom - 18 },
     { left: left + width - 40, right: left + width, top: bottom - 34, bottom: bottom - 18 },
     ...(sign < 0 ? [{ left: left + 6, right: left + 6 + widthOf(say(board, "clip.undrawn.short", { count: "0000" })), top, bottom: top + LINE }] : []),
-    ...spots.map(({ edge }) => ({ left: x(edge) - 13, right: x(edge) + 13, top: bottom - 15, bottom })),
+    ...spots.map(({ part, edge }) => handleBox(part, x(edge), bottom)),
   ];
   for (const note of notesOf(batch, sign)) {
     const place = placeNote({ ...note, text: say(board, note.words) }, scales, points, taken);
@@ -224,12 +145,12 @@ function drawPlane(group, board, batch, scales, sign) {
     const text = draw("text", { class: kind, "text-anchor": "middle", "data-from": note.from.toFixed(3), "data-to": note.to.toFixed(3) }, group);
     lines.forEach((line, i) => draw("tspan", { x: centre, y: box.top + 10 + i * LINE, text: line }, text));
   }
-  return spots;
+  return { spots, points, taken };
 }
 
 // The curve and the edges that the update was trained with, where they were others: pale and dashed, on today's scales.
-function drawGhost(group, board, batch, ghost, scales, sign) {
-  const { x, y, left, width, top, bottom, ends } = scales;
+function drawGhost(group, board, batch, ghost, scales, sign, { points: curve, taken }) {
+  const { x, y, top, bottom, ends } = scales;
   const layer = draw("g", { class: "ex-ghost" });
   for (const edge of otherEdges(batch, ghost, sign)) {
     if (edge > ends[0] && edge < ends[1]) draw("line", { class: "ex-ghost-edge", x1: x(edge), x2: x(edge), y1: top, y2: bottom, "data-edge": edge.toFixed(4) }, layer);
@@ -239,13 +160,18 @@ function drawGhost(group, board, batch, ghost, scales, sign) {
     if (points.length) draw("path", { class: "ex-ghost-curve", d: `M${points.join("L")}` }, layer);
   }
   if (!layer.childElementCount) return;
-  if (sign > 0) nameGhost(layer, board, left + width - 6, top + 9);
+  if (sign > 0) {
+    const box = placeGhostName(ghostName(board), scales, curve, taken);
+    nameGhost(layer, board, box.right, box.top + 9);
+  }
   group.append(layer);
 }
 
+const ghostName = (board) => `┄ ${say(board, "ui.ghost.as_trained")}`;
+
 // What the dashes are.
 function nameGhost(layer, board, right, y) {
-  draw("text", { class: "ex-ghost-name", x: right, y, "text-anchor": "end", text: `┄ ${say(board, "ui.ghost.as_trained")}` }, layer);
+  draw("text", { class: "ex-ghost-name", x: right, y, "text-anchor": "end", text: ghostName(board) }, layer);
 }
 
 // How many tokens lie beyond the ends of the axis.

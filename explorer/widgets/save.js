@@ -1,6 +1,7 @@
-// The menu of a panel's ⤓: its picture as PNG or SVG, its numbers as CSV. All of it is made here, in the browser.
+// The menu of a panel's ⤓: its picture as PNG or SVG, its numbers as CSV, and those of its other half where it has two. All
+// of it is made here, in the browser.
 
-const KINDS = ["png", "svg", "csv"];
+const KINDS = ["png", "svg", "csv", "more"];
 
 // Returns `save(root, key, model, button)`: opens the menu of a panel at its button. One menu serves the whole page.
 function saver(board) {
@@ -26,11 +27,12 @@ function saver(board) {
   });
   return (root, key, model, button) => {
     target = { root, key, model, button };
-    const table = tableOf(root, key, board, model);
-    const empty = !hasBatch(board.get("batch")) && !table;
+    const tables = { csv: tableOf(root, key, board, model), more: moreOf(root, key, board, model) };
+    const empty = !hasBatch(board.get("batch")) && !tables.csv;
     KINDS.forEach((kind, i) => {
-      write(items[i], say(board, `ui.save.${kind}`));
-      items[i].disabled = kind === "csv" ? !table : empty;
+      write(items[i], say(board, `ui.save.${kind === "more" ? (MORE[key] ?? "csv") : kind}`));
+      items[i].hidden = kind === "more" && !MORE[key];
+      items[i].disabled = items[i].hidden || (kind in tables ? !tables[kind] : empty);
       items[i].title = items[i].disabled ? say(board, "ui.save.nothing") : "";
     });
     menu.setAttribute("aria-label", button.getAttribute("aria-label"));
@@ -46,7 +48,9 @@ function saver(board) {
 async function saveAs(kind, board, root, key, model) {
   const title = say(board, `ui.panels.${key}.title`);
   const name = `${fileName(board, key)}.${kind}`;
-  if (kind === "csv") return download(new Blob([csvOf(tableOf(root, key, board, model))], { type: "text/csv;charset=utf-8" }), name);
+  const asText = (table, called) => download(new Blob([csvOf(table)], { type: "text/csv;charset=utf-8" }), called);
+  if (kind === "csv") return asText(tableOf(root, key, board, model), name);
+  if (kind === "more") return asText(moreOf(root, key, board, model), `${fileName(board, key)}-${MORE[key]}.csv`);
   const picture = pictureOf(root, key, title);
   if (kind === "svg") return download(new Blob([picture.text], { type: "image/svg+xml;charset=utf-8" }), name);
   return download(await pixelsOf(picture), name);

@@ -12,13 +12,14 @@ SHARED = ("common.js", "selection.js", "turns.js", "layout.js", "opens.js", "fra
 
 #: What a view has beside its own file.
 BESIDE = {
-    "objective": ("formula.js", "cloud.js", "plane.js", "wedge.js", "handles.js", "epochs.js"),
+    "objective": ("formula.js", "cloud.js", "room.js", "plane.js", "wedge.js", "handles.js", "epochs.js"),
     "player": ("keys.js", "tables.js", "picture.js", "save.js", "kernel.js"),
     "controls": ("grip.js",),
     "tokens": ("order.js", "strip.js", "legend.js", "response.js", "tip.js", "join.js"),
     "ledger": ("mathml.js",),
     "kl": ("estimates.js",),
-    "reward": ("bars.js", "component.js"),
+    "reward": ("bars.js", "component.js", "components.js", "judge.js"),
+    "ladder": ("critic.js",),
     "annotate": ("teaching.js",),
     "time": ("epochs.js",),
     "curves": ("behind.js", "expected.js", "frontier.js", "gauge.js", "visit.js"),

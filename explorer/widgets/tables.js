@@ -16,6 +16,10 @@ const TABLES = {
 
 const STATES = { [MASKED]: "masked", [INSIDE]: "inside", [OUTSIDE_FLOWS]: "outside", [OUTSIDE_ZERO]: "no gradient" };
 
+// Panels of two halves, and what the other half is: its table is `root.exMore()`.
+const MORE = { time: "answers", toy: "probabilities" };
+const moreOf = (root, key, board, model) => (MORE[key] ? (root.exMore?.(board, model) ?? null) : null);
+
 const BATCHLESS = ["annotate", "curves", "runs", "samples", "toy"];
 
 function tableOf(root, key, board, model) {
@@ -58,7 +62,9 @@ function seriesTable(board) {
     return [name, new Map(Array.from(numbers(line.updates, Int32Array), (update, i) => [update, values[i]]))];
   });
   const updates = [...new Set(lines.flatMap(([, line]) => [...line.keys()]))].sort((a, b) => a - b);
-  return { columns: ["update", ...lines.map(([name]) => name)], rows: updates.map((update) => [update, ...lines.map(([, line]) => line.get(update))]) };
+  const units = board.get("series").units ?? {};
+  const columns = ["update", ...lines.map(([name]) => (units[name] ? `${name} [${units[name]}]` : name))];
+  return { columns, rows: updates.map((update) => [update, ...lines.map(([, line]) => line.get(update))]) };
 }
 
 // The frontier's dots, of the run on screen and of those behind it.
@@ -70,7 +76,7 @@ function frontierTable(board) {
     const [kl, score] = [numbers(dots?.kl, Float32Array), numbers(dots?.score, Float32Array)];
     return Array.from(numbers(dots?.updates, Int32Array) ?? [], (update, i) => [name, update, kl[i], Math.sqrt(Math.max(kl[i], 0)), score[i]]);
   });
-  return rows.length ? { columns: ["run", "update", "KL to reference [nats a response]", "√KL", "score"], rows } : null;
+  return rows.length ? { columns: ["run", "update", "KL to reference [nats a response]", "√KL [√nats]", "score"], rows } : null;
 }
 
 // The gauge's two lines in spreads of the untouched policy, and best-of-n beside them.

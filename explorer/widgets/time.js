@@ -22,7 +22,7 @@ const build = (model) => (root, board, sized, leaving) => {
   const body = make("div", { class: "ex-time-body" }, head(spread, rows), epochs, steps, picture, head(story, kept), list);
   const empty = make("p", { class: "ex-empty" });
   root.append(tabs.node, hint, body, empty);
-  root.exTable = epochTable;
+  [root.exTable, root.exMore] = [epochTable, answerTable];
   const [size, wide] = [sized(picture), sized(epochs)];
   let [drawn, drawnSteps, places] = [[], [], null];
 
@@ -76,6 +76,14 @@ function epochTable(board, model) {
   const columns = ["tokens", "outside the clip range", "below the axis", "above the axis", "clip low", "clip high", ...bars[0].map((_, i) => `ρ ${edge(i)} to ${edge(i + 1)}`)];
   const full = 3 + columns.length;
   return { columns: ["update", "epoch", "KL to old policy [nats a token]", ...columns], rows: rows.map((row) => [...row, ...Array(full - row.length).fill(null)]) };
+}
+
+// A row for each answer below: one prompt's, across the run.
+function answerTable(board, model) {
+  const { prompt, answers = [] } = model.get("past");
+  if (!prompt || !answers.length) return null;
+  const rows = answers.map(({ update, score, text, mean, count }) => [update, prompt, text, score, mean, count]);
+  return { columns: ["update", "prompt", "text", "score", "mean score of the prompt's answers", "answers"], rows };
 }
 
 // Where the rows of the batch were sampled, in words.

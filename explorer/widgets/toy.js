@@ -18,6 +18,7 @@ const build = (model) => (root, board, sized, leaving) => {
   const right = cloudOf(board, model, sized, choose);
   const body = make("div", { class: "ex-toy" }, left.node, right.node);
   root.append(tabs.node, hint, body);
+  root.exMore = wordTable;
   const refresh = () => {
     if (board.get("lower") !== "toy") return;
     tabs.paint();
@@ -88,6 +89,15 @@ function dragging(board, model, sized, choose) {
     range.focus();
   };
   return { node, paint, start };
+}
+
+// A row for each of the two words; whether it gets a gradient is said for either sign of its advantage.
+function wordTable(board, model) {
+  const { prefix, words, clip, objective, expected_reward: [before, after] = [], kl } = model.get("dragged");
+  if (!words) return null;
+  const columns = ["prefix", "word", "probability before", "probability now", "ratio", "advantage", "expected reward after it", "gradient if A > 0", "gradient if A < 0", "objective", "clip low", "clip high", "expected reward before", "expected reward now", "KL to old policy [nats]"];
+  const rows = words.map(({ word, old, new: now, ratio, advantage, reward, held }) => [prefix, word, old, now, ratio, advantage, reward, !held[0], !held[1], objective, ...clip, before, after, kl]);
+  return { columns, rows };
 }
 
 // A word: its probabilities, ratio and advantage, and under them the two bars that share the slider's axis.

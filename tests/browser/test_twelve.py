@@ -141,7 +141,7 @@ def test_5_the_ledger_opens_where_a_number_is_clicked_and_every_line_holds(page:
     expect(ledger.locator(".ex-ledger-verdict")).to_have_text(re.compile(r"^✓ .*\d+"))
     assert ledger.locator('.ex-ledger-mark[data-holds="true"]').count() >= 8
     expect(ledger.locator('[data-line="whitened"]')).to_have_class(re.compile("ex-asked"))
-    for number, line in (('.explorer-kl [data-kl="k1"]', "ref_kl"), ('.ex-score[tabindex="0"]', "score")):
+    for number, line in (('.explorer-kl [data-kl="k1"]', "k1"), ('.ex-score[tabindex="0"]', "score")):
         page.root.locator(number).focus()
         page.page.keyboard.press("Enter")
         expect(ledger.locator(".ex-asked")).to_have_attribute("data-line", line)

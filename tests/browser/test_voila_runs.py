@@ -250,6 +250,36 @@ def test_no_update_is_trained_with_a_value_that_a_drag_has_passed(explorer: Expl
     explorer.type("clip_range", "0.2")
 
 
+def test_a_slider_that_is_held_while_the_page_is_reloaded_is_let_go(explorer: ExplorerPage, folder: Path) -> None:
+    explorer.type("clip_range", "0.2")
+    explorer.step()
+    mouse, badge = explorer.page.mouse, explorer.part("tokens").locator(".ex-badge")
+    newest = explorer.newest
+    box = explorer.part("clip_range").locator("input[type=range]").bounding_box()
+    assert box is not None
+    mouse.move(box["x"] + box["width"] * 0.33, box["y"] + box["height"] / 2)
+    mouse.down()
+    mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2, steps=3)
+    expect(badge).to_have_text(WORDS["held"])
+    passed = float(explorer.value("clip_range"))
+    assert passed > 0.4
+    explorer.page.reload()
+    mouse.up()
+    explorer.wait_until_ready()
+    explorer.when("(root, n) => root.querySelector('.ex-place').textContent === `${n} / ${n}`", newest)
+    expect(explorer.part("train")).to_be_enabled()
+    expect(badge).not_to_have_text(WORDS["held"])
+    shown = float(explorer.value("clip_range"))
+    assert shown in (0.2, passed)  # the run's own, or what it was let go at
+    explorer.step()
+    expect(badge).to_have_text("")
+    recording = Recording.load(recorded(folder, run_of(explorer)))
+    assert recording.updates[-1] == newest + 1
+    assert recording.config_at(newest + 1).clip_range == shown
+    explorer.type("clip_range", "0.2")
+    explorer.tab("runs")
+
+
 def test_several_seeds_are_runs_of_their_own(explorer: ExplorerPage, folder: Path) -> None:
     explorer.part("seeds-count").fill("2")
     explorer.part("seeds-updates").fill("3")

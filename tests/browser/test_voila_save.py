@@ -16,6 +16,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from explorer.bundled import asset_path
+from explorer.ppo.metrics import UNITS
 from explorer.recording.storage import Recording
 from tests.browser.explorer_page import ExplorerPage
 
@@ -38,7 +39,8 @@ def save(explorer: ExplorerPage, panel: str, kind: str, folder: Path) -> Path:
         explorer.press(f"save-as-{kind}")
     path = folder / coming.value.suggested_filename
     coming.value.save_as(path)
-    assert re.fullmatch(rf"ppo-explorer-[\w.-]+-update-\d+-{panel}\.{kind}", path.name)
+    ending = r"-(answers|probabilities)\.csv" if kind == "more" else rf"\.{kind}"
+    assert re.fullmatch(rf"ppo-explorer-[\w.-]+-update-\d+-{panel}{ending}", path.name)
     return path
 
 
@@ -122,7 +124,7 @@ def test_a_row_a_token_with_every_quantity(recorded: ExplorerPage, truth: Record
         ("reward", last.credit.rewards),
         ("value", last.rollout.old_values),
         ("exact_kl [nats]", last.rollout.exact_ref_kl),
-        ("gradient_share", last.final.gradient_shares),
+        ("gradient_share [share]", last.final.gradient_shares),
     ):
         assert np.array_equal(table[column].to_numpy(np.float32), np.asarray(stored, np.float32)[mask]), column
     assert table["score"].to_numpy() == pytest.approx(last.credit.scores[rows], abs=1e-6)
@@ -133,7 +135,8 @@ def test_a_row_an_update_with_every_metric(recorded: ExplorerPage, truth: Record
     table = pandas.read_csv(save(recorded, "curves", "csv", tmp_path))
     assert list(table["update"]) == list(range(1, LAST + 1))
     for metric in ("objective/score", "objective/ref_kl", "policy/clipfrac_final", "policy/entropy"):
-        assert table[metric].to_numpy() == pytest.approx(truth.metrics[metric], rel=1e-5), metric
+        column = f"{metric} [{UNITS[metric]}]" if metric in UNITS else metric
+        assert table[column].to_numpy() == pytest.approx(truth.metrics[metric], rel=1e-5), metric
     shown = recorded.charts[0].number
     assert f"{table['objective/score'].iloc[-1]:.2f}" == shown
 
@@ -159,6 +162,7 @@ def test_the_pinned_response_and_the_ledger_of_its_token(recorded: ExplorerPage,
     recorded.tab("ledger")
     lines = recorded.part("ledger").locator(".ex-ledger-value")
     expect(lines.first).to_be_visible()
+    recorded.part("ledger").locator('[data-fold="beside"]').click()
     ledger = pandas.read_csv(save(recorded, "ledger", "csv", tmp_path))
     shown = [float(value or "nan") for value in lines.evaluate_all("(nodes) => nodes.map((n) => n.dataset.value)")]
     assert ledger["value"].dropna().to_list() == pytest.approx(shown)
@@ -215,7 +219,9 @@ def test_the_frontier_and_the_label_tab_s_table(recorded: ExplorerPage, truth: R
     dots = pandas.read_csv(save(recorded, "curves", "csv", tmp_path))
     recorded.press("view-curves")
     assert dots["score"].to_numpy() == pytest.approx(truth.metrics["objective/score"], rel=1e-5)
-    assert (dots["√KL"] ** 2).to_numpy() == pytest.approx(dots["KL to reference [nats a response]"].clip(lower=0))
+    assert (dots["√KL [√nats]"] ** 2).to_numpy() == pytest.approx(
+        dots["KL to reference [nats a response]"].clip(lower=0)
+    )
     recorded.tab("annotate")
     recorded.press("annotate-table")
     with save(recorded, "annotate", "csv", tmp_path).open(encoding="utf-8", newline="") as file:
@@ -248,6 +254,21 @@ def test_the_words_of_a_place_and_the_epochs(recorded: ExplorerPage, truth: Reco
     assert own["outside the clip range"].iloc[-1] == recorded.clip.outside
     bars = [name for name in own if name.startswith("ρ ")]
     assert (own[bars].sum(axis=1) == own["tokens"]).all() and set(own["tokens"]) == {recorded.clip.tokens}
+    answers = pandas.read_csv(save(recorded, "time", "more", tmp_path), keep_default_na=False)
+    assert list(answers["update"]) == sorted(answers["update"], reverse=True) and len(answers) >= 3
+    for _, answer in answers.iterrows():
+        told = truth[truth.updates.index(answer["update"])]
+        row = ["".join(response) for response in told.tokens.responses].index(answer["text"])
+        assert told.tokens.prompts[row] == answer["prompt"] == last.tokens.prompts[pinned[0]]
+        assert told.credit.scores[row] == pytest.approx(answer["score"], abs=1e-6)
+
+    recorded.tab("toy")
+    recorded.part("toy").locator("svg path").first.wait_for()
+    toy = pandas.read_csv(save(recorded, "toy", "more", tmp_path))
+    assert list(toy["word"]) == ["is", "was"]
+    for when in ("before", "now"):
+        assert toy[f"probability {when}"].sum() == pytest.approx(1, abs=1e-9)
+    assert toy["ratio"].to_numpy() == pytest.approx(toy["probability now"] / toy["probability before"])
     recorded.tab("advantages")
 
 

@@ -77,6 +77,12 @@ def test_each_stage_says_what_it_did_with_this_batchs_numbers(explorer: Explorer
     assert caption.locator("[aria-live=polite]").count() == 1
     expect(explorer.player.locator('.ex-pill[aria-current="step"]')).to_have_attribute("data-stage", "advantage")
     expect(explorer.player.locator(".ex-pill.ex-past")).to_have_count(2)
+    # Nothing has moved yet: a token's formula is filled in all the same, with a ratio of exactly 1.
+    explorer.token(0, 1).hover()
+    formula = explorer.part("objective").locator(".ex-formula")
+    expect(formula.locator("b.ex-ratio")).to_have_text("1.000")
+    expect(formula).to_contain_text("gradient flows")
+    explorer.page.mouse.move(0, 0)
     explorer.press("stage")
     expect(caption).to_contain_text(re.compile(r"epoch 1 of 4: It began with 0\.0 % .* gradient norm \d\.\d\d"))
     explorer.press("stage")

@@ -181,6 +181,14 @@ def test_reset_asks_first(explorer: ExplorerPage) -> None:
     expect(explorer.part("status")).to_contain_text("update 0 ")
     expect(explorer.tokens).to_have_count(0)
     expect(explorer.part("tokens")).to_contain_text("No update yet")
+    # What the objective does stands there all the same, and can be dragged.
+    curves, region = (explorer.part("objective").locator(part) for part in (".ex-curve", ".explorer-region"))
+    expect(curves).to_have_count(2)
+    expect(region.first).to_have_attribute("data-high", "1.2000")
+    explorer.slide("clip_range", 0.3)
+    expect(region.first).to_have_attribute("data-high", "1.3000", timeout=AT_ONCE)
+    explorer.slide("clip_range", 0.2)
+    expect(region.first).to_have_attribute("data-high", "1.2000", timeout=AT_ONCE)
     explorer.step()
     assert explorer.newest == 1
 

@@ -202,17 +202,18 @@ def test_the_cat_opens_beside_the_formula_as_a_toy_to_drag(page: ExplorerPage) -
 #: Panel, a number or a picture in it, and the ledger's line that it opens.
 OPENS = (
     ("objective", ".ex-formula b.ex-adv", "whitened"),
-    ("objective", '.ex-formula [data-ledger="old_probability"]', "ratio"),
-    ("kl", '.ex-kl-legend [data-kl="k3"]', "ref_kl"),
-    ("kl", ".ex-chart-tokens_old h3 b", "ratio"),
-    ("kl", ".ex-chart-tokens_old .ex-picture", "ratio"),
+    ("objective", '.ex-formula [data-ledger="old_probability"]', "old_probability"),
+    ("kl", '.ex-kl-legend [data-kl="k3"]', "k3"),
+    ("kl", ".ex-chart-tokens_old h3 b", "step"),
+    ("kl", ".ex-chart-tokens_old .ex-picture", "step"),
     ("tokens", '.ex-score[tabindex="0"]', "score"),
-    ("advantages", '[data-ledger="value"]', "delta"),
+    ("advantages", '[data-ledger="value"]', "value"),
     ("reward", ".explorer-reward-value .ex-opens", "score"),
-    ("reward", '.ex-reward-token [tabindex="0"]', "ref_kl"),
-    ("inspector", '[data-fact="k1"]', "ref_kl"),
+    ("reward", '.ex-reward-token [tabindex="0"]', "ref_probability"),
+    ("inspector", '[data-fact="k1"]', "k1"),
+    ("inspector", '[data-fact="entropy"]', "entropy"),
     ("inspector", '[data-ledger="advantage"]', "whitened"),
-    ("inspector", '.ex-inspect-own [data-ledger="new_probability"]', "ratio"),
+    ("inspector", '.ex-inspect-own [data-ledger="new_probability"]', "new_probability"),
     ("ladder", ".explorer-ladder-check .ex-opens", "advantage"),
     ("ladder", "[data-estimator] [data-ledger]", "advantage"),
 )
@@ -242,15 +243,21 @@ def test_a_number_of_another_response_pins_it_and_opens_its_ledger(page: Explore
     expect(ledger.locator(".ex-asked")).to_have_attribute("data-line", "score")
     page.press("view-response")
     entry = page.part("kl").locator('.ex-kl-legend [data-kl="exact_kl"]')
-    expect(entry).to_have_attribute("aria-label", re.compile("response 6: open its term “.+” in the ledger"))
+    expect(entry).to_have_attribute("aria-label", re.compile("response 6: open it in the ledger"))
     entry.click()
-    expect(ledger.locator(".ex-asked")).to_have_attribute("data-line", "ref_kl")
+    expect(ledger.locator(".ex-asked")).to_have_attribute("data-line", "response_exact_kl")
+    asked = ledger.locator('[data-line="response_exact_kl"]')
+    asked.locator("[data-fold]").click()
+    terms = asked.locator("td[data-value]").evaluate_all("(cells) => cells.map((cell) => Number(cell.dataset.value))")
+    assert len(terms) == page.part("tokens").locator('.ex-token[data-row="5"]').count()
+    whole = float(asked.locator(".ex-ledger-value").get_attribute("data-value") or "nan")
+    assert sum(terms) == pytest.approx(whole, abs=1e-9) and whole > 0
     page.press("view-token")
     page.tab("reward")
     page.part("reward").locator(".ex-reward-row").nth(1).locator('[data-ledger="score"]').click()
     expect(ledger.locator(".ex-ledger-whose")).to_contain_text("response 2, token 1")
     page.part("kl").locator(".ex-chart-tokens .ex-picture").dblclick()
-    expect(ledger.locator(".ex-asked")).to_have_attribute("data-line", "ref_kl")
+    expect(ledger.locator(".ex-asked")).to_have_attribute("data-line", "exact_kl")
     page.tab("advantages")
 
 

@@ -115,7 +115,12 @@ def test_every_line_is_what_is_recorded(snapshot: Snapshot, data: Any) -> None:
         "term": record.policy_terms[row, t],
         "share": record.gradient_shares[row, t],
         "reward_whitened" if config.whiten_rewards else "reward": credit.rewards[row, t],
+        "entropy": shown.rollout.entropies[row, t],
+        "value": shown.rollout.old_values[row, t],
+        "exact_kl": shown.rollout.exact_ref_kl[row, t],
+        "delta": credit.deltas[row, t],
     }
+    recorded["return" if "return" in lines else "to_go"] = credit.returns[row, t]
     for key, number in recorded.items():
         assert key in rounded or abs(lines[key].value - number) <= 1e-5 * max(1.0, abs(number)), key
         assert lines[key].formula is not None and lines[key].formula.value == lines[key].value
@@ -207,6 +212,21 @@ def test_a_response_of_two_tokens_worked_by_hand(snapshot: Snapshot) -> None:
         "term": 0.36,
         "pull": 0.0,
         "share": 0.0,
+        "old_probability": math.exp(-1.0),
+        "new_probability": 1.5 * math.exp(-1.0),
+        "ref_probability": math.exp(-1.2),
+        "k1": 0.2,
+        "response_k1": 0.6,
+        "k2": 0.02,
+        "response_k2": 0.1,
+        "k3": math.exp(-0.2) - 0.8,
+        "response_k3": math.exp(-0.2) + math.exp(-0.4) - 1.4,
+        "log_ratio": math.log(1.5),
+        "step": math.log(1.5) ** 2 / 2,
+        "response_step": math.log(1.5) ** 2 / 2,  # the second token has not moved
+        "value": 0.3,
+        "return": 0.6,
+        "age": 0.0,
     }
     lines = lines_of(found)
     assert {key: lines[key].value for key in worked} == pytest.approx(worked, abs=1e-6)
@@ -224,6 +244,7 @@ TAMPERED = {
     "credit.ref_kl": "ref_kl",
     "credit.rewards": "reward",
     "credit.deltas": "delta",
+    "credit.returns": "return",
     "credit.advantages": "advantage",
     "credit.whitened_advantages": "whitened",
     "final.ratios": "ratio",
@@ -263,6 +284,57 @@ def test_a_later_delta_that_was_tampered_with_is_found(snapshot: Snapshot) -> No
     found = ledger(dataclasses.replace(shown, credit=dataclasses.replace(shown.credit, deltas=deltas)), row, 0)
     terms = lines_of(found)["advantage"].terms
     assert terms is not None and terms.holds[:4].count(False) == 1 and terms.holds[2] is False
+
+
+def of_probabilities(snapshot: Snapshot, recorded: float, *chances: float) -> Line:
+    """The entropy's line where these words of the vocabulary are recorded, and this entropy of all of it."""
+    rollout = snapshot.rollout
+    entropies, logs = np.array(rollout.entropies), np.array(rollout.top_logprobs)
+    entropies[0, 0], logs[0, 0] = recorded, -np.inf
+    logs[0, 0, : len(chances)] = np.log(chances)
+    changed = dataclasses.replace(rollout, entropies=entropies, top_logprobs=logs)
+    return lines_of(ledger(dataclasses.replace(snapshot, rollout=changed), 0, 0))["entropy"]
+
+
+def test_of_an_entropy_the_recorded_words_are_reckoned_and_the_rest_is_bounded(snapshot: Snapshot) -> None:
+    half = math.log(2)  # 1/2, 1/4, 1/8 are recorded; 1/16 and 1/16 are not
+    line = of_probabilities(snapshot, 1.875 * half, 0.5, 0.25, 0.125)
+    assert line.holds is None and line.stored == pytest.approx(1.875 * half, abs=1e-6)
+    assert line.value == pytest.approx(line.stored, abs=1e-12)
+    ((key, told),) = line.notes
+    assert (key, told["count"]) == ("entropy_part", 3)
+    assert (told["share"], told["left"]) == pytest.approx((0.875, 0.125), abs=1e-6)
+    assert told["least"] == pytest.approx(0.125 * 3 * half, abs=1e-4)  # as if one word more had all of it
+    assert line.formula is not None and line.formula.of[-1].value == pytest.approx(0.5 * half, abs=1e-5)
+    # One word more is the least that there can be: less than 1.75 halvings is no entropy of such words.
+    assert of_probabilities(snapshot, 1.751 * half, 0.5, 0.25, 0.125).holds is None
+    impossible = of_probabilities(snapshot, 1.749 * half, 0.5, 0.25, 0.125)
+    assert impossible.holds is False and impossible.notes[0][0] == "entropy_impossible"
+
+
+def test_where_the_recorded_words_are_all_an_entropy_is_reckoned_anew(snapshot: Snapshot) -> None:
+    line = of_probabilities(snapshot, math.log(2), 0.5, 0.5)
+    assert line.holds is True and line.value == pytest.approx(math.log(2))
+    assert of_probabilities(snapshot, math.log(2) + 1e-4, 0.5, 0.5).holds is False
+
+
+def test_an_age_that_no_response_on_screen_can_have_is_found(snapshot: Snapshot) -> None:
+    ages = np.array(snapshot.final.ages)
+    ages[0] = 1
+    aged = dataclasses.replace(snapshot, epochs=(*snapshot.trained, dataclasses.replace(snapshot.final, ages=ages)))
+    assert lines_of(ledger(aged, 0, 0))["age"].holds is False
+    assert lines_of(ledger(snapshot, 0, 0))["age"].holds is True
+
+
+@pytest.mark.parametrize("estimator", CHOICES["kl_estimator"])
+def test_the_sum_of_the_kl_that_was_charged_is_held_against_what_was(snapshot: Snapshot, estimator: str) -> None:
+    lines = lines_of(ledger(what_if(snapshot, snapshot.config.replace(kl_estimator=estimator)), 0, 0))
+    for name in ("k1", "k2", "k3", "exact_kl"):
+        terms = lines[f"response_{name}"].terms
+        assert terms is not None and len(terms.places) == int(snapshot.rollout.response_mask[0].sum())
+        assert math.fsum(terms.columns["nats"]) == pytest.approx(lines[f"response_{name}"].value, abs=1e-12)
+        charged = name == ("exact_kl" if estimator == "exact" else estimator)
+        assert set(terms.holds) == ({True} if charged else {None}), name
 
 
 def test_equal_advantages_are_said_to_be_rounding(snapshot: Snapshot) -> None:

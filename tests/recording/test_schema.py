@@ -19,7 +19,7 @@ from explorer import recording
 from explorer.bundled import asset_path
 from explorer.config import FIELDS, Config
 from explorer.headless import Trainer
-from explorer.ppo.metrics import METRICS
+from explorer.ppo.metrics import METRICS, UNITS
 from explorer.ppo.policy import Policy
 from explorer.recording import compacting
 from explorer.recording.branches import Parting
@@ -85,6 +85,15 @@ def test_every_column_is_described_and_every_description_has_its_column(run: Pat
 
 def test_the_metrics_are_those_that_are_logged() -> None:
     assert set(described()["metrics"]) == {"update", *METRICS}
+
+
+def test_a_metric_has_the_unit_that_the_saved_table_has() -> None:
+    text = asset_path("recording").joinpath("README.md").read_text(encoding="utf-8").partition("\n## metrics\n")[2]
+    units = dict(re.findall(r"^\| `([^`]+)` \| \w+ \| ([^|]*?) ?\|", text, flags=re.MULTILINE))
+    assert set(UNITS) <= set(METRICS)
+    assert {name: units[name] for name in UNITS} == UNITS
+    # What has none here is a pure number there, or in units of the score.
+    assert all(re.fullmatch("|score", units[name]) for name in METRICS if name not in UNITS)
 
 
 def test_the_run_file_is_described(run: Path) -> None:

@@ -118,10 +118,12 @@ def test_every_line_column_and_note_has_its_words(language: str) -> None:
     words = labels(language)["ui"]["ledger"]
     keys = set(re.findall(r'(?:\bline\(|Line\(\s*key=)\s*"(\w+)"', SOURCE))
     keys |= {"total", "to_go", "others_mean", "group_mean", "plain_branch", "clipped_branch", "floor_branch", "reward"}
+    keys |= {f"{whose}_probability" for whose in ("old", "new", "ref")}
+    keys |= {f"{sum_}{name}" for sum_ in ("", "response_") for name in ("k1", "k2", "k3", "exact_kl", "step")}
     assert keys == set(words["lines"])
     notes = set(re.findall(r'\(\s*"(\w+)", \{', SOURCE))
     weights = {f"weight_{name}" for name in ("token_mean", "sequence_mean", "fixed_length")}
     chosen = {"score_here", "score_at_the_end", "outside", "inside", "recorded_outside", "recorded_inside"}
-    chosen |= {"zero_advantage", "no_gradient", "recorded_zero", "recorded_flows"}
+    chosen |= {"zero_advantage", "no_gradient", "recorded_zero", "recorded_flows", "entropy_part", "entropy_impossible"}
     assert notes | weights | chosen == set(words["notes"])
     assert set(re.findall(r'"(\w+)": \(?\w[^"]*\.tolist\(\)', SOURCE)) == set(words["columns"])
