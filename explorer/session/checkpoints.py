@@ -44,7 +44,7 @@ class Checkpoints:
             del self._weights[number]
 
     def find_on_disk(self, updates: Iterable[int], read: Callable[[int], State]) -> None:
-        """The states after these updates are on the disk; ``read`` gives one, and raises ValueError where it is gone."""
+        """The states after these updates are on the disk; ``read`` gives one, or raises ValueError where it is gone."""
         self._on_disk.update(dict.fromkeys(updates, read))
 
     @property
