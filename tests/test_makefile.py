@@ -41,11 +41,13 @@ class Checkout:
         python.write_text(PYTHON.format(log=self.log, version=version, old=int(old), bare=int(bare)))
         python.chmod(0o755)
 
-    def make(self, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def make(
+        self, *arguments: str, folder: Path | None = None, target: str = "setup"
+    ) -> subprocess.CompletedProcess[str]:
         self.log.write_text("")
         environment = {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}"}
         environment.pop("MAKEFLAGS", None)
-        command = ["make", "setup", *arguments]
+        command = ["make", target, *arguments]
         return subprocess.run(
             command, cwd=folder or self.folder, env=environment, capture_output=True, text=True, timeout=60
         )
@@ -68,6 +70,17 @@ def test_it_installs_once_in_a_path_with_a_space_and_says_what_it_does(tmp_path:
     again = checkout.make()
     assert again.returncode == 0 and checkout.installed == []
     assert "Installing" not in again.stdout and "==> Ready" in again.stdout
+
+
+@pytest.mark.parametrize(("port", "named"), [((), "8866"), (("PORT=9000",), "9000")])
+def test_explore_sets_itself_up_and_serves_on_the_port_that_is_named(
+    port: tuple[str, ...], named: str, tmp_path: Path
+) -> None:
+    checkout = Checkout(tmp_path)
+    done = checkout.make(*port, target="explore")
+    assert done.returncode == 0, done.stderr
+    assert checkout.installed == ["--quiet -c constraints.txt -e ."]
+    assert checkout.log.read_text().splitlines()[-1].endswith(f"-m explorer serve --port {named}")
 
 
 def test_changed_pins_and_a_moved_folder_install_anew(tmp_path: Path) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping
-from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -16,16 +15,30 @@ if TYPE_CHECKING:
     from explorer.recording.storage import Recording
 
 
+class Folder(Protocol):
+    """Where a live run is recorded as it goes."""
+
+    def has(self, update: int) -> bool:
+        """Whether it is to have an update's snapshot."""
+
+    def read(self, update: int) -> Snapshot | None:
+        """An update's snapshot; None where it is not there after all."""
+
+
 class History:
     """Metric series and a bounded store of snapshots, which may go on from a recorded run.
 
     Metrics are kept for every update. Snapshots are kept up to ``limit`` and up to so many ``megabytes``; past that,
-    every second one of the older half is dropped: the newest are whole, and the past grows coarser. At 32 responses of
-    24 tokens and 4 epochs a snapshot weighs about 0.2 MB.
+    every second one of the older half is dropped, and is read again from the run's ``folder`` when it is asked for. Of
+    a run that lies in none the newest are whole, and the past grows coarser. At 32 responses of 24 tokens and 4 epochs
+    a snapshot weighs about 0.2 MB.
 
     Of a recorded run nothing is copied: its metrics stay the columns that were read, and a snapshot is read from its
     folder when it is asked for (4 files, about 7 ms at those settings). So a run of 10,000 updates costs what its
     metrics weigh, some 4 MB, and is there at once (``tests/benchmarks/bench_long_run.py``).
+
+    Attributes:
+        folder: where the run itself is recorded; None where it is not.
 
     Args:
         limit, megabytes: how many snapshots of the run itself are kept in memory.
@@ -39,6 +52,8 @@ class History:
         self._metrics: dict[int, Mapping[str, float]] = {}
         self._judges: dict[int, str] = {}
         self._past = _Past(recorded) if recorded is not None else None
+        self.folder: Folder | None = None
+        self._dropped: list[int] = []  # of those that the folder has, oldest first
 
     def append(self, snapshot: Snapshot) -> None:
         """Add an update; one with the same number or a later one is replaced (a run that was rewound)."""
@@ -46,6 +61,7 @@ class History:
             self._metrics.pop(later)
             self._snapshots.pop(later, None)
             self._judges.pop(later, None)
+        self._dropped = [n for n in self._dropped if n < snapshot.update]
         self.note(snapshot.update, snapshot.metrics)
         self._judges[snapshot.update] = snapshot.config.judge
         self.keep(snapshot)
@@ -62,6 +78,8 @@ class History:
         limit = max(1, min(self.limit, self.megabytes * 1_000_000 // max(snapshot.nbytes, 1)))
         for number in to_drop(list(self._snapshots), limit):
             del self._snapshots[number]
+            if self.folder is not None and self.folder.has(number):
+                insort(self._dropped, number)
 
     def __len__(self) -> int:
         """How many updates have happened."""
@@ -69,9 +87,8 @@ class History:
 
     def __iter__(self) -> Iterator[Snapshot]:
         """The kept snapshots, oldest first; recorded ones are read one by one."""
-        past, here = self._past, list(self._snapshots.values())
-        recorded = map(past.snapshot, list(past.kept)) if past is not None else ()
-        return chain(recorded, here)
+        found = map(self._snapshot, self.kept)
+        return (snapshot for snapshot in found if snapshot is not None)
 
     @property
     def updates(self) -> list[int]:
@@ -81,7 +98,8 @@ class History:
     @property
     def kept(self) -> list[int]:
         """The numbers of the updates whose snapshots are kept, oldest first."""
-        return [*(self._past.kept if self._past is not None else ()), *self._snapshots]
+        here = sorted([*self._dropped, *self._snapshots]) if self._dropped else self._snapshots
+        return [*(self._past.kept if self._past is not None else ()), *here]
 
     @property
     def last(self) -> Snapshot | None:
@@ -95,8 +113,11 @@ class History:
         Raises:
             RecordingError: it is of a recorded run, and its files are damaged.
         """
-        kept = self.kept
-        return self._snapshot(kept[max(bisect_right(kept, update) - 1, 0)]) if kept else None
+        while kept := self.kept:
+            found = self._snapshot(kept[max(bisect_right(kept, update) - 1, 0)])
+            if found is not None:
+                return found
+        return None
 
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """A metric over the run: updates ``[N]`` and values ``[N]``, NaN where an update lacks it."""
@@ -122,12 +143,19 @@ class History:
         self._snapshots.clear()
         self._metrics.clear()
         self._judges.clear()
+        self._dropped.clear()
         self._past = None
 
-    def _snapshot(self, update: int) -> Snapshot:
+    def _snapshot(self, update: int) -> Snapshot | None:
+        """One of those that are kept; one that its folder does not have after all is kept no longer, and None."""
         here = self._snapshots.get(update)
         if here is not None:
             return here
+        if update in self._dropped:
+            found = self.folder.read(update) if self.folder is not None else None
+            if found is None:
+                self._dropped.remove(update)
+            return found
         assert self._past is not None
         return self._past.snapshot(update)
 

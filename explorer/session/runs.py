@@ -221,6 +221,8 @@ class Runs(HasTraits):
             repeat = Repeat(line.own, state.updates)
             unlike = session.engine.unlike(origin)
             self._put_to(origin, state, rewound=False)
+            earlier = {update: folder for update, folder in line.states.items() if update < state.updates}
+            session.engine.checkpoints.find_on_disk(earlier, lambda update: find_origin(earlier[update], update)[1])
             session.recorder.go_on(origin, state, None if claim is None else Resumed(claim=claim, repeat=repeat))
         except BaseException:
             if claim is not None:

@@ -20,6 +20,7 @@ from explorer.session.engine import Engine
 from explorer.session.grid import SeedRuns
 from explorer.session.library import Library
 from explorer.session.loop import Loop
+from explorer.session.own_folder import OwnFolder
 from explorer.session.parts import GradientParts
 from explorer.session.progress import Progress
 from explorer.session.recorder import Recorder
@@ -74,6 +75,7 @@ class Session(Screen):
         self._ordered: Callable[[], None] | None = None
         self.library = Library(self, shelf, threaded)
         self.runs = Runs(self)
+        self._folder = self.history.folder = OwnFolder(shelf, lambda: self.runs.run)
         self.recorder = Recorder(
             shelf,
             self.runs.began,
@@ -248,6 +250,11 @@ class Session(Screen):
         self.worker.submit(
             lambda: self.loop.post(self.set_trait, "trial", self.engine.answers.try_prompt(prompt, update))
         )
+
+    def put_on(self, history: History, live: bool) -> None:
+        """As of a Screen; what memory lets go of is read from the folder in which the run is being recorded."""
+        history.folder = self._folder
+        super().put_on(history, live)
 
     def close(self) -> None:
         """Stop the worker for good and let go of the run: a notebook keeps what its cells have shown."""

@@ -70,9 +70,8 @@ def test_start(page: Page) -> None:
     print(f"  Train can be pressed                 {train:6.2f}   {train - picture:5.2f} later (aim {TRAIN})")
     print(f"  the run's curves are drawn           {curves:6.2f}")
     print(f"  received: {traffic.http / 1e6:.2f} MB over HTTP, {traffic.websocket / 1e6:.2f} MB over the WebSocket")
-    # Twice the aims: what takes longer is broken, not merely slow today.
-    assert ready < picture < ready + 2 * PICTURE
-    assert picture < train < picture + 2 * TRAIN
+    assert ready < picture < ready + PICTURE
+    assert picture < train < picture + TRAIN
 
 
 def test_rate(page: Page) -> None:
@@ -91,10 +90,11 @@ def test_rate(page: Page) -> None:
     medians = statistics.median(seconds["headless"]) / statistics.median(seconds["page"])
     print(f"  the page's rate over the headless one: {ratio:.3f}; by medians {medians:.3f} (aim {RATIO})")
     assert min(len(each) for each in seconds.values()) >= TURNS * UPDATES
-    assert max(ratio, medians) >= RATIO
+    assert ratio >= RATIO
 
 
 def test_slider_to_paint(page: Page) -> None:
+    page.goto("/")  # a kernel and a page that have done nothing yet
     explorer = _opened(page)
     print(f"\n\nFrom moving ε to its region painted ({load()}), in milliseconds:")
     explorer.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from playwright.sync_api import expect
@@ -19,6 +20,7 @@ def test_train_raises_the_update_number_and_pause_stops_it(explorer: ExplorerPag
     explorer.wait_for_update(started + 1)
     explorer.wait_for_update(started + 2)
     expect(explorer.part("train")).to_contain_text("Pause")
+    expect(explorer.part("status")).to_have_text(re.compile(r"update \d+ · training · \d+(\.\d)? updates/s"))
     explorer.press("train")
     expect(explorer.player).to_have_attribute("data-mode", "paused")
     expect(explorer.part("train")).to_contain_text("Train")
@@ -94,7 +96,8 @@ def test_stage_by_stage_through_one_update(explorer: ExplorerPage) -> None:
     before = explorer.newest
     caption = explorer.player.locator(".ex-caption")
     lit = explorer.player.locator(".ex-pill.ex-on")
-    seen = []
+    bar = explorer.player.locator(".ex-progress")
+    seen, done = [], []
     for words in (
         "Sample",
         "Score",
@@ -109,7 +112,10 @@ def test_stage_by_stage_through_one_update(explorer: ExplorerPage) -> None:
         expect(caption).to_contain_text(f"{words}:")
         expect(explorer.player).to_have_attribute("data-mode", "paused")
         seen.append((lit.get_attribute("data-stage"), lit.get_attribute("data-part")))
+        done.append(float(bar.evaluate("(node) => node.value")))
         assert explorer.newest == before
+    assert done[0] > 0 and done[-1] < 1
+    assert all(earlier < later for earlier, later in pairwise(done))
     assert seen[:4] == [("collect", "Sample"), ("collect", "Score"), ("collect", "Reward"), ("advantage", "")]
     assert seen[4:] == [("epoch", f"{epoch}/4") for epoch in (1, 2, 3, 4)]
     explorer.press("stage")

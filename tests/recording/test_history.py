@@ -186,3 +186,55 @@ def test_it_can_be_changed_while_it_is_being_read(at: MakeSnapshot) -> None:
         seen.append(snapshot.update)
         history.append(at(10 + snapshot.update))
     assert seen == [1, 2, 3]
+
+
+# --- what the run's own folder has ---
+
+
+class Shelved:
+    """A folder that has every third update but the ninth, and remembers what was read."""
+
+    def __init__(self, at: MakeSnapshot) -> None:
+        self._at = at
+        self.asked: list[int] = []
+
+    def has(self, update: int) -> bool:
+        return update % 3 == 0
+
+    def read(self, update: int) -> Snapshot | None:
+        self.asked.append(update)
+        return None if update == 9 else self._at(update)
+
+
+def test_what_memory_lets_go_of_is_read_from_the_folder(at: MakeSnapshot) -> None:
+    history, shelved = History(4), Shelved(at)
+    history.folder = shelved
+    for number in range(1, 31):
+        history.append(at(number))
+    here = set(history._snapshots)
+    assert len(here) <= 4 and not shelved.asked  # nothing is read before it is asked for
+    assert history.kept == sorted(here | set(range(3, 31, 3)))
+    assert (history.at(13).update, history.at(30).update) == (12, 30)  # type: ignore[union-attr]
+    assert shelved.asked == ([12] if 12 not in here else [])
+
+
+def test_what_the_folder_does_not_have_after_all_is_kept_no_longer(at: MakeSnapshot) -> None:
+    history = History(2)
+    history.folder = Shelved(at)
+    for number in range(1, 21):
+        history.append(at(number))
+    assert 9 in history.kept
+    assert history.at(10).update == 6  # type: ignore[union-attr]
+    assert 9 not in history.kept
+    assert [snapshot.update for snapshot in history] == history.kept
+
+
+def test_after_a_rewind_the_folder_is_not_asked_for_what_comes_anew(at: MakeSnapshot) -> None:
+    history, shelved = History(2), Shelved(at)
+    history.folder = shelved
+    for number in [*range(1, 21), 8, 9, 10]:
+        history.append(at(number))
+    assert max(history.kept) == 10
+    assert {n for n in history.kept if n > 7} <= {8, 9, 10}
+    history.clear()
+    assert history.kept == []

@@ -852,3 +852,62 @@ def test_a_note_on_a_past_that_has_been_deleted_is_told(make_session: MakeSessio
     assert f"There is no run {first[:12]!r}" in session.error["message"]
     session.library.note(3, "its own")
     assert noted(session) == [(3, None, None, "its own", "")]
+
+
+# --- what memory lets go of ---
+
+
+def test_every_update_of_a_long_run_can_be_gone_back_to(make_session: MakeSession, shelf: Shelf) -> None:
+    session = make_session(shelf=shelf)
+    session.history.limit = 4
+    session.train(12)
+    assert len(session.history._snapshots) <= 4
+    assert session.history.kept == list(range(1, 13))
+    run = Recording.load(shelf.find(session.runs.run).folder)
+    for update in (2, 7, 3):
+        session.cursor.follow, session.cursor.update = False, update
+        assert session.shown.update == update
+        assert np.array_equal(session.shown.final.ratios, run.at(update).final.ratios)
+    session.walk(updates=1)
+    assert session.shown.update == 4
+
+    shutil.rmtree(shelf.find(session.runs.run).folder)
+    nowhere = next(n for n in (5, 6) if n not in session.history._snapshots)
+    session.cursor.update = nowhere  # nobody has it any more: the nearest before it that somebody has
+    assert session.shown.update < nowhere
+    assert nowhere not in session.history.kept
+
+
+def test_a_run_that_is_kept_nowhere_grows_coarser_in_memory(make_session: MakeSession) -> None:
+    session = make_session()
+    session.history.limit = 4
+    session.train(12)
+    assert len(session.history.kept) <= 4
+    assert session.history.kept[-1] == 12
+
+
+def test_a_prompt_is_tried_on_the_states_of_a_run_that_was_opened(make_session: MakeSession, shelf: Shelf) -> None:
+    fast = {"learning_rate": 0.05, "kl_coef": 0.0, "weights": {"length": 1.0}}
+
+    def said(session: Session, update: int) -> Any:
+        session.try_prompt("Another", 0)  # or the same would be answered anew
+        session.try_prompt("The cat", update)
+        assert session.error == {}
+        return session.trial["policy"]
+
+    first = make_session(shelf=shelf)
+    first.set(**fast, reset=True)
+    first.train(6)
+    before = {update: said(first, update) for update in (2, 4, 6)}
+    assert len({tuple(answers) for answers in before.values()}) > 1
+    first.close()
+
+    session = make_session(shelf=shelf)
+    session.runs.open(first.runs.run)
+    assert session.weights_kept == [0, 2, 4, 6]
+    assert {update: said(session, update) for update in (2, 4, 6)} == before
+
+    checkpoint_path(shelf.find(first.runs.run).folder, 2).unlink()
+    session.try_prompt("The cat", 2)
+    assert "weights of update 2 are no longer kept" in session.error["message"]
+    assert session.weights_kept == [0, 4, 6]
