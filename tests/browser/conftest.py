@@ -80,9 +80,9 @@ def voila_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def _voila_page(voila_url: str, open_page: OpenPage) -> Iterator[ExplorerPage]:
-    """The page in Voila, its policy loaded: opened once, for it takes seconds."""
+    """The page in Voila, its policy loaded: opened once for a file, for it takes seconds."""
     page = open_page()
     page.goto(voila_url)
     explorer = ExplorerPage(page)

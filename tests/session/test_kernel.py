@@ -209,7 +209,7 @@ sliders.controls._home.post = lambda *task: (arrived.add(threading.current_threa
         edits = {**edits, field: {"value": value, "n": n}}
         cells.tell(model, subshell, edits=edits)
     assert time.monotonic() - begun < 1.0
-    cells.until("sliders.controls._taken == 200")
+    cells.until("sliders.controls.answered == 200")
     assert cells.ask("(sliders.config.clip_range, sliders.config.kl_coef)") == (199 / 500, 0.5)
     assert cells.ask("sliders.controls.values['clip_range']") == 199 / 500
     assert cells.ask("(threads, dict(sliders.session.error))") == ({True}, {})
