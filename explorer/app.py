@@ -62,7 +62,7 @@ class Explorer(ipywidgets.Box):
             "gender_pairs"; None is "stories".
         recording: a recorded run to show before training, as a folder or a ``Recording``; None is the bundled one.
         live: False shows the recording and nothing else: no policy is loaded, nothing can be trained, and PyTorch is
-            imported only when a setting is moved that scores the recorded batch anew.
+            imported only when a setting is moved that scores the recorded batch anew, or the ladder or the toy opened.
         language: ``"en"`` or ``"zh"``.
         device: where to compute, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; None leaves a Policy where it is, and loads to
             the CPU.

@@ -71,7 +71,7 @@ class SeedGrid:
         keep_every, checkpoint_every, checkpoint_megabytes: of each run, as for ``Trainer.train``.
 
     Raises:
-        ValueError: no seed, one twice or out of its range, or no whole number of updates from 1.
+        ValueError: no seed, one twice or out of its range, or another number that cannot be.
     """
 
     def __init__(
@@ -94,6 +94,8 @@ class SeedGrid:
         for name, value in (("updates", updates), ("keep_every", keep_every), ("checkpoint_every", checkpoint_every)):
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} is {value!r}, but must be a whole number from 1.")
+        if not 0 < checkpoint_megabytes < math.inf:
+            raise ValueError(f"checkpoint_megabytes is {checkpoint_megabytes!r}, but must be above 0.")
         # As a Trainer weighs them, so that a run can be compared with what was asked for.
         self.config = config.replace(weights={**dict.fromkeys(rewards or {}, 1.0), **config.weights})
         self._policy, self._prompts, self._rewards = policy, prompts, rewards

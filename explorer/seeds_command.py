@@ -45,6 +45,9 @@ def seeds(
     checkpoint_every: Annotated[
         int, typer.Option(help="Record the state of every n-th update, to go on from; that of the end in any case.")
     ] = 10,
+    checkpoint_megabytes: Annotated[
+        float, typer.Option(help="What a run's checkpoints may weigh together; past it older ones are thinned out.")
+    ] = 400.0,
     as_json: Annotated[
         bool, typer.Option("--json", help="A line of JSON for each update made, and one for the end.")
     ] = False,
@@ -72,6 +75,7 @@ def seeds(
         bf16=bf16,
         keep_every=keep_every,
         checkpoint_every=checkpoint_every,
+        checkpoint_megabytes=checkpoint_megabytes,
     )
 
     import torch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +90,34 @@ def test_a_recording_is_replayed_without_pytorch():
     assert loaded_after(code).isdisjoint({"torch", "transformers"})
     server = "from explorer.recording.storage import Recording\nimport explorer.replay_page, explorer.serve"
     assert loaded_after(server).isdisjoint({"torch", "transformers"})
+
+
+#: Opens every tab of the lower half, as the page does, but those that the README names; then sees that these load it.
+EVERY_TAB = """
+import sys
+from explorer import Explorer
+page, asked = Explorer(live=False), []
+page.session.load_scoring = lambda: asked.append(page.board.lower)
+for key in {tabs!r}:
+    page.board.lower, page.board.wants_samples = key, key == "samples"
+    page._command({{"kind": "scrub", "update": 2}})
+    page._command({{"kind": "scrub", "update": 40}})
+    page.board.pinned = [1, 2]
+    page.session.cursor.epoch = 1
+assert page.session.error == {{}}, page.session.error
+page.close()
+print("asked:", *sorted(set(asked)), "loaded:", *sys.modules)
+"""
+
+
+def test_every_tab_of_a_replay_but_two_does_without_pytorch():
+    listed = re.search(r"^const LOWER = (\[.*?\]);$", (PACKAGE / "widgets" / "frame.js").read_text("utf-8"), re.M)
+    tabs = json.loads(listed[1])
+    assert len(tabs) == 10
+    asked, _, loaded = in_fresh_interpreter(EVERY_TAB.format(tabs=tabs)).partition("loaded:")
+    assert {name.partition(".")[0] for name in loaded.split()}.isdisjoint({"torch", "transformers"})
+    assert asked.split() == ["asked:", "ladder", "toy"]
+    assert "or open the tab *Ladder* or *Toy*" in " ".join((PACKAGE.parent / "README.md").read_text("utf-8").split())
 
 
 def test_a_server_starts_without_the_grammar_that_nothing_asks_for():

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from explorer.bundled import asset_path
 from explorer.cli import app
 from explorer.config import CHOICES, FIELDS, Config
 from explorer.presets import PRESETS
+from explorer.recording.storage import Recording
 from explorer.text import labels
 
 ROOT = Path(__file__).parents[1]
@@ -69,6 +71,34 @@ def test_every_flag_of_a_command_is_there(command: list[str]) -> None:
 
 def test_every_preset_is_named_as_the_command_takes_it() -> None:
     assert [name for name in PRESETS if f"`{name}`" not in README] == []
+
+
+def test_what_an_update_weighs_on_disk_is_what_the_bundled_run_weighs() -> None:
+    """It has the settings that the text names, and 21 updates whole; a row of metrics is lost in the rounding."""
+    run = Recording.load(asset_path("recording"))
+    rollout = run[-1].rollout
+    assert (*rollout.response_mask.shape, run.config_at(1).epochs) == (32, 24, 4)
+    kept = len(run.updates)
+    sizes = {
+        folder: sum(file.stat().st_size for file in asset_path("recording").joinpath(folder).iterdir()) / kept
+        for folder in ("tokens", "epochs", "responses", "updates")
+    }
+    whole, tokens, epochs = sum(sizes.values()), sizes["tokens"], sizes["epochs"]
+    assert round(whole / 1e3) == round(tokens / 1e3) + round(epochs / 1e3) + round((whole - tokens - epochs) / 1e3)
+    flat = " ".join(README.split())
+    told = re.search(
+        r"\(32 responses of 24 tokens, 4 epochs\) an update takes (\d+) kB on disk: "
+        r"(\d+) for the tokens, (\d+) for what the epochs saw of them, (\d+) for the rest",
+        flat,
+    )
+    assert told is not None
+    assert [int(n) for n in told.groups()] == [round(n / 1e3) for n in (whole, tokens, epochs, whole - tokens - epochs)]
+    assert f"4 epochs: {whole / 1e6:.2f} MB an update" in flat
+    assert f"a run of 10,000 updates ({10_000 * whole / 1e9:.1f} GB)" in flat
+    for name, updates, digits in (("bench_long_run", 10_000, 1), ("bench_scrub", 2_000, 2)):
+        text = (ROOT / "tests" / "benchmarks" / f"{name}.py").read_text("utf-8")
+        assert f"UPDATES = {updates:_}\n" in text
+        assert f"of a run of so many updates: {updates * whole / 1e9:.{digits}f} GB," in text
 
 
 @pytest.mark.slow

@@ -339,6 +339,8 @@ def test_what_cannot_be_trained_leaves_no_folder(make: Make, tmp_path: Path) -> 
         ({"updates": True}, "updates is True"),
         ({"checkpoint_every": 0}, "checkpoint_every is 0"),
         ({"keep_every": 0}, "keep_every is 0"),
+        ({"checkpoint_megabytes": 0}, "checkpoint_megabytes is 0, but must be above 0"),
+        ({"checkpoint_megabytes": math.nan}, "checkpoint_megabytes is nan"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_loaded(make: Make, change: dict[str, Any], message: str) -> None:
@@ -487,6 +489,15 @@ def test_a_seed_of_the_grid_is_what_train_makes_of_that_seed(run: Run, tmp_path:
     assert (float(lines["lowest"][1]), float(lines["highest"][1])) == pytest.approx(sorted(means), abs=5.1e-4)
 
 
+def test_how_much_of_each_run_is_kept_can_be_told(run: Run, tmp_path: Path) -> None:
+    """With room for less than one state the newest alone is left."""
+    amounts = ["--keep-every", "3", "--checkpoint-every", "2", "--checkpoint-megabytes", "0.001"]
+    code, _, err = run("seeds", "--seeds", "1", "--updates", "5", "--out", str(tmp_path / "grid"), *amounts)
+    assert (code, err) == (0, "")
+    assert Recording.load(seed_folder(tmp_path / "grid", 0)).updates == [1, 3, 5]
+    assert checkpoint_updates(seed_folder(tmp_path / "grid", 0)) == [5]
+
+
 def test_json_is_a_line_an_update_and_one_for_the_end(run: Run, tmp_path: Path) -> None:
     arguments = ["seeds", "--seeds", "2", "--updates", "2", "--out", str(tmp_path / "grid"), "--json"]
     code, out, err = run(*arguments)
@@ -544,6 +555,7 @@ def test_a_seed_that_broke_off_is_told_and_the_code_says_so(
         (["--set", "clip_range=3"], "clip_range is 3.0"),
         (["--preset", "no_such"], "there is no preset"),
         (["--checkpoint-every", "0"], "checkpoint_every is 0"),
+        (["--checkpoint-megabytes", "0"], "checkpoint_megabytes is 0"),
         (["--device", "mars"], "device is 'mars'"),
     ],
 )

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import errno
 import json
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +127,7 @@ def add_label(root: Path, label: Label) -> Label:
             written = (line + "\n").encode()
             if size + len(written) > MAX_LABELS_BYTES:
                 raise RecordingError(f"'{path}' is full: it holds at most {MAX_LABELS_BYTES // 2**20} MiB of labels.")
-            os.write(opened, written)
-            os.fsync(opened)
+            _add_whole(opened, size, written)
         finally:
             os.close(opened)
         if new:
@@ -134,6 +135,23 @@ def add_label(root: Path, label: Label) -> Label:
     except OSError as error:
         raise RecordingError(f"'{path}' cannot be written to ({error.strerror}): make room there.") from None
     return label
+
+
+def _add_whole(opened: int, size: int, line: bytes) -> None:
+    """Add a line to a file of so many bytes, down to the disk itself; where that fails the file is as it was."""
+    try:
+        left = line
+        while left:
+            # A nearly full disk takes the beginning, and says so by this number alone.
+            taken = os.write(opened, left)
+            if taken == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            left = left[taken:]
+        os.fsync(opened)
+    except BaseException:
+        with suppress(OSError):
+            os.ftruncate(opened, size)
+        raise
 
 
 def _content(path: Path) -> bytes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from traitlets import Dict, HasTraits
 
+from explorer.recording.amounts import find_amounts
 from explorer.recording.history import History
 from explorer.seed_grid import SeedGrid, Step
 from explorer.session.behind import seeds_behind
@@ -75,6 +76,7 @@ class SeedRuns(HasTraits):
         if not str(folder).strip():
             raise ValueError("A seed grid needs a folder for its runs: name a new one.")
         root, config = Path(folder).expanduser(), self._session.config
+        amounts = self._session.recorder.shelf or find_amounts()  # of each run as much as of the page's own
         chosen = range(first_seed, first_seed + seeds)
         SeedGrid(config, chosen, updates, root)  # refuses what it can without a policy
         self._session.pause()
@@ -86,7 +88,15 @@ class SeedRuns(HasTraits):
         def begin() -> None:
             engine = self._session.engine
             policy, prompts, rewards = engine.untouched_policy(), engine.prompts, engine.rewards
-            grid = SeedGrid(config, chosen, updates, root, policy=policy, prompts=prompts, rewards=rewards)
+            grid = SeedGrid(
+                *(config, chosen, updates, root),
+                policy=policy,
+                prompts=prompts,
+                rewards=rewards,
+                keep_every=amounts.keep_every,
+                checkpoint_every=amounts.checkpoint_every,
+                checkpoint_megabytes=amounts.checkpoint_megabytes,
+            )
             self._steps = grid.steps()
             self._session.worker.submit(self._go_on)
 

@@ -152,7 +152,9 @@ class Recorder:
         """
         if self.shelf is None:
             return
-        state = live.state(config)  # at once: in the middle of an update the weights are half way
+        # After every update, and not only where it is written: a pause or the page's end may come in the middle of the
+        # next one, when the weights are half way, and where a folder fails the rest begins a branch from here.
+        state = live.state(config)
         if not there:
             self._unwritten.add(snapshot)
             self._record()

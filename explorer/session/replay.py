@@ -17,8 +17,8 @@ class Replay(Screen):
     """A recording on screen. It has no worker and no policy.
 
     The settings are those of the update on screen, and what is edited is put on top of them, at every update alike.
-    Only what re-scores a batch can be edited. Scoring needs PyTorch: the first edit has it imported in a thread,
-    meanwhile the phase is ``loading``, then ``ready``; before, it is ``replay``.
+    Only what re-scores a batch can be edited. Scoring needs PyTorch: the first edit has it imported in a thread, and so
+    does a panel that computes; meanwhile the phase is ``loading``, then ``ready``; before, it is ``replay``.
 
     Args:
         recording: the run.

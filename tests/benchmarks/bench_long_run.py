@@ -36,7 +36,7 @@ STARTS = 3.0
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a run of so many updates: 1.7 GB, deleted afterwards."""
+    """The folder of a run of so many updates: 2.1 GB, deleted afterwards."""
     root = tmp_path_factory.mktemp("long") / "run"
     snapshots = cycle(list(Recording.load(asset_path("recording"))))
     with RunWriter(root, {"policy": "bundled GPT-2"}) as writer:

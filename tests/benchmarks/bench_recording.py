@@ -26,8 +26,11 @@ from explorer.ppo.state import State
 from explorer.recording.background import BackgroundWriter
 from explorer.recording.compacting import BLOCK
 from explorer.recording.index import read_index
+from explorer.recording.shelf import Shelf
 from explorer.recording.snapshot import Snapshot
+from explorer.recording.storage import Recording
 from explorer.recording.writer import RunWriter
+from explorer.session.recorder import Recorder
 from tests.benchmarks.bench_page_speed import load
 
 TURNS, UPDATES, CHECKPOINT_EVERY = 3, 10, 5
@@ -132,6 +135,36 @@ def test_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The whole price of a recording. Each turn is compared with itself, so that a busy machine slows down both.
     assert update < 1.15 * statistics.median(seconds["without"])
     assert statistics.median(seconds["putting together"]) < 1.15 * statistics.median(seconds["without"])
+
+
+def test_the_page_s_recording(tmp_path: Path) -> None:
+    """What the page's training thread does for it: at every update, and where the state of one is kept."""
+    trainer, config = Trainer(load_policy(), Config()), Config()
+    trainer.update()  # warm up
+    trainer.reset()
+    recorder = Recorder(Shelf(tmp_path / "shelf", checkpoint_every=10))
+    paid: dict[str, list[float]] = {"an update": [], "a state that is kept": [], "wait for the one before": []}
+    updates: list[float] = []
+    for number in range(1, TURNS * UPDATES + 1):
+        first, _ = timed(lambda: recorder.before_update(trainer, config))
+        took, snapshot = timed(trainer.update)
+        there, waited = timed(lambda s=snapshot: recorder.is_there(s))[0], timed(recorder.wait)[0]
+        after, _ = timed(lambda s=snapshot: recorder.after_update(trainer, s, config))
+        if number == 1:  # makes the folder
+            continue
+        updates.append(took)
+        paid["wait for the one before"].append(waited)
+        paid["a state that is kept" if number % 10 == 0 else "an update"].append(first + there + after)
+    recorder.leave()
+    print(f"\n\nThe page's recording, {TURNS * UPDATES} updates of {milliseconds(updates)} ({load()}):")
+    share = statistics.median(paid["an update"]) / statistics.median(updates)
+    for what, each in paid.items():
+        print(f"  its training thread, for {what}: {milliseconds(each)}")
+    print(f"  that is {share:.1%} of an update")
+    (run,) = (tmp_path / "shelf").iterdir()
+    assert len(Recording.load(run)) == TURNS * UPDATES
+    assert share < 0.05
+    assert statistics.median(paid["wait for the one before"]) < 0.01 * statistics.median(updates)
 
 
 def timed(action: Callable[[], Any]) -> tuple[float, Any]:

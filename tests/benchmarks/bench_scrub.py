@@ -39,7 +39,7 @@ PAINT, KERNEL, HEAP = 100, 100, 20
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a run of so many updates: 0.35 GB, deleted afterwards."""
+    """The folder of a run of so many updates: 0.43 GB, deleted afterwards."""
     root = tmp_path_factory.mktemp("scrub") / "run"
     snapshots = cycle(list(Recording.load(asset_path("recording"))))
     with RunWriter(root, {"policy": "bundled GPT-2"}) as writer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import json
 import os
 import shutil
@@ -141,6 +142,52 @@ def test_a_file_that_is_too_large_is_neither_read_nor_written(run: Recording, mo
     path_of(run).write_text(LINE * 3)
     with pytest.raises(RecordingError, match="too large"):
         run.labels  # noqa: B018
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on a file's size")
+def test_a_disk_that_takes_a_part_of_a_note_is_told_and_has_nothing_of_it(run: Recording) -> None:
+    import resource
+
+    first, before = run.add_label(12, "clipped up"), path_of(run).read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        # As on a nearly full disk, the system takes so many bytes of what is given, and says no more than that.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, limits[1]))
+        with pytest.raises(RecordingError, match=r"labels.jsonl' cannot be written to \(.+\): make room there"):
+            run.add_label(3, "lost", "x" * 200)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (path_of(run).read_bytes(), run.labels) == (before, (first,))
+    second = run.add_label(3, "there is room again")
+    assert run.labels == (first, second)
+
+
+@pytest.mark.parametrize("takes", [[25, "full"], [25, 30, "full"], [0], ["full"], [25, 0]], ids=str)
+def test_a_write_that_is_cut_short_is_gone_on_with_or_taken_back(
+    run: Recording, monkeypatch: pytest.MonkeyPatch, takes: list[Any]
+) -> None:
+    first, before = run.add_label(12, "clipped up"), path_of(run).read_bytes()
+    write, steps = os.write, iter(takes)
+
+    def short(opened: int, content: bytes) -> int:
+        step = next(steps)
+        if step == "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(opened, content[:step]) if step else 0
+
+    with monkeypatch.context() as patch:
+        patch.setattr(labels.os, "write", short)
+        with pytest.raises(RecordingError, match="No space left on device"):
+            run.add_label(3, "lost")
+    assert (path_of(run).read_bytes(), run.labels) == (before, (first,))
+
+
+def test_a_write_that_takes_several_goes_is_whole(run: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(labels.os, "write", lambda opened, content: write(opened, content[:7]))
+        added = run.add_label(3, "in pieces")
+    assert run.labels == (added,)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")

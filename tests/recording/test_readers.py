@@ -13,8 +13,9 @@ import pytest
 from explorer.bundled import asset_path
 from explorer.config import Config
 from explorer.recording import compacting
+from explorer.recording.folder import METRICS_ROWS
 from explorer.recording.snapshot import Snapshot
-from explorer.recording.storage import Recording
+from explorer.recording.storage import Recording, RunWriter
 
 if TYPE_CHECKING:
     from tests.conftest import MakeTrainer
@@ -215,6 +216,52 @@ def test_replayed_tokens_have_the_words_of_the_update_that_wrote_them(run: Path,
     with pytest.raises(KeyError, match="keeps no snapshot of update 9"):
         recording.token_table([9])
     assert recording.token_table([]).num_rows == 0
+
+
+def metrics_by_pandas(line: str, names: list[str]) -> list[tuple[Any, ...]]:
+    frame = eval(line, {"pandas": pytest.importorskip("pandas"), "Path": Path})
+    return [tuple(None if v != v else v for v in row) for row in frame[names].itertuples(index=False)]
+
+
+def metrics_by_polars(line: str, names: list[str]) -> list[tuple[Any, ...]]:
+    found = eval(line, {"polars": pytest.importorskip("polars"), "Path": Path})
+    return list(found.select(names).iter_rows())
+
+
+def metrics_by_duckdb(line: str, names: list[str]) -> list[tuple[Any, ...]]:
+    found = eval(line, {"duckdb": pytest.importorskip("duckdb")}).to_arrow_table().select(names)
+    return [tuple(row.values()) for row in found.to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("read", "mark"),
+    [
+        (metrics_by_pandas, "pandas.concat(map("),
+        (metrics_by_polars, "polars.concat(map("),
+        (metrics_by_duckdb, "union_by_name=true"),
+    ],
+)
+def test_metrics_whose_parts_differ_are_read_by_name_as_documented(
+    read: Callable[[str, list[str]], list[tuple[Any, ...]]], mark: str, tmp_path: Path
+) -> None:
+    """A component and a judge that came with the second part of 128 updates, and a component that had gone by then."""
+    run, last = tmp_path / "run", METRICS_ROWS + 3
+    with RunWriter(run, {}) as writer:
+        for update in range(1, last + 1):
+            later = {"component/loud": update / 4, "objective/judge": -1.0}
+            own = {"component/length": update / 2} if update <= METRICS_ROWS else later
+            writer.append_metrics(update, Config(), {"objective/score": float(update), **own})
+    assert len(list((run / "metrics").iterdir())) == 2
+    names = ["update", "objective/score", "component/length", "component/loud", "objective/judge"]
+    expected = [
+        (n, float(n), *((n / 2, None, None) if n <= METRICS_ROWS else (None, n / 4, -1.0))) for n in range(1, last + 1)
+    ]
+    line = documented(mark)
+    assert "run/responses" in line  # "write metrics in place of responses"
+    found = read(line.replace("run/responses", f"{run}/metrics"), names)
+    assert sorted(found, key=lambda row: row[0]) == expected
+    own = Recording.load(run).metrics.select(names).to_pylist()
+    assert [tuple(row.values()) for row in own] == expected
 
 
 def responses_by_pandas(folder: Path) -> dict[int, list[Any]]:

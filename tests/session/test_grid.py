@@ -17,6 +17,7 @@ from explorer.headless import Trainer
 from explorer.ppo.policy import Policy
 from explorer.recording.checkpoints import checkpoint_updates
 from explorer.recording.grid import recorded_seeds, seed_folder
+from explorer.recording.shelf import Shelf
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.storage import Recording
 from explorer.seed_grid import SeedGrid
@@ -69,6 +70,27 @@ def test_a_grid_from_the_page_is_that_of_the_command(
     session.grid.start(3, 5, command)  # the page goes on with what the command has begun
     assert session.grid.progress["state"] == "done"
     assert {len(run) for run in recorded_seeds(command).values()} == {5}
+
+
+@pytest.mark.parametrize(("megabytes", "states"), [(100, [0, 2, 4, 5]), (0.001, [5])])
+def test_of_each_run_as_much_is_kept_as_of_the_page_s_own(
+    make_session: MakeSession, tmp_path: Path, megabytes: float, states: list[int]
+) -> None:
+    shelf = Shelf(tmp_path / "shelf", keep_every=3, checkpoint_every=2, checkpoint_megabytes=megabytes)
+    session = make_session(shelf=shelf)
+    session.library.start_seeds(1, 5)
+    folder = seed_folder(Path(session.grid.progress["folder"]), 0)
+    assert session.error == {}
+    assert Recording.load(folder).updates == [1, 3, 5]
+    assert checkpoint_updates(folder) == states
+
+
+def test_a_page_that_keeps_no_runs_has_the_environment_s_amounts_for_a_grid(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PPO_EXPLORER_KEEP_EVERY", "2")
+    session.grid.start(1, 5, tmp_path / "grid")
+    assert Recording.load(seed_folder(tmp_path / "grid", 0)).updates == [1, 2, 4, 5]
 
 
 @pytest.mark.parametrize("stages", [0, 3])

@@ -64,6 +64,25 @@ def test_the_page_s_run_is_the_headless_one_recorded_or_not(
     assert recorded(shelf.root, kept.runs.run) == unbroken(5)
 
 
+@pytest.mark.parametrize("stages", range(1, 7))
+def test_a_pause_in_the_middle_of_an_update_keeps_the_state_before_it(
+    make_session: MakeSession,
+    shelf: Shelf,
+    unbroken: Callable[[int], Any],
+    make_tiny_policy: Callable[[], Policy],
+    stages: int,
+) -> None:
+    """Which nothing else holds any more: with the first epoch the weights are half way."""
+    session = make_session(shelf=shelf)
+    session.train(1)
+    for _ in range(stages):
+        session.step_stage()
+    assert session.updates == 1
+    assert checkpoint_updates(only(shelf).folder) == [0, 1]
+    again = Trainer.resume(only(shelf).folder, 1, policy=make_tiny_policy())
+    assert learned([again.update()]) == unbroken(2)[1:]
+
+
 def test_a_page_that_never_trains_leaves_nothing_behind(make_session: MakeSession, shelf: Shelf) -> None:
     session = make_session(shelf=shelf)
     session.step_stage()
