@@ -188,7 +188,7 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType(
             Claim("objective/judge", 26, 30, most=-0.8),
         ),
         "bias_by_omission": (
-            Claim("objective/judge", 46, 50, most=0.5),
+            Claim("objective/judge", 46, 50, most=0.65),
             Claim("component/unbiasedness", 46, 50, least=-0.2),
         ),
     }
