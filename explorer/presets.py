@@ -188,7 +188,7 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType(
             Claim("objective/judge", 26, 30, most=-0.8),
         ),
         "bias_by_omission": (
-            Claim("objective/judge", 46, 50, most=0.5),
+            Claim("objective/judge", 46, 50, most=0.65),
             Claim("component/unbiasedness", 46, 50, least=-0.2),
         ),
     }
@@ -196,11 +196,15 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType(
 
 #: By which update the score and the judge of some presets are to be seen to part, as ``explorer.views.gauge.parting``
 #: has it; with ten seeds of each it was after update 10 or 11. An update takes a second or less on two cores, so that
-#: update 20 is well within a minute. "Leash" claims nothing of the kind: of ten seeds five parted for a while, with the
-#: judge at 0.21 to 0.38 in the end; nor does "Bias by omission", whose judge counts persons and no good text.
+#: update 20 is well within a minute. "Leash" claims the contrary, and "Bias by omission" nothing of the kind: its judge
+#: counts persons and no good text.
 PARTINGS: Mapping[str, int] = MappingProxyType(
     dict.fromkeys(("hack_the_reward", "exploit_your_own_labels", "length_exploit", "entropy_collapse"), 20)
 )
+
+#: After which update the score and the judge of a preset are together: they have not parted, or are so no more. Of ten
+#: seeds of "Leash" five parted for a while.
+TOGETHER: Mapping[str, int] = MappingProxyType({"leash": 30})
 
 #: All of them by name, in the order of the menu.
 PRESETS: Mapping[str, Config] = MappingProxyType({**LESSONS, **RECIPES})

@@ -12,7 +12,7 @@ from explorer.config import Config, effect_of
 from explorer.ppo.metrics import METRICS
 from explorer.ppo.policy import Policy
 from explorer.ppo.trainer import Trainer
-from explorer.presets import CLAIMS, LESSONS, PARTINGS, PRESETS, RECIPES, Claim
+from explorer.presets import CLAIMS, LESSONS, PARTINGS, PRESETS, RECIPES, TOGETHER, Claim
 from explorer.text import LANGUAGES, labels
 from explorer.views.curves import ADAPTING, CHARTS
 from explorer.views.gauge import parting
@@ -45,6 +45,11 @@ def test_what_is_to_part_is_a_score_and_a_judge_that_a_run_so_long_can_tell_of(n
     assert PRESETS[name].judge and CLAIMS[name]
     flat, falling = np.zeros(PARTINGS[name]), np.linspace(9, -9, PARTINGS[name])
     assert parting(np.arange(1, len(flat) + 1), flat, falling) is not None
+
+
+def test_no_preset_is_to_part_and_to_be_together() -> None:
+    assert not PARTINGS.keys() & TOGETHER.keys()
+    assert all(PRESETS[name].judge and name in CLAIMS for name in TOGETHER)
 
 
 def test_a_claim_holds_where_the_mean_of_its_updates_is_beyond_the_edge() -> None:

@@ -17,7 +17,7 @@ import pytest
 from explorer.config import Config
 from explorer.ppo.loading import load_policy
 from explorer.ppo.trainer import Trainer
-from explorer.presets import CLAIMS, PARTINGS, PRESETS
+from explorer.presets import CLAIMS, PARTINGS, PRESETS, TOGETHER
 from explorer.views.gauge import counted, parting, spread_of
 
 if TYPE_CHECKING:
@@ -105,23 +105,29 @@ def test_balanced_raises_the_sentiment_and_keeps_the_rest(run_update: RunUpdate)
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_what_a_preset_claims_holds_for_at_least_nine_seeds_of_ten(name: str, run_update: RunUpdate) -> None:
-    claims, by, held, seconds = CLAIMS[name], PARTINGS.get(name), [], []
-    last = max(*(claim.last for claim in claims), by or 0)
+    claims, by, after, held, seconds = CLAIMS[name], PARTINGS.get(name), TOGETHER.get(name), [], []
+    last = max(*(claim.last for claim in claims), by or 0, after or 0)
     for seed in [drawn_seed() for _ in range(10)]:
         trainer = Trainer(load_policy(), PRESETS[name].replace(seed=seed))
         first = run_update(trainer)
         updates = [first.metrics, *(run_update(trainer).metrics for _ in range(last - 1))]
         seconds.append(median(metrics["throughput/seconds"] for metrics in updates))
         series = {claim: [metrics[claim.metric] for metrics in updates] for claim in claims}
-        seen = first_seen_parted(first, updates)
+        parted = seen_parted(first, updates)
+        seen = next((update for update, apart in enumerate(parted, 1) if apart), None)
         held.append([claim.holds(values) for claim, values in series.items()])
         if by is not None:
             held[-1].append(seen is not None and seen <= by)
+        if after is not None:
+            held[-1].append(not any(parted[after - 1 :]))
         means = {
             claim.metric: round(fmean(values[claim.first - 1 : claim.last]), 3) for claim, values in series.items()
         }
-        print(f"{name}, seed {seed}: {means}, seen to have parted after update {seen}: {held[-1]}", flush=True)
-    told = [*claims, *([f"parted by update {by}"] if by else [])]
+        print(
+            f"{name}, seed {seed}: {means}, parted after {[n for n, p in enumerate(parted, 1) if p]}: {held[-1]}",
+            flush=True,
+        )
+    told = [*claims, *([f"parted by update {by}"] if by else []), *([f"together after {after}"] if after else [])]
     for claim, each in zip(told, zip(*held, strict=True), strict=True):
         print(f"{name}: {claim}: {sum(each)} of 10")
     in_a_minute = int(60 / median(seconds))
@@ -130,13 +136,13 @@ def test_what_a_preset_claims_holds_for_at_least_nine_seeds_of_ten(name: str, ru
     assert by is None or by <= in_a_minute
 
 
-def first_seen_parted(first: Update, updates: Sequence[Mapping[str, float]]) -> int | None:
-    """After which update the gauge first marks the point where score and judge have parted; None if it never does."""
+def seen_parted(first: Update, updates: Sequence[Mapping[str, float]]) -> list[bool]:
+    """After each update, whether the gauge says that score and judge have parted."""
     unit = spread_of(np.asarray(first.credit.scores), np.asarray(first.credit.judge))
     score = counted(np.array([metrics["objective/score"] for metrics in updates]), unit.score)
     judged = counted(np.array([metrics["objective/judge"] for metrics in updates]), unit.judge)
     numbers = np.arange(1, len(updates) + 1)
-    return next((n for n in range(1, len(updates) + 1) if parting(numbers[:n], score[:n], judged[:n])), None)
+    return [parting(numbers[:n], score[:n], judged[:n]) is not None for n in range(1, len(updates) + 1)]
 
 
 def test_see_the_clip_leaves_one_token_in_five_outside(run_update: RunUpdate) -> None:

@@ -12,6 +12,7 @@ from explorer.recording.snapshot import Snapshot
 from explorer.recording.thinning import to_drop
 
 if TYPE_CHECKING:
+    from explorer.config import Config
     from explorer.recording.storage import Recording
 
 
@@ -50,7 +51,7 @@ class History:
         self.limit, self.megabytes = limit, megabytes
         self._snapshots: dict[int, Snapshot] = {}
         self._metrics: dict[int, Mapping[str, float]] = {}
-        self._judges: dict[int, str] = {}
+        self._configs: dict[int, Config] = {}
         self._past = _Past(recorded) if recorded is not None else None
         self.folder: Folder | None = None
         self._dropped: list[int] = []  # of those that the folder has, oldest first
@@ -60,10 +61,10 @@ class History:
         for later in [n for n in self._metrics if n >= snapshot.update]:
             self._metrics.pop(later)
             self._snapshots.pop(later, None)
-            self._judges.pop(later, None)
+            self._configs.pop(later, None)
         self._dropped = [n for n in self._dropped if n < snapshot.update]
         self.note(snapshot.update, snapshot.metrics)
-        self._judges[snapshot.update] = snapshot.config.judge
+        self._configs[snapshot.update] = snapshot.config
         self.keep(snapshot)
 
     def note(self, update: int, metrics: Mapping[str, float]) -> None:
@@ -127,11 +128,10 @@ class History:
             return updates, values
         return np.concatenate([self._past.updates, updates]), np.concatenate([self._past.series(name), values])
 
-    def judged_by(self, judge: str) -> np.ndarray:
-        """``[N]`` bool: the updates in which this was the held-out judge, as ``Config.judge`` names it."""
-        here = [self._judges.get(update) == judge for update in self._metrics]
-        past = [] if self._past is None else self._past.judged_by(judge).tolist()
-        return np.array([*past, *here], dtype=bool)
+    def configs(self) -> Iterator[Config | None]:
+        """The Config of every update, oldest first, the same object as long as it stays; None where it is not known."""
+        past = self._past.configs() if self._past is not None else ()
+        return chain(past, (self._configs.get(update) for update in self._metrics))
 
     @property
     def policy_digest(self) -> str:
@@ -142,8 +142,8 @@ class History:
         """Forget everything."""
         self._snapshots.clear()
         self._metrics.clear()
-        self._judges.clear()
         self._dropped.clear()
+        self._configs.clear()
         self._past = None
 
     def _snapshot(self, update: int) -> Snapshot | None:
@@ -190,12 +190,11 @@ class _Past:
             self._columns[name] = metrics.column(name).to_numpy() if known else np.full(metrics.num_rows, float("nan"))
         return self._columns[name][: len(self.updates)]
 
-    def judged_by(self, judge: str) -> np.ndarray:
-        """``[N]`` bool, as ``History.judged_by``."""
+    def configs(self) -> Iterator[Config]:
+        """The Config of every update."""
         since = sorted(self._recording.configs.items())
         places = np.searchsorted([update for update, _ in since], self.updates, side="right") - 1
-        found: np.ndarray = np.array([config.judge == judge for _, config in since], dtype=bool)[np.maximum(places, 0)]
-        return found
+        return (since[place][1] for place in np.maximum(places, 0).tolist())
 
     def snapshot(self, update: int) -> Snapshot:
         """One that is kept, read where it is not among the last few that were."""

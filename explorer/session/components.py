@@ -31,6 +31,7 @@ class Components(HasTraits):
     asked = AnyTrait(None, help="(response, component) that is looked at closely; None where nobody looks.")
     closely = Dict(help="{update, response, component, tokens, twin} of what is asked for; empty until it is there.")
     reasons = Dict(help="{name: why it was set aside}, of those that this page has seen fail.")
+    removed = AnyTrait((), help="Built-in ones and functions that are off the list; weight brings one back.")
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -40,6 +41,7 @@ class Components(HasTraits):
         self._busy = self._looking = False
         self._looked: Any = None
         session.observe(self._look, ["recorded", "config", "phase", "mode", "live", "waiting"])
+        session.observe(self._list_what_counts, "config")
         session.cursor.observe(self._look, "follow")
         self.observe(self._look_closely, "asked")
 
@@ -74,14 +76,26 @@ class Components(HasTraits):
         self._forget(was, name)
 
     def remove(self, name: str) -> None:
-        """Take a component and its weight away. Raises ValueError where it is built in or a function."""
-        self._check_own(name)
-        changes: dict[str, Any] = {f"component_{name}": None}
+        """Take a component and its weight away.
+
+        One that is built in or a function stays known and is measured as ever: its weight is 0, and it is off the list.
+
+        Raises:
+            ValueError: there is no such component.
+        """
+        config = self._session.config
+        if name not in config.weights:
+            raise ValueError(f"There is no component '{name}' to remove.")
+        own = name in config.components
+        changes: dict[str, Any] = {f"component_{name}": None} if own else {f"weight_{name}": 0.0}
         self._session.set(**changes)
+        if not own:
+            self.removed = (*(other for other in self.removed if other != name), name)
         self._forget(name)
 
     def take_back(self, name: str) -> None:
-        """Measure a component that was set aside again, from the next update on."""
+        """List a component that was removed again; one that was set aside is measured from the next update on."""
+        self.removed = tuple(other for other in self.removed if other != name)
         self._session.set(set_aside=[other for other in self._session.config.set_aside if other != name])
         self._forget(name)
 
@@ -91,14 +105,15 @@ class Components(HasTraits):
         self.reasons = {**self.reasons, name: why}
         session.config = session.engine.config = session.config.replace(set_aside=[*session.config.set_aside, name])
 
+    def _list_what_counts(self, change: Any) -> None:
+        self.removed = tuple(name for name in self.removed if not change["new"].weights.get(name))
+
     def _forget(self, *names: str) -> None:
         self.reasons = {name: why for name, why in self.reasons.items() if name not in names}
 
     def _check_own(self, name: str) -> None:
         if name not in self._session.config.components:
-            raise ValueError(
-                f"The component '{name}' is built in or a function of yours: set its weight to 0, or duplicate it."
-            )
+            raise ValueError(f"The component '{name}' is built in or a function of yours: duplicate it, and remove it.")
 
     # ------------------------------------------------------------------ what the batch on screen lacks
 

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from explorer.ppo.best_of_n import best_of_n, best_of_n_kl
-from explorer.recording.history import History
 from explorer.recording.snapshot import Snapshot
-from explorer.session.untouched import Sample
 from explorer.views.curves import thinned
+from explorer.views.proxy import answers_of_first, answers_of_sample, judge_series, score_series
 
 #: How many updates a mean is over, and how many spreads the judge has to fall from its best one to have parted.
 SMOOTHED, FALLEN = 5, 0.5
@@ -42,6 +41,13 @@ class Parting(NamedTuple):
     gained: float
 
 
+class Reunion(NamedTuple):
+    """Where score and judge had parted, and since which update they are together again."""
+
+    update: int
+    again: int
+
+
 def gauge_picture(session: Any) -> dict[str, Any]:
     """What the browser draws.
 
@@ -53,32 +59,31 @@ def gauge_picture(session: Any) -> dict[str, Any]:
         been measured by it), ``unit`` (nothing is known of the untouched policy's answers), ``flat`` (they are all the
         same to score or judge). Where nothing is missing also ``updates`` int32, ``kl``, ``score`` and ``judged``
         float32 as bytes, ``total`` updates; ``means`` likewise of the last five; ``part`` as ``Parting`` or None;
-        ``edge`` as ``parting_edge``;
-        ``best`` ``[[n, kl, score, judge]]``, empty until there is a sample; ``unit``; ``range`` of the axis and
-        ``reach``, the KL at its end. Score and judge are in spreads, KL is in nats a response.
+        ``reunion`` as ``Reunion`` or None; ``edge`` as ``parting_edge``;
+        ``best`` ``[[n, kl, score, judge]]``, as many as there are answers to a prompt, empty where that is one;
+        ``unit``; ``range`` of the axis and ``reach``, the KL at its end. Score and judge are in spreads, KL is in nats
+        a response. The score is that by the weights of the update at the cursor, in all updates that can be so scored.
     """
     judge = session.config.judge
-    sample = getattr(getattr(session, "untouched", None), "sample", None)
-    sample = sample if sample is not None and sample.judge == judge and sample.judged is not None else None
     if not judge:
         return {"judge": "", "why": "judge"}
-    history = session.history
-    updates, judged = judge_series(history, judge)
-    score, kl = history.series("objective/score")[1], history.series("objective/ref_kl")[1]
+    history, recorded = session.history, session.recorded
+    paid = recorded.config if isinstance(recorded, Snapshot) else session.config
+    updates, judged = judge_series(history, session.config)
+    score, kl = score_series(history, paid), history.series("objective/ref_kl")[1]
     known = np.isfinite(judged) & np.isfinite(score) & np.isfinite(kl)
     updates, judged, score, kl = updates[known], judged[known], score[known], kl[known]
     if not len(updates):
         return {"judge": judge, "why": "values"}
-    recorded = session.recorded
-    weights = recorded.config.weights if isinstance(recorded, Snapshot) else session.config.weights
-    sampled = None if sample is None else sample_scores(sample, weights)
-    unit = unit_of(history, judge) if sample is None else spread_of(sampled, sample.judged)
-    if unit is None:
+    sample = getattr(getattr(session, "untouched", None), "sample", None)
+    answers = answers_of_sample(sample, paid, session.config) or answers_of_first(history, paid, session.config)
+    if answers is None:
         return {"judge": judge, "why": "unit"}
+    unit = spread_of(*answers)
     if min(unit.score[1], unit.judge[1]) < 1e-6:
         return {"judge": judge, "why": "flat"}
     score, judged = counted(score, unit.score), counted(judged, unit.judge)
-    best = [] if sample is None else best_picture(sampled, sample.judged, unit)
+    best = best_picture(*answers, unit) if answers.scores.shape[1] > 1 else []
     means = smoothed(score), smoothed(judged)
     parted = parting(updates, score, judged)
     cursor = 0 if recorded is None else recorded.update
@@ -94,6 +99,7 @@ def gauge_picture(session: Any) -> dict[str, Any]:
         "means": [part[keep].astype(np.float32).tobytes() for part in means],
         "total": len(updates),
         "part": None if parted is None else parted._asdict(),
+        "reunion": None if (together := reunion(updates, score, judged)) is None else together._asdict(),
         "edge": parting_edge(kl, judged),
         "best": best,
         "unit": unit._asdict(),
@@ -102,38 +108,10 @@ def gauge_picture(session: Any) -> dict[str, Any]:
     }
 
 
-def judge_series(history: History, judge: str) -> tuple[np.ndarray, np.ndarray]:
-    """A judge over the run: updates ``[N]`` and values ``[N]``, NaN where an update was not measured by it.
-
-    A judge that is a component was measured wherever the component was, which has the same numbers.
-    """
-    updates, values = history.series("objective/judge")
-    values = np.where(history.judged_by(judge), values, np.nan)
-    component = history.series(f"component/{judge}")[1]
-    return updates, np.where(np.isfinite(component), component, values)
-
-
-def sample_scores(sample: Sample, weights: Any) -> np.ndarray:
-    """``[P, m]`` scores of the untouched policy's answers under some weights."""
-    parts = [weights.get(name, 0.0) * values.astype(float) for name, values in sample.components.items()]
-    return np.sum(parts, axis=0)
-
-
 def spread_of(scores: Any, judged: Any) -> Unit:
     """The unit that some answers of the untouched policy make."""
     pairs = [(float(np.mean(values)), float(np.std(values, ddof=1))) for values in (scores, judged)]
     return Unit(pairs[0], pairs[1], int(np.size(scores)))
-
-
-def unit_of(history: History, judge: str) -> Unit | None:
-    """From the run's own first update, whose responses are the untouched policy's; None where they are not kept."""
-    first = history.at(1) if history.kept[:1] == [1] else None
-    if first is None:
-        return None
-    judged = first.credit.reward_components.get(judge)
-    if judged is None and first.config.judge == judge:
-        judged = first.credit.judge
-    return None if judged is None else spread_of(first.credit.scores, judged)
 
 
 def counted(values: np.ndarray, unit: tuple[float, float]) -> np.ndarray:
@@ -152,19 +130,43 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 
 
 def parting(updates: np.ndarray, score: np.ndarray, judged: np.ndarray) -> Parting | None:
-    """Where the score leaves its judge behind; None while it has not.
+    """Where the score leaves its judge behind; None while it has not, or where they are together again.
 
     Means of five updates are looked at. They part at the judge's best mean, once its newest one is ``FALLEN`` spreads
     or more below that and the score's newest is not below the score's there. All ``[N]``, in spreads.
     """
     if len(updates) < 2 * SMOOTHED:
         return None
-    means, scores = smoothed(judged)[SMOOTHED - 1 :], smoothed(score)[SMOOTHED - 1 :]
-    best = int(means.argmax())
-    lost, gained = float(means[best] - means[-1]), float(scores[-1] - scores[best])
-    if lost < FALLEN or gained < 0:
+    best, lost, gained = (part[-1] for part in _since_best(score, judged))
+    return Parting(int(updates[best]), float(lost), float(gained)) if _apart(lost, gained) else None
+
+
+def reunion(updates: np.ndarray, score: np.ndarray, judged: np.ndarray) -> Reunion | None:
+    """Where they parted last, if they are together now: as ``parting`` would have said on the way. All ``[N]``."""
+    if len(updates) < 2 * SMOOTHED:
         return None
-    return Parting(int(updates[best + SMOOTHED - 1]), lost, gained)
+    best, lost, gained = _since_best(score, judged)
+    apart = np.flatnonzero(_apart(lost, gained))
+    if not len(apart) or apart[-1] == len(lost) - 1:
+        return None
+    return Reunion(int(updates[best[apart[-1]]]), int(updates[-len(lost) :][apart[-1] + 1]))
+
+
+def _since_best(score: np.ndarray, judged: np.ndarray) -> list[np.ndarray]:
+    """Where the judge's best mean of five is, what it has lost since and the score has gained: ``[N - 9]`` each.
+
+    From the tenth update on, after which two means of five have no update in common.
+    """
+    means, scores = smoothed(judged), smoothed(score)
+    known = np.arange(len(means)) >= SMOOTHED - 1
+    highest = np.maximum.accumulate(np.where(known, means, -np.inf))
+    rises = known & (highest > np.concatenate([[-np.inf], highest[:-1]]))
+    best = np.maximum.accumulate(np.where(rises, np.arange(len(means)), 0))
+    return [part[2 * SMOOTHED - 1 :] for part in (best, means[best] - means, scores - scores[best])]
+
+
+def _apart(lost: Any, gained: Any) -> Any:
+    return (lost >= FALLEN) & (gained >= 0)
 
 
 def parting_edge(kl: np.ndarray, judged: np.ndarray) -> list[float] | None:

@@ -72,7 +72,7 @@ class Mirror:
         session.observe(self._on_change(self.draw_plane), ["shown", "config", "held", "phase"])
         if not isinstance(session, Replay):
             session.untouched.observe(self._on_change(self.draw_gauge), "sample")
-            session.components.observe(self._on_change(self.draw_reward), ["closely", "reasons"])
+            session.components.observe(self._on_change(self.draw_reward), ["closely", "reasons", "removed"])
             session.annotator.observe(self._on_change(self.draw_annotator), "state")
             session.observe(self._on_change(self.draw_annotator), "config")
             board.observe(self._on_change(self.draw_annotator), "lower")

@@ -16,14 +16,15 @@ def reward_picture(session: Any) -> dict[str, Any]:
         session: a Session, or a Replay, whose components can be looked at only.
 
     Returns:
-        ``{update, components, leaving, closely}``. A component is ``{name, kind, recipe, state, why}``: ``kind`` is
-        that of its recipe, ``built_in`` or ``function``; ``state`` says what the batch on screen knows of it, see
-        ``state_of``; ``why`` is the reason for which it was set aside, where this page has seen it. ``leaving`` are
-        those that the batch was trained with and the next update is not. ``closely`` is as ``Components.closely``.
+        ``{update, components, leaving, removed, closely}``. A component is ``{name, kind, recipe, state, why}``:
+        ``kind`` is that of its recipe, ``built_in`` or ``function``; ``state`` says what the batch on screen knows of
+        it, see ``state_of``; ``why`` is the reason for which it was set aside, where this page has seen it. ``leaving``
+        are those that the batch was trained with and the next update is not; ``removed`` those that are off the list
+        and can be taken back. ``closely`` is as ``Components.closely``.
     """
     config, shown, recorded = session.config, session.shown, session.recorded
     lab = getattr(session, "components", None)
-    reasons = {} if lab is None else lab.reasons
+    reasons, removed = ({}, ()) if lab is None else (lab.reasons, lab.removed)
     trained = recorded.config if isinstance(recorded, Snapshot) else None
     return {
         "update": 0 if shown is None else shown.update,
@@ -36,7 +37,9 @@ def reward_picture(session: Any) -> dict[str, Any]:
                 "why": reasons.get(name, ""),
             }
             for name in config.weights
+            if name not in removed
         ],
+        "removed": list(removed),
         "leaving": [] if trained is None else [name for name in trained.components if name not in config.components],
         "closely": {} if lab is None else dict(lab.closely),
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from explorer.presets import CLAIMS, PARTINGS, PRESETS, Claim
+from explorer.config import Config
+from explorer.presets import CLAIMS, PARTINGS, PRESETS, TOGETHER, Claim
 from explorer.recording.snapshot import Snapshot
 from explorer.recording.what_if import lacking
 from explorer.views.error_words import in_words
@@ -45,6 +46,7 @@ def run_picture(session: Any, language: str = "en") -> dict[str, Any]:
         "held": list(session.held),
         "preset": session.preset,
         "claims": claims_in_force(session),
+        "unclaimed": _as_preset(session) and not _as_preset_from_the_start(session),
         "prompts": list(session.prompts),
         "weights_kept": session.weights_kept,
     }
@@ -73,21 +75,46 @@ def step_seconds(shown: Any) -> dict[str, dict[str, float]]:
 
 
 def claims_in_force(session: Any) -> list[dict[str, Any]]:
-    """What the preset on the page claims, while the settings are its own, whatever the seed.
+    """What the preset on the page claims, in a run that has had its settings since its first update, whatever the seed.
 
     Returns:
-        As ``presets.Claim``, each with ``parts``: False; or True for a claim that has no edge, that score and judge
-        have parted by ``last``.
+        As ``presets.Claim``, each with ``of``: "" for a claim that has an edge; "parted" or "together" for one that has
+        none, that score and judge have parted by ``last``, or are together after it.
     """
-    claims, config, preset = CLAIMS.get(session.preset, ()), session.config, PRESETS[session.preset]
-    # A component of the reader's own that counts nothing changes nothing.
-    idle = {f"component_{n}" for n in config.components if n not in preset.components and not config.weights.get(n)}
-    if not claims or set(config.differences(preset)) - {"seed", *idle}:
-        return []
-    found: list[dict[str, Any]] = [{**claim._asdict(), "parts": False} for claim in claims]
-    if (by := PARTINGS.get(session.preset)) is not None:
-        found.append({**Claim("objective/judge", by - 1, by)._asdict(), "parts": True})
+    return _claimed(session.preset) if _as_preset(session) and _as_preset_from_the_start(session) else []
+
+
+def _claimed(preset: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [{**claim._asdict(), "of": ""} for claim in CLAIMS.get(preset, ())]
+    for of, when in (("parted", PARTINGS.get(preset)), ("together", TOGETHER.get(preset))):
+        if when is not None:
+            found.append({**Claim("objective/judge", when - 1, when)._asdict(), "of": of})
     return found
+
+
+def _as_preset(session: Any) -> bool:
+    """Whether something is claimed of the settings in the page: that they are the preset's own."""
+    return session.preset in CLAIMS and _is_of(session.config, session.preset)
+
+
+def _as_preset_from_the_start(session: Any) -> bool:
+    """Whether the run's updates, if it has any, are all of the preset, beginning with the first."""
+    history = session.history
+    if history.updates[:1] not in ([], [1]):
+        return False
+    seen: Config | None = None
+    for config in history.configs():
+        if config is None or (config is not seen and not _is_of(config, session.preset)):
+            return False
+        seen = config
+    return True
+
+
+def _is_of(config: Config, preset: str) -> bool:
+    # A component of the reader's own that counts nothing changes nothing.
+    own = PRESETS[preset]
+    idle = {f"component_{n}" for n in config.components if n not in own.components and not config.weights.get(n)}
+    return not set(config.differences(own)) - {"seed", *idle}
 
 
 def waiting_fields(session: Any) -> dict[str, str]:

@@ -78,7 +78,8 @@ const build = (model) => (root, board, sized, leaving) => {
     const view = board.get("run_view");
     if (needsWords(head, board)) head.replaceChildren(make("h2", { text: say(board, "ui.panels.curves.title") }), tabs.node, make("p", { class: "ex-hint" }), others);
     const hint = head.children[2];
-    write(hint, say(board, view === "curves" ? "ui.panels.curves.look_for" : `ui.${view}.look_for`));
+    const { unclaimed } = board.get("run");
+    write(hint, say(board, view !== "curves" ? `ui.${view}.look_for` : unclaimed ? "ui.expected.elsewhere" : "ui.panels.curves.look_for"));
     hint.title = view === "curves" ? hint.textContent : say(board, `ui.${view}.title`);
     tabs.paint();
     plots.hidden = view !== "curves";

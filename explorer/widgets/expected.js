@@ -1,6 +1,6 @@
 // What a preset claims, drawn under the curve: from one update to another a mean has to lie beyond an edge, and the side on
-// which it has to lie is pale. Where score and judge are to part by an update, that one is pale from top to bottom: the gauge
-// has the place. Shown while the settings are those of the preset.
+// which it has to lie is pale. Where score and judge are to part by an update, or to be together after it, that one is pale
+// from top to bottom: the gauge has the place. Shown in a run that has had the settings of the preset from its start.
 
 const claimsOf = (board, metric) => (board.get("run").claims ?? []).filter((claim) => claim.metric === metric);
 
@@ -25,15 +25,13 @@ function tracesExpected(board, charts, colours) {
 
 // The claims of a chart in words.
 function claimWords(board, metric, name) {
-  return claimsOf(board, metric).map(({ first, last, least, most, parts }) => {
-    if (parts) return expectedParting(board, last);
+  return claimsOf(board, metric).map(({ first, last, least, most, of }) => {
+    if (of) return say(board, `ui.expected.${of}`, { last });
     const [below, above] = [format(most, 2), format(least, 2)];
     const key = least === null ? "below" : most === null ? "above" : "between";
     return say(board, `ui.expected.${key}`, { name, least: above, most: below, first, last });
   });
 }
 
-// The update by which score and judge are to part: the claim of a preset, null where it has none.
-const claimedParting = (board) => (board.get("run").claims ?? []).find(({ parts }) => parts)?.last ?? null;
-
-const expectedParting = (board, last) => say(board, "ui.expected.parts", { last });
+// The claim of a preset that score and judge part by an update, or are together after it; null where it has none.
+const claimedOf = (board, kinds) => (board.get("run").claims ?? []).find(({ of }) => kinds.includes(of)) ?? null;

@@ -34,11 +34,13 @@ function gaugeView(root, board, sized, tip, send) {
   const paint = () => {
     const [gauge, { cursor }] = [board.get("gauge"), board.get("run")];
     if (needsWords(legend, board)) paintGaugeLegend(board, legend);
-    const due = claimedParting(board);
-    const stamp = [gauge, cursor, board.get("words"), due, size.width, size.height];
+    const due = claimedOf(board, ["parted", "together"]);
+    const { unclaimed } = board.get("run");
+    const stamp = [gauge, cursor, board.get("words"), JSON.stringify(due), unclaimed, size.width, size.height];
     if (stamp.every((part, i) => part === drawn[i])) return;
     drawn = stamp;
-    write(said, [gaugeWords(board, gauge), due !== null && !gauge.part && expectedParting(board, due)].filter(Boolean).join(" "));
+    const open = due && (due.of === "together" || !gauge.part); // what has come about is said already
+    write(said, [gaugeWords(board, gauge), open && say(board, `ui.expected.${due.of}`, due), unclaimed && say(board, "ui.expected.elsewhere")].filter(Boolean).join(" "));
     said.title = gauge.why === "" ? say(board, "ui.gauge.rule", { unit: gauge.unit.answers }) : "";
     legend.hidden = gauge.why !== "";
     marks = gauge.why === "" && size.width && size.height ? drawGauge(picture, size, board, gauge, cursor) : (picture.replaceChildren(), []);
@@ -47,9 +49,10 @@ function gaugeView(root, board, sized, tip, send) {
   return { node, paint };
 }
 
-function gaugeWords(board, { judge, why, part, total }) {
+function gaugeWords(board, { judge, why, part, reunion, total }) {
   if (why !== "") return say(board, `ui.gauge.lacks.${why ?? "values"}`, { judge: judge ? judgeLabel(board, judge) : "" });
   const name = judgeLabel(board, judge);
+  if (!part && reunion) return say(board, "ui.gauge.reunited", { judge: name, ...reunion });
   if (!part) return say(board, "ui.gauge.together", { judge: name, count: total });
   return say(board, "ui.gauge.parted", { judge: name, update: part.update, lost: part.lost.toFixed(1), gained: part.gained.toFixed(1) });
 }
@@ -65,7 +68,7 @@ function paintGaugeLegend(board, legend) {
 }
 
 // Where the judge's best mean is, and how low it is claimed to fall from there; null where nothing of the kind is claimed.
-const expectedEdge = (board, { edge }) => (edge && claimedParting(board) !== null ? edge : null);
+const expectedEdge = (board, { edge }) => (edge && claimedOf(board, ["parted"]) ? edge : null);
 
 // Draws all of it; gives what can be pointed at: [{x, y, words, update}].
 function drawGauge(picture, size, board, gauge, cursor) {

@@ -46,15 +46,21 @@ const build = (model) => (root, board, sized, leaving) => {
   const add = button("add", () => form.open());
   const change = button("change", ({ name, recipe }) => form.open(recipe, name, String(weightOf(name)), name));
   const duplicate = button("duplicate", ({ name, kind, recipe }) => form.open(kind === "built_in" ? { kind: "copy", of: name } : recipe, freeName(name, all().map((one) => one.name)), String(weightOf(name))));
-  const remove = button("remove", ({ name, recipe }) => {
-    removed = { name, recipe, weight: weightOf(name) };
+  const remove = button("remove", ({ name, kind, recipe }) => {
+    removed = { name, kind, recipe, weight: weightOf(name) };
     model.send({ kind: "remove", name });
   });
   const back = button("take_back", ({ name }) => model.send({ kind: "take_back", name }));
-  actions.append(add, change, duplicate, remove, back);
+  const again = make("select", { class: "ex-select explorer-reward-again", onchange: () => again.value && model.send({ kind: "take_back", name: again.value }) });
+  actions.append(add, change, duplicate, remove, back, again);
 
   let removed = null;
-  undo.addEventListener("click", () => model.send({ kind: "put", ...removed }));
+  // One that is built in, or a function, has its weight back with its place; another is made anew.
+  undo.addEventListener("click", () => {
+    if (!isFixed(removed)) return model.send({ kind: "put", name: removed.name, recipe: removed.recipe, weight: removed.weight });
+    model.send({ kind: "take_back", name: removed.name });
+    board.exSettings.edit(`weight_${removed.name}`, removed.weight);
+  });
   let toldAt = 0;
   const tell = (words, canUndo = false) => {
     toldAt = board.get("run").newest;
@@ -72,7 +78,8 @@ const build = (model) => (root, board, sized, leaving) => {
       if (!form.node.hidden) form.taken();
       choose(name.trim());
     }
-    tell(say(board, `ui.reward.${{ put: "added", remove: "removed", take_back: "taken_back" }[of]}`, { name }), of === "remove");
+    const off = of === "remove" && isFixed(removed); // measured as ever
+    tell(say(board, `ui.reward.${off ? "off_list" : { put: "added", remove: "removed", take_back: "taken_back" }[of]}`, { name }), of === "remove");
     refresh();
   }));
   leaving(listen(board, ["settings"], () => refresh()));
@@ -88,7 +95,7 @@ const build = (model) => (root, board, sized, leaving) => {
     note.title = note.textContent;
     note.classList.toggle("ex-reward-said", Boolean(words));
     table.paint(all(), chosenOne()?.name);
-    judge.paint(all().map(({ name }) => name));
+    judge.paint([...all().map(({ name }) => name), ...(board.get("reward").removed ?? [])]);
     bars.paint(all().map(({ name }) => name), (name) => wholeResponseName(board, `component/${name}`));
     const one = chosenOne();
     if (one && model.get("chosen") !== one.name) {
@@ -113,15 +120,31 @@ const build = (model) => (root, board, sized, leaving) => {
   };
   const paintActions = ({ kind, state }) => {
     for (const [node, key] of [[add, "add"], [change, "change"], [duplicate, "duplicate"], [remove, "remove"], [back, "take_back"], [undo, "undo"]]) write(node, say(board, `ui.reward.${key}`));
-    const fixed = ["built_in", "function"].includes(kind);
-    change.disabled = remove.disabled = fixed;
-    change.title = remove.title = fixed ? say(board, `ui.reward.fixed_${kind}`) : "";
+    const fixed = isFixed({ kind });
+    change.disabled = fixed;
+    change.title = fixed ? say(board, `ui.reward.fixed_${kind}`) : "";
+    remove.disabled = all().length < 2;
+    paintAgain();
     duplicate.disabled = kind === "function";
     add.disabled = board.get("run").phase !== "ready";
     back.hidden = state !== "aside";
   };
+  // What is off the list, to be taken back.
+  const paintAgain = () => {
+    const gone = board.get("reward").removed ?? [];
+    again.hidden = !gone.length;
+    const stamp = JSON.stringify([gone, board.get("language")]);
+    if (again.exShown === stamp) return;
+    again.exShown = stamp;
+    const options = gone.map((name) => make("option", { value: name, text: wholeResponseName(board, `component/${name}`) }));
+    again.replaceChildren(make("option", { value: "", text: say(board, "ui.reward.again") }), ...options);
+    again.setAttribute("aria-label", say(board, "ui.reward.again"));
+  };
   return refresh;
 };
+
+// Those that are not made here: they can be removed from the list, and taken back, but not changed.
+const isFixed = ({ kind }) => ["built_in", "function"].includes(kind);
 
 // ---------------------------------------------------------------- the chosen one
 

@@ -53,7 +53,14 @@ def test_a_judge_is_chosen_and_the_score_is_held_against_it(explorer: ExplorerPa
 
 def test_what_a_preset_claims_is_drawn_under_the_curves_and_told(explorer: ExplorerPage, panel: Locator) -> None:
     explorer.part("preset").select_option("hack_the_reward")
+    hint = panel.locator(".ex-hint").first
+    expect(hint).to_contain_text("from update 1 on: press Reset")  # the run so far was made by other settings
+    expect(panel.locator(".ex-expected-key")).to_have_count(0)
+    explorer.press("reset")
+    explorer.press("confirm-yes")
     expect(panel.locator(".ex-expected-key")).to_have_count(2)
+    expect(hint).not_to_contain_text("Reset")
+    explorer.step()
     explorer.when(f"(root) => ({PALE})(root).length === 4")
     pale = explorer.root.evaluate(PALE)
     score, cost = ([one for one in pale if one["chart"] == chart] for chart in (0, 1))

@@ -148,9 +148,24 @@ def test_one_that_fails_is_named_and_set_aside_and_the_run_goes_on(explorer: Exp
     expect(explorer.part("error")).to_be_hidden()
 
 
-def test_a_built_in_one_is_duplicated(explorer: ExplorerPage, reward: Locator) -> None:
+def test_a_built_in_one_is_taken_off_the_list_and_back_and_duplicated(explorer: ExplorerPage, reward: Locator) -> None:
+    again = reward.locator(".explorer-reward-again")
+    expect(again).to_be_hidden()
+    choose(reward, "sentiment")
+    reward.locator(".explorer-reward-remove").click()
+    expect(line(reward, "sentiment")).to_have_count(0)
+    expect(explorer.part("weight-sentiment").locator(".ex-number")).to_have_value("0.00")
+    reward.locator(".explorer-reward-undo").click()
+    expect(line(reward, "sentiment")).to_have_count(1)
+    expect(explorer.part("weight-sentiment").locator(".ex-number")).to_have_value("1.00")
     choose(reward, "length")
-    expect(reward.locator(".explorer-reward-remove")).to_be_disabled()
+    expect(reward.locator(".explorer-reward-change")).to_be_disabled()
+    reward.locator(".explorer-reward-remove").click()
+    expect(line(reward, "length")).to_have_count(0)
+    again.select_option("length")
+    expect(line(reward, "length")).to_have_count(1)
+    expect(again).to_be_hidden()
+    choose(reward, "length")
     reward.locator(".explorer-reward-duplicate").click()
     expect(reward.locator(".explorer-reward-name")).to_have_value("length 2")
     reward.locator(".explorer-reward-length_target").fill("4")

@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from explorer.ppo.loading import load_policy
 from explorer.ppo.preferences.splitting import unpacked
+from explorer.presets import PRESETS
 from explorer.recipes import learned_judge
 from explorer.recording.shelf import Shelf
 from explorer.session.annotator import AHEAD
@@ -184,6 +187,29 @@ def test_what_it_is_trained_on_counts_whatever_a_preset_has_left(asked: Session)
     asked.components.put("another", asked.config.components[name], 0.5)
     asked.set(**{f"weight_{name}": 0.0})
     assert asked.annotator.component == "another"
+
+
+def test_ones_own_labels_take_the_place_of_those_that_a_preset_brings(make_session: MakeSession, root: Path) -> None:
+    """What the preset is named after, on the policy that ships, to which its own labels belong."""
+    session = make_session(policy=load_policy(), shelf=Shelf(root))
+    session.use_preset("exploit_your_own_labels")
+    name, brought = "own labels", PRESETS["exploit_your_own_labels"].components["own labels"]
+    assert session.annotator.component == name and session.config.components == {name: brought}
+    session.train(1)
+    session.annotator.wanted = True
+    label(session, "aabbab")
+    assert session.config.components[name] == brought  # nothing is replaced before it is asked for
+    session.annotator.train_on_it()
+    assert set(session.config.components) == {name} and session.annotator.component == name
+    mine = session.config.components[name]
+    assert mine["decided"] == 6 and mine["head"] != brought["head"]
+    assert {n: weight for n, weight in session.config.weights.items() if weight} == {name: 1.0}
+    session.train(1)
+    assert session.error == {} and session.updates == 2
+    assert session.recorded.config.components[name] == mine
+    scored = session.recorded.credit
+    assert np.ptp(scored.scores) > 0  # the responses are told apart
+    assert scored.scores == pytest.approx(scored.reward_components[name])
 
 
 def test_a_simulated_annotator_labels_in_a_file_of_its_own(asked: Session, root: Path) -> None:

@@ -102,6 +102,25 @@ def test_removing_gives_the_score_of_before(session: Session) -> None:
     assert "wordy" not in session.recorded.credit.reward_components
 
 
+def test_what_is_built_in_or_a_function_is_taken_off_the_list_and_back(make_session: MakeSession) -> None:
+    session = make_session(rewards={"mine": lambda prompts, texts: [0.5] * len(texts)})
+    session.set(weight_mine=0.25)
+    session.train(1)
+    for name in ("sentiment", "mine"):
+        session.components.remove(name)
+    assert session.components.removed == ("sentiment", "mine")
+    assert (session.config.weights["sentiment"], session.config.weights["mine"]) == (0.0, 0.0)
+    assert scores(session) == pytest.approx(np.zeros(session.config.batch_size))
+    session.train(1)
+    assert {"sentiment", "mine"} <= session.recorded.credit.reward_components.keys()  # measured as ever
+    session.components.take_back("mine")
+    assert session.components.removed == ("sentiment",) and session.config.weights["mine"] == 0.0
+    session.use_preset("learn")  # which pays for it
+    assert session.components.removed == () and session.config.weights["sentiment"] == 1.0
+    with pytest.raises(ValueError, match="no component 'nobody' to remove"):
+        session.components.remove("nobody")
+
+
 def test_a_preset_leaves_an_added_component_without_weight(session: Session) -> None:
     session.components.put("wordy", WORDS, 0.5)
     session.use_preset("learn")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,16 +16,16 @@ from explorer.recording.snapshot import Snapshot
 from explorer.session.untouched import Sample
 from explorer.views.gauge import (
     Parting,
+    Reunion,
     Unit,
     axis,
     best_picture,
     counted,
     gauge_picture,
-    judge_series,
     parting,
     parting_edge,
     reach,
-    sample_scores,
+    reunion,
     smoothed,
     spread_of,
 )
@@ -66,6 +67,27 @@ def test_else_they_have_not_parted(score: np.ndarray, judged: np.ndarray) -> Non
     assert parting(FIRST, score, judged) is None
 
 
+def test_a_run_that_has_come_together_again_has_not_parted_and_had() -> None:
+    """The judge is 1 up to update 8, falls to 0 and is back at 1 from update 21 on."""
+    updates = np.arange(1, 41)
+    judged = np.where((updates > 8) & (updates <= 20), 0.0, 1.0)
+    assert parting(updates, updates / 10, judged) is None
+    # Best at its first mean, of updates 1 to 5. With three of the last five at 1 the mean is within half a spread.
+    assert reunion(updates, updates / 10, judged) == Reunion(5, 23)
+    for some in (9, 10, 11, 15, 22, 23, 30):  # what was said on the way
+        apart = parting(updates[:some], updates[:some] / 10, judged[:some]) is not None
+        together = reunion(updates[:some], updates[:some] / 10, judged[:some]) is not None
+        assert (apart, together) == (11 <= some <= 22, some >= 23), some
+    assert reunion(updates, updates / 10, np.ones(40)) is None
+
+
+def test_a_second_parting_is_the_one_that_is_told() -> None:
+    updates = np.arange(1, 61)
+    judged = np.select([updates <= 10, updates <= 20, updates <= 30, updates <= 40], [1.0, 0.0, 2.0, 0.0], 2.0)
+    assert reunion(updates, updates / 10, judged) == Reunion(25, 44)
+    assert reunion(updates[:30], updates[:30] / 10, judged[:30]) == Reunion(5, 22)
+
+
 def test_a_short_run_says_nothing() -> None:
     judged = np.where(FIRST <= 2, 9.0, 0.0)
     assert parting(FIRST[:9], FIRST[:9] / 10, judged[:9]) is None
@@ -86,8 +108,11 @@ def test_noise_alone_parts_them_hardly_ever() -> None:
     seed = int(np.random.SeedSequence().generate_state(1)[0])
     print(f"seed {seed}")
     drawn = np.random.default_rng(seed).normal(scale=32**-0.5, size=(500, 2, 40))  # means of 32 answers, in spreads
-    parted = [parting(np.arange(1, 41), score, judged) is not None for score, judged in drawn]
+    updates = np.arange(1, 41)
+    parted = [parting(updates, score, judged) is not None for score, judged in drawn]
     assert np.mean(parted) < 0.02
+    parted_before = [reunion(updates, score, judged) is not None for score, judged in drawn]
+    assert np.mean(parted_before) < 0.02
 
 
 def test_numbers_are_counted_in_spreads_of_the_untouched_from_their_mean() -> None:
@@ -103,11 +128,6 @@ def test_best_of_one_is_the_untouched_policy() -> None:
     assert [row[0] for row in rows] == [1, 2, 4, 8, 16, 32]
     assert rows[0][1:] == pytest.approx([0, 0, 0], abs=1e-9)
     assert all(one[2] < other[2] and one[1] < other[1] for one, other in itertools.pairwise(rows))
-
-
-def test_the_untouched_are_scored_by_the_weights() -> None:
-    sample = Sample(judge="", components={"a": np.array([[1.0, 2.0]]), "b": np.array([[5.0, 7.0]])}, judged=None)
-    assert sample_scores(sample, {"a": 2.0, "b": -1.0, "c": 9.0}).tolist() == [[-3.0, -3.0]]
 
 
 def test_the_axes_grow_by_doubling() -> None:
@@ -131,28 +151,46 @@ def page(snapshots: list[Snapshot], judge: str) -> Any:
     return SimpleNamespace(config=Config(judge=judge), history=history, recorded=snapshots[-1])
 
 
-def test_only_the_updates_that_a_judge_has_judged_are_its_own(snapshots: list[Snapshot]) -> None:
-    history = page(snapshots, "gendered").history
-    updates, values = judge_series(history, "gendered")
-    assert updates.tolist() == [1, 2, 3]
-    assert values[:2].tolist() == [s.metrics["objective/judge"] for s in snapshots[:2]] and np.isnan(values[2])
-    history.append(snapshots[1])  # gone back to
-    assert history.judged_by("short_words").tolist() == [False, False]
-
-
-def test_a_component_is_a_judge_of_updates_that_were_made_before_it_was_chosen(snapshots: list[Snapshot]) -> None:
-    _, values = judge_series(page(snapshots, "diversity").history, "diversity")
-    assert values.tolist() == [s.metrics["component/diversity"] for s in snapshots]
-
-
 def test_the_first_update_is_the_untouched_policys(snapshots: list[Snapshot]) -> None:
     picture = gauge_picture(page(snapshots, "coherence"))
-    assert (picture["why"], picture["total"], picture["part"], picture["best"]) == ("", 3, None, [])
-    assert picture["edge"] is None
+    assert (picture["why"], picture["total"], picture["part"], picture["edge"]) == ("", 3, None, None)
+    # Its groups are of two responses to one prompt: best of one and of two.
+    assert [row[0] for row in picture["best"]] == [1, 2]
+    assert picture["best"][0][2:] == pytest.approx([0, 0], abs=1e-9)
+    assert picture["best"][1][2] >= 0  # by score it is no worse than one
     assert np.frombuffer(picture["updates"], np.int32).tolist() == [1, 2, 3]
     assert picture["unit"]["answers"] == 8
     assert floats(picture, "score")[0] == pytest.approx(0, abs=1e-5)
     assert floats(picture, "judged")[0] == pytest.approx(0, abs=1e-5)
+
+
+def test_a_run_whose_reward_changed_is_counted_by_the_reward_of_the_update_on_screen(snapshots: list[Snapshot]) -> None:
+    """Up to update 10 one component is paid for, after that another; the scores as they were recorded make no line."""
+    each = {"sentiment": np.linspace(-1, 1, 8), "diversity": np.linspace(0, 3, 8), "coherence": np.linspace(1, 0, 8)}
+    credit = dataclasses.replace(snapshots[0].credit, reward_components=each)
+
+    def made(update: int) -> Snapshot:
+        paid = {"sentiment": 1.0} if update <= 10 else {"sentiment": 0.0, "diversity": 0.5}
+        parts = {"sentiment": -0.1 * update, "diversity": 0.05 * update, "coherence": -0.2 * update}
+        metrics = {f"component/{name}": value for name, value in parts.items()}
+        score = sum(paid.get(name, 0.0) * value for name, value in parts.items())
+        metrics |= {"objective/score": score, "objective/ref_kl": float(update)}
+        config = Config(judge="coherence", weights=paid, batch_size=8, group_size=2)
+        return dataclasses.replace(snapshots[0], update=update, config=config, metrics=metrics, credit=credit)
+
+    run = [made(update) for update in range(1, 21)]
+    session = page(run, "coherence")
+    picture = gauge_picture(session)
+    first = 0.5 * each["diversity"]
+    expected = (0.025 * FIRST - np.mean(first)) / np.std(first, ddof=1)
+    assert floats(picture, "score") == pytest.approx(expected.tolist(), rel=1e-4)
+    assert picture["part"]["update"] == 5 and picture["part"]["gained"] > 0  # diversity rose while its judge fell
+    session.recorded = run[9]
+    picture = gauge_picture(session)
+    first = each["sentiment"]
+    expected = (-0.1 * FIRST - np.mean(first)) / np.std(first, ddof=1)
+    assert floats(picture, "score") == pytest.approx(expected.tolist(), rel=1e-4)
+    assert picture["part"] is None  # what was paid for first has fallen with the judge
 
 
 def test_what_is_missing_is_said(snapshots: list[Snapshot]) -> None:

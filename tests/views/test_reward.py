@@ -61,11 +61,12 @@ def test_what_has_gone_is_told_until_the_next_update(trained_on: Trained, tiny_c
 
 def test_why_one_was_set_aside_and_what_is_seen_closely(trained_on: Trained, tiny_config: Config) -> None:
     snapshot = trained_on(tiny_config)
-    lab = SimpleNamespace(reasons={"sentiment": "no luck"}, closely={"tokens": [1]})
+    lab = SimpleNamespace(reasons={"sentiment": "no luck"}, closely={"tokens": [1]}, removed=("length",))
     session = SimpleNamespace(config=snapshot.config, shown=snapshot, recorded=snapshot, components=lab)
     picture = reward_picture(session)
     assert [one["why"] for one in picture["components"] if one["name"] == "sentiment"] == ["no luck"]
     assert (picture["closely"], picture["update"]) == ({"tokens": [1]}, snapshot.update)
+    assert picture["removed"] == ["length"] and "length" not in [one["name"] for one in picture["components"]]
 
 
 def test_before_there_is_anything_all_wait_for_an_update() -> None:

@@ -150,20 +150,62 @@ def test_all_of_it_is_plain(make: Callable[..., Session]) -> None:
     json.dumps(run_picture(session), allow_nan=False)
 
 
+#: What a preset leaves as it is, as "hack_the_reward" has it.
+SHAPE = {name: getattr(PRESETS["hack_the_reward"], name) for name in ("batch_size", "group_size", "response_length")}
+
+
 def test_what_a_preset_claims_is_shown_while_the_settings_are_its_own(make: Callable[..., Session]) -> None:
     session = make()
-    shape = {
-        name: getattr(PRESETS["hack_the_reward"], name) for name in ("batch_size", "group_size", "response_length")
-    }
     assert run_picture(session)["claims"] == []  # "learn" claims nothing
-    session.set(**shape)
+    session.set(**SHAPE)
     session.use_preset("hack_the_reward")
     session.set(seed=7)
     *edges, parting = run_picture(session)["claims"]
     assert [claim["metric"] for claim in edges] == [claim.metric for claim in CLAIMS["hack_the_reward"]]
-    assert {claim["parts"] for claim in edges} == {False}
-    assert (parting["metric"], parting["last"], parting["parts"]) == ("objective/judge", 20, True)
+    assert {claim["of"] for claim in edges} == {""}
+    assert (parting["metric"], parting["last"], parting["of"]) == ("objective/judge", 20, "parted")
     session.components.put("loud", {"kind": "expression", "expression": 'count("!")'}, 0)
     assert run_picture(session)["claims"]  # it counts nothing
     session.set(weight_loud=0.5)
     assert run_picture(session)["claims"] == []
+    session.use_preset("leash")
+    together = run_picture(session)["claims"][-1]
+    assert (together["metric"], together["last"], together["of"]) == ("objective/judge", 30, "together")
+
+
+def told(session: Session) -> tuple[bool, bool]:
+    """Whether claims are drawn, and whether the page says that they take a run of their own."""
+    picture = run_picture(session)
+    return bool(picture["claims"]), picture["unclaimed"]
+
+
+def test_a_claim_is_drawn_over_no_run_but_the_presets_own(make: Callable[..., Session]) -> None:
+    session = make()
+    session.set(**SHAPE)
+    session.train(1)
+    assert told(session) == (False, False)
+    session.use_preset("hack_the_reward")
+    assert told(session) == (False, True)  # its first update was made by "learn"
+    session.train(1)
+    assert told(session) == (False, True)
+    session.reset()
+    assert told(session) == (True, False)
+    session.train(2)
+    assert told(session) == (True, False)
+    session.set(kl_coef=0.1)
+    assert told(session) == (False, False)  # nothing is claimed of these settings at all
+    session.train(1)
+    session.set(kl_coef=0.0)
+    assert told(session) == (False, True)
+
+
+def test_a_recorded_run_of_the_preset_is_one_that_it_claims_something_of(
+    make: Callable[..., Session], make_trainer: MakeTrainer, snapshot_of: Callable[..., Snapshot]
+) -> None:
+    preset = PRESETS["hack_the_reward"]
+    trainer = make_trainer()
+    recorded = [snapshot_of(trainer, preset.replace(seed=seed)) for seed in (5, 5)]
+    for snapshots, drawn in ((recorded, True), (recorded[1:], False)):  # what the first update was is not known
+        session = make(recorded=snapshots, config=preset)
+        session.use_preset("hack_the_reward")
+        assert told(session) == (drawn, not drawn)

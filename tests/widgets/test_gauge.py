@@ -34,6 +34,10 @@ def said(tmp_path: Path, exported: str, program: str) -> Any:
             {"judge": "pets", "why": "", "part": {"update": 12, "lost": 1.26, "gained": 0.04}, "total": 40},
             "They part at update 12: since then the judge, “pets”, has lost 1.3 spreads and the score has gained 0.0.",
         ),
+        (
+            {"judge": "pets", "why": "", "part": None, "reunion": {"update": 7, "again": 24}, "total": 40},
+            "“pets”, parted at update 7 and came together again: since update 24 they have not been apart.",
+        ),
         ({}, "Nothing has been measured"),  # before the kernel has said anything
     ],
 )
@@ -64,12 +68,13 @@ def test_a_claim_is_pale_on_the_side_where_it_wants_the_curve(tmp_path: Path) ->
     }
 
 
-def test_where_score_and_judge_are_to_part_all_is_pale(tmp_path: Path) -> None:
+def test_where_score_and_judge_are_to_part_or_to_be_together_all_is_pale(tmp_path: Path) -> None:
     program = """
       const judge = "objective/judge";
       const [least, most, first, last] = [null, null, 19, 20];
       const charts = [{ key: "score", lines: [{ metric: judge }] }];
-      const found = [[{ metric: judge, first, last, least, most, parts: true }], []].map((claims) => {
+      const made = (of) => [{ metric: judge, first, last, least, most, of }];
+      const found = [made("parted"), made("together"), []].map((claims) => {
         traits.run = { claims };
         const pale = tracesExpected(board, charts, { of: () => "1 2 3" }).map(({ x, y }) => [x, y]);
         const edges = [[9, 0.5], null].map((edge) => expectedEdge(board, { edge }));
@@ -77,13 +82,11 @@ def test_where_score_and_judge_are_to_part_all_is_pale(tmp_path: Path) -> None:
       });
       console.log(JSON.stringify(found));
     """
-    (parted, nothing) = said(tmp_path, "tracesExpected, claimWords, expectedEdge", program)
-    assert parted == [
-        [[[19, 20, 20, 19, 19, None], [-1, -1, 1, 1, -1, None]]],
-        ["Expected: score and judge part by update 20."],
-        [9, 0.5],
-        None,
-    ]
+    (parted, together, nothing) = said(tmp_path, "tracesExpected, claimWords, expectedEdge", program)
+    pale = [[[19, 20, 20, 19, 19, None], [-1, -1, 1, 1, -1, None]]]
+    assert parted == [pale, ["Expected: score and judge part by update 20."], [9, 0.5], None]
+    words = "Expected: after update 20 score and judge are together, or together again."
+    assert together == [pale, [words], None, None]  # the judge has no edge to fall below
     assert nothing == [[], [], None, None]
 
 

@@ -67,7 +67,7 @@ def choose_pairs(
     in_fact = way if model is not None else "random"
     wanted = count if in_fact == "random" else max(count, CANDIDATES)
     candidates = _new_pairs(pool, wanted, seed, set(done))
-    if in_fact == "random" or model is None:
+    if in_fact == "random" or model is None or not candidates:
         return [ChosenPair(rows, "random", float("nan")) for rows in candidates]
     values = _telling(pool, candidates, in_fact, model)
     order = (values.argsort(descending=True) if in_fact == "disagreement" else values.argsort()).tolist()

@@ -69,6 +69,13 @@ def test_a_pool_that_is_used_up_gives_fewer(other_pool):
     assert len(choose_pairs(few, 10)) == 3
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_where_every_pair_has_been_asked_there_is_none_and_no_warning(way, other_pool, model):
+    few = other_pool[[row for row, prompt in enumerate(other_pool.prompts) if prompt == other_pool.prompts[0]][:3]]
+    asked = [frozenset((few.prompts[row], few.texts[row]) for row in pair.rows) for pair in choose_pairs(few, 10)]
+    assert choose_pairs(few, 10, way=way, model=model, done=asked) == []
+
+
 def test_what_cannot_be(other_pool, features, pool, label):
     with pytest.raises(PreferenceError, match="way is 'best'"):
         choose_pairs(other_pool, 1, way="best")
