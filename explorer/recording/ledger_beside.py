@@ -69,8 +69,10 @@ def _distances(token: Token) -> list[Line]:
         lines.append(_summed(token, "response_exact_kl", "KL", every))
     for name in ("k1", "k2", "k3"):
         pair = symbol("ln π", old[token.t], "old") - symbol("ln π", ref[token.t], "ref")
-        every = np.array([kl_formula(name, number(apart)).value for apart in old - ref])
-        lines.append(line(name, (name, "t"), kl_formula(name, pair)))
+        every = np.array([kl_formula(name, number(each)).value for each in old - ref])
+        # k1 has the two logarithms; k3, which would have them twice, is wider than a panel with them.
+        apart = pair if name == "k1" else symbol("ln ρ", pair.value, "ref")
+        lines.append(line(name, (name, "t"), kl_formula(name, apart)))
         lines.append(_summed(token, KL_LINES[name], name, every))
     if epoch is not None:
         moved = token.response(epoch.new_logprobs) - old
